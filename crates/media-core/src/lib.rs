@@ -1,0 +1,1 @@
+//! One interface over web APIs that make images and spoken audio: requests, results, pacing, validation, atomic output

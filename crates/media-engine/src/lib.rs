@@ -1,0 +1,1 @@
+//! Lists and recipes to files on disk: plan, run, resume, report

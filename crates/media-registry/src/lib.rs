@@ -1,0 +1,1 @@
+//! Providers by name: cargo features decide which are built in

@@ -1,1 +1,53 @@
-//! One interface over web APIs that make images and spoken audio: requests, results, pacing, validation, atomic output
+//! One interface over web APIs that make images and spoken audio.
+//!
+//! A [`MediaProvider`] knows one service. A [`Client`] joins it with what all of them need: pacing within the
+//! account's limits, retries that never buy twice, downloads, validation of every byte, and files that appear under
+//! their name only when they are whole. A failed request is a value: see [`MediaResult`].
+//!
+//! Start with [`Client`]; to add a service, with [`MediaProvider`].
+
+mod client;
+#[cfg(feature = "config")]
+pub mod config;
+mod error;
+mod format;
+pub mod http;
+mod image_rules;
+mod job;
+mod journal;
+mod lane;
+pub mod limit;
+mod money;
+mod output;
+mod params;
+mod provider;
+mod request;
+mod result;
+mod secret;
+mod settings;
+mod shipped;
+mod stop;
+mod units;
+pub mod validate;
+
+pub use self::client::{CheckLevel, Client, Delivery, Order, Results, format_of};
+pub use self::error::{Charge, Error, ErrorKind, Result, Retry};
+pub use self::format::{Format, MediaKind};
+pub use self::image_rules::ImageRules;
+pub use self::job::{AttemptKey, Job, Prior, RequestHash, hex};
+pub use self::journal::{Event, Journal, NoJournal};
+pub use self::money::Usd;
+pub use self::output::{Staged, Staging, prepare};
+pub use self::params::{ParamSpec, ParamType, Params};
+pub use self::provider::{
+    Capabilities, Connection, Facts, Factory, Generated, Link, Media, MediaProvider, ProviderInfo, Resolved,
+};
+pub use self::request::MediaRequest;
+pub use self::result::{Cost, CostBasis, MediaFile, MediaResult, Provenance};
+pub use self::secret::ApiKey;
+pub use self::settings::{
+    GroupLimits, Limits, PriceRow, Prices, RetrySettings, ServiceSettings, SizeLimits, Timeouts, TokenRow,
+};
+pub use self::shipped::{read_shipped, strip_remarks};
+pub use self::stop::Stop;
+pub use self::units::{DayStart, Size, Span};

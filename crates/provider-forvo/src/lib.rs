@@ -1,1 +1,1 @@
-//! provider
+//! Forvo as a media provider: native pronunciations.

@@ -1,1 +1,1 @@
-//! provider
+//! OpenAI and OpenAI-compatible servers as a media provider: images and speech.

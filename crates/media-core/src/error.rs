@@ -1,0 +1,435 @@
+//! The one error of every provider, transport, file and configuration failure, with what it may have cost.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, in the terms a caller decides by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A configuration file, variable or flag is wrong or missing.
+    Config,
+    /// The environment variable that holds a key is not set.
+    MissingApiKey,
+    /// The request is malformed: found here before sending, or refused by the service.
+    InvalidRequest,
+    /// The provider cannot do this at all (a format, a kind, a model feature).
+    Unsupported,
+    /// The key is wrong, expired or revoked.
+    Authentication,
+    /// The key is good but may not do this (scope, unverified organisation, country).
+    PermissionDenied,
+    /// The account has no money left, or a spending limit at the service was reached.
+    InsufficientCredit,
+    /// A counted allowance (calls per day) is used up until it resets.
+    QuotaExhausted,
+    /// A cap of the caller's own would be exceeded.
+    BudgetExceeded,
+    /// Too fast; later it will be accepted.
+    RateLimited,
+    /// Moderation refused the text or the result.
+    ContentRejected,
+    /// There is no such thing: no recording of the word, no such task.
+    NotFound,
+    /// The connection failed or broke.
+    Network,
+    /// No answer within the configured time.
+    Timeout,
+    /// The service failed.
+    ProviderFault,
+    /// The service answered something that could not be understood.
+    BadResponse,
+    /// The bytes that came are not a whole, valid file of the wanted format.
+    InvalidMedia,
+    /// A local file, directory, ledger or disk failed.
+    Storage,
+    /// It was stopped before it was done.
+    Cancelled,
+}
+
+impl ErrorKind {
+    /// The name used in result lines and in `next_when` of chains: `not_found`, `rate_limited`, ...
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ErrorKind::Config => "config",
+            ErrorKind::MissingApiKey => "missing_api_key",
+            ErrorKind::InvalidRequest => "invalid_request",
+            ErrorKind::Unsupported => "unsupported",
+            ErrorKind::Authentication => "authentication",
+            ErrorKind::PermissionDenied => "permission_denied",
+            ErrorKind::InsufficientCredit => "insufficient_credit",
+            ErrorKind::QuotaExhausted => "quota_exhausted",
+            ErrorKind::BudgetExceeded => "budget_exceeded",
+            ErrorKind::RateLimited => "rate_limited",
+            ErrorKind::ContentRejected => "content_rejected",
+            ErrorKind::NotFound => "not_found",
+            ErrorKind::Network => "network",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::ProviderFault => "provider_fault",
+            ErrorKind::BadResponse => "bad_response",
+            ErrorKind::InvalidMedia => "invalid_media",
+            ErrorKind::Storage => "storage",
+            ErrorKind::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether every further request to the same provider would fail the same way until a person or the clock acts.
+    #[must_use]
+    pub fn stops_lane(self) -> bool {
+        matches!(
+            self,
+            ErrorKind::Config
+                | ErrorKind::MissingApiKey
+                | ErrorKind::Authentication
+                | ErrorKind::PermissionDenied
+                | ErrorKind::InsufficientCredit
+                | ErrorKind::QuotaExhausted
+                | ErrorKind::BudgetExceeded
+        )
+    }
+
+    /// Whether the same request fails the same way again, so that only a change of the request helps.
+    #[must_use]
+    pub fn is_lasting(self) -> bool {
+        matches!(
+            self,
+            ErrorKind::InvalidRequest | ErrorKind::Unsupported | ErrorKind::ContentRejected | ErrorKind::NotFound
+        )
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a failure may have cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Charge {
+    /// Proven: nothing was billed.
+    None,
+    /// Nobody can tell: it may have been billed.
+    Unknown,
+    /// It was billed.
+    Certain,
+}
+
+impl Charge {
+    /// `none`, `unknown` or `certain`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Charge::None => "none",
+            Charge::Unknown => "unknown",
+            Charge::Certain => "certain",
+        }
+    }
+}
+
+/// Whether trying again can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// The same request would fail the same way.
+    Never,
+    /// A later try may pass.
+    Later,
+    /// A later try might have passed, but the configured tries are used up: outer loops must not start over.
+    Spent,
+}
+
+/// A failure of one operation.
+///
+/// `Display` prints one lower-case fragment of this level only; what caused it is in [`source`](StdError::source).
+/// Small (one pointer) and cheap to clone, because one lost answer can fail every task of a batch.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    op: Option<Cow<'static, str>>,
+    charge: Option<Charge>,
+    retry: Retry,
+    retry_after: Option<Duration>,
+    until: Option<jiff::Timestamp>,
+    code: Option<String>,
+    status: Option<u16>,
+    next: Option<String>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// A failure of this kind; `message` is a lower-case fragment without a full stop.
+    ///
+    /// Nothing is known about its charge (see [`charge`](Error::charge)), and it is not retried.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error(Arc::new(Inner {
+            kind,
+            message: message.into(),
+            op: None,
+            charge: None,
+            retry: Retry::Never,
+            retry_after: None,
+            until: None,
+            code: None,
+            status: None,
+            next: None,
+            source: None,
+        }))
+    }
+
+    fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Error {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+
+    /// Says which operation failed: `image generation`, `lookup`, ...
+    #[must_use]
+    pub fn in_op(self, op: impl Into<Cow<'static, str>>) -> Error {
+        let op = op.into();
+        self.edit(|inner| inner.op = Some(op))
+    }
+
+    /// Says what is known about the money.
+    #[must_use]
+    pub fn with_charge(self, charge: Charge) -> Error {
+        self.edit(|inner| inner.charge = Some(charge))
+    }
+
+    /// Says that nothing was billed.
+    #[must_use]
+    pub fn not_billed(self) -> Error {
+        self.with_charge(Charge::None)
+    }
+
+    /// Says nothing about the money.
+    #[must_use]
+    pub fn without_charge(self) -> Error {
+        self.edit(|inner| inner.charge = None)
+    }
+
+    /// Says whether a later try may pass.
+    #[must_use]
+    pub fn with_retry(self, retry: Retry) -> Error {
+        self.edit(|inner| inner.retry = retry)
+    }
+
+    /// Says that a later try may pass.
+    #[must_use]
+    pub fn retryable(self) -> Error {
+        self.with_retry(Retry::Later)
+    }
+
+    /// The least time to wait before the next try, as the service said.
+    #[must_use]
+    pub fn after(self, delay: Option<Duration>) -> Error {
+        self.edit(|inner| inner.retry_after = delay)
+    }
+
+    /// The moment at which a quota resets.
+    #[must_use]
+    pub fn until(self, moment: Option<jiff::Timestamp>) -> Error {
+        self.edit(|inner| inner.until = moment)
+    }
+
+    /// The service's own error code.
+    #[must_use]
+    pub fn with_code(self, code: Option<String>) -> Error {
+        self.edit(|inner| inner.code = code)
+    }
+
+    /// The HTTP status of the answer.
+    #[must_use]
+    pub fn with_status(self, status: u16) -> Error {
+        self.edit(|inner| inner.status = Some(status))
+    }
+
+    /// What the user can do about it, as a fragment: `set FORVO_API_KEY`, `change the word`.
+    #[must_use]
+    pub fn hint(self, next: impl Into<String>) -> Error {
+        let next = next.into();
+        self.edit(|inner| inner.next = Some(next))
+    }
+
+    /// What caused it.
+    #[must_use]
+    pub fn because(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
+        let source = source.into();
+        self.edit(|inner| inner.source = Some(Arc::from(source)))
+    }
+
+    /// Replaces every occurrence of `secret` in what this error would show.
+    ///
+    /// Services echo keys in their messages; this is the last line of defence before a log.
+    #[must_use]
+    pub fn without(self, secret: &str) -> Error {
+        let shows = |text: &str| secret.len() >= 4 && text.contains(secret);
+        if !shows(&self.0.message) && !self.0.code.as_deref().is_some_and(shows) {
+            return self;
+        }
+        self.edit(|inner| {
+            inner.message = inner.message.replace(secret, "[key]");
+            inner.code = inner.code.take().map(|code| code.replace(secret, "[key]"));
+        })
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// What is known about the money; `None` when the error itself does not say.
+    ///
+    /// A failed result of a [`Client`](crate::Client) always says: silence about a paid send means [`Charge::Unknown`].
+    #[must_use]
+    pub fn charge(&self) -> Option<Charge> {
+        self.0.charge
+    }
+
+    /// Whether a later try may pass.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        self.0.retry
+    }
+
+    /// The least time to wait before the next try.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// When the quota that ran out resets.
+    #[must_use]
+    pub fn resets_at(&self) -> Option<jiff::Timestamp> {
+        self.0.until
+    }
+
+    /// The service's own error code.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        self.0.code.as_deref()
+    }
+
+    /// The HTTP status of the answer.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.0.status
+    }
+
+    /// The operation that failed.
+    #[must_use]
+    pub fn op(&self) -> Option<&str> {
+        self.0.op.as_deref()
+    }
+
+    /// What the user can do about it.
+    #[must_use]
+    pub fn next(&self) -> Option<&str> {
+        self.0.next.as_deref()
+    }
+
+    /// The message without the operation.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// This level and every cause below it on one line, for a report or a terminal.
+    #[must_use]
+    pub fn full(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let line = error.to_string();
+            // Libraries repeat their source in their own message; saying it twice helps nobody.
+            if !text.contains(&line) {
+                text.push_str(": ");
+                text.push_str(&line);
+            }
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(op) = &self.0.op {
+            write!(f, "{op}: ")?;
+        }
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.0;
+        let mut out = f.debug_struct("Error");
+        out.field("kind", &inner.kind).field("message", &inner.message);
+        if let Some(op) = &inner.op {
+            out.field("op", op);
+        }
+        out.field("charge", &inner.charge).field("retry", &inner.retry);
+        if let Some(delay) = inner.retry_after {
+            out.field("retry_after", &delay);
+        }
+        if let Some(code) = &inner.code {
+            out.field("code", code);
+        }
+        if let Some(status) = inner.status {
+            out.field("status", &status);
+        }
+        if let Some(source) = &inner.source {
+            out.field("source", source);
+        }
+        out.finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_is_one_level_and_full_is_the_chain() {
+        let error = Error::new(ErrorKind::Network, "the connection broke")
+            .in_op("image generation")
+            .because(std::io::Error::other("reset by peer"));
+        assert_eq!(error.to_string(), "image generation: the connection broke");
+        assert_eq!(error.full(), "image generation: the connection broke: reset by peer");
+    }
+
+    #[test]
+    fn a_secret_is_taken_out_of_message_and_code() {
+        let error = Error::new(ErrorKind::Authentication, "incorrect key sk-12345 given")
+            .with_code(Some("bad sk-12345".into()))
+            .without("sk-12345");
+        assert_eq!(error.to_string(), "incorrect key [key] given");
+        assert!(!format!("{error:?}").contains("sk-12345"));
+    }
+
+    #[test]
+    fn it_is_one_pointer_wide() {
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+}

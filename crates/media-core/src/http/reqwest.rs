@@ -1,0 +1,66 @@
+//! The shipped transport: reqwest over rustls.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+
+use super::transport::{Body, Sent, Transport, TransportError};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Sends by reqwest.
+///
+/// HTTP/1.1 on purpose: one call per connection, so that a cut connection puts one paid call in doubt and not all that
+/// were multiplexed on it. Its own retries and redirects are off: a repeat would be a second purchase that nobody
+/// counted, and a redirect could carry a key to another host.
+#[derive(Clone, Debug)]
+pub struct ReqwestTransport(reqwest::Client);
+
+impl ReqwestTransport {
+    /// A transport that waits at most `connect` for a connection.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when the machine has no usable TLS roots.
+    pub fn new(connect: Duration) -> Result<ReqwestTransport> {
+        reqwest::Client::builder()
+            .connect_timeout(connect)
+            // Servers close idle connections without a word; a paid call must not be the one to find out.
+            .pool_idle_timeout(Duration::from_secs(15))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .build()
+            .map(ReqwestTransport)
+            .map_err(|error| Error::new(ErrorKind::Config, "the HTTP client cannot be set up").because(error))
+    }
+}
+
+fn translate(error: reqwest::Error) -> TransportError {
+    // Only these are proven to have sent nothing. Anything later may have reached the service.
+    let sent = if error.is_connect() || error.is_builder() { Sent::No } else { Sent::Maybe };
+    let message = match (error.is_connect(), error.is_timeout()) {
+        (true, true) => "no connection within the time limit",
+        (true, false) => "cannot connect",
+        (false, true) => "no answer within the time limit",
+        (false, false) => "the connection broke",
+    };
+    let timeout = error.is_timeout();
+    // The address can hold a key (Forvo's does).
+    let translated = TransportError::new(sent, message).because(error.without_url());
+    if timeout { translated.timed_out() } else { translated }
+}
+
+#[async_trait]
+impl Transport for ReqwestTransport {
+    async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Body>, TransportError> {
+        let request = reqwest::Request::try_from(request).map_err(translate)?;
+        let response = self.0.execute(request).await.map_err(translate)?;
+        let mut parts = http::Response::builder().status(response.status());
+        if let Some(headers) = parts.headers_mut() {
+            headers.clone_from(response.headers());
+        }
+        parts
+            .body(Body::new(response.bytes_stream().map_err(translate)))
+            .map_err(|error| TransportError::new(Sent::Maybe, "the answer's head is unusable").because(error))
+    }
+}

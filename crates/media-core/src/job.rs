@@ -1,0 +1,464 @@
+//! One attempt at one request: its key, what is known about its money, and its single answer.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::error::{Charge, Error, ErrorKind, Result};
+use crate::limit::Hold;
+use crate::provider::{Generated, Link, Resolved};
+use crate::request::MediaRequest;
+
+/// The key of one attempt, sent to services that take one. A UUID v4 in form, computed rather than drawn.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AttemptKey(Uuid);
+
+impl AttemptKey {
+    /// The key of attempt number `attempt` (from 1) at take number `take` (from 1) of a job.
+    ///
+    /// The same five give the same key for ever, so a lost ledger can be rebuilt by asking with the same keys.
+    #[must_use]
+    pub fn compute(project: &str, job_id: &str, request: &RequestHash, take: u32, attempt: u32) -> AttemptKey {
+        let mut hash = Sha256::new();
+        for part in [project, job_id] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        hash.update(request.0);
+        hash.update(take.to_le_bytes());
+        hash.update(attempt.to_le_bytes());
+        let digest: [u8; 32] = hash.finalize().into();
+        let mut bytes = [0; 16];
+        for (to, from) in bytes.iter_mut().zip(digest) {
+            *to = from;
+        }
+        AttemptKey(uuid::Builder::from_random_bytes(bytes).into_uuid())
+    }
+
+    /// The UUID.
+    #[must_use]
+    pub fn uuid(&self) -> Uuid {
+        self.0
+    }
+
+    /// Reads a key in its usual written form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<AttemptKey> {
+        Uuid::parse_str(text).ok().map(AttemptKey)
+    }
+}
+
+impl fmt::Display for AttemptKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for AttemptKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What makes two requests the same purchase: kind, provider, model, resolved content and parameters, language, format
+/// and variant. Not the path, not the id.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestHash([u8; 32]);
+
+impl RequestHash {
+    /// The hash of a resolved request at this provider instance.
+    #[must_use]
+    pub fn of(provider: &str, request: &MediaRequest, resolved: &Resolved) -> RequestHash {
+        let mut text = String::from("media-request-1\n");
+        let mut line = |value: &Value| {
+            canonical(value, &mut text);
+            text.push('\n');
+        };
+        line(&Value::from(request.kind.to_string()));
+        line(&Value::from(provider));
+        line(&Value::from(resolved.model.as_str()));
+        line(&Value::from(resolved.content.as_str()));
+        line(&Value::from(resolved.language.as_deref()));
+        line(&Value::from(resolved.format.name()));
+        line(&Value::from(request.variant));
+        for (name, value) in &resolved.params {
+            line(&Value::from(name.as_str()));
+            line(value);
+        }
+        RequestHash(Sha256::digest(&text).into())
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for RequestHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+/// JSON with sorted keys, whatever map type serde_json was built with: its `preserve_order` feature can be switched on
+/// by any crate of the tree, and a key computed from the text must not change with it.
+fn canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_by_key(|(name, _)| name.as_str());
+            out.push('{');
+            for (name, value) in entries {
+                out.push_str(&Value::from(name.as_str()).to_string());
+                out.push(':');
+                canonical(value, out);
+                out.push(',');
+            }
+            out.push('}');
+        }
+        Value::Array(items) => {
+            out.push('[');
+            for item in items {
+                canonical(item, out);
+                out.push(',');
+            }
+            out.push(']');
+        }
+        plain => out.push_str(&plain.to_string()),
+    }
+}
+
+/// Bytes in lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// What happened to the job's current key in an earlier process.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Prior {
+    /// It was never sent, or the send was refused without a charge.
+    #[default]
+    Fresh,
+    /// It was sent, and no answer is known.
+    Sent,
+    /// The service said where the result is.
+    Linked(Link),
+    /// Its bytes are on disk under a staging name.
+    Have {
+        /// SHA-256 of the bytes, hexadecimal.
+        sha256: String,
+        /// Where they are staged.
+        staged: PathBuf,
+    },
+}
+
+/// What the sends under one key have come to, as far as money goes.
+#[derive(Debug, Default)]
+struct Money {
+    /// A send is on the wire and has no answer yet.
+    in_flight: bool,
+    /// A send was answered by something other than a refusal.
+    answered: bool,
+    /// A send's fate will never be known. Sticky: what later sends of the same key bring does not clear it.
+    lost: bool,
+}
+
+/// One attempt at one request.
+///
+/// It is answered exactly once: by [`finish`](Job::finish), or by being dropped, which is answered as a failure that
+/// knows whether money is at stake. So no job can vanish, whatever a provider or a panic does.
+pub struct Job {
+    request: Arc<MediaRequest>,
+    resolved: Arc<Resolved>,
+    key: AttemptKey,
+    prior: Prior,
+    money: Mutex<Money>,
+    hold: Mutex<Option<Hold>>,
+    answer: Mutex<Option<oneshot::Sender<Result<Generated>>>>,
+}
+
+impl Job {
+    /// A job and the end where its answer arrives.
+    #[must_use]
+    pub fn new(
+        request: Arc<MediaRequest>,
+        resolved: Arc<Resolved>,
+        key: AttemptKey,
+        prior: Prior,
+    ) -> (Job, oneshot::Receiver<Result<Generated>>) {
+        let (send, receive) = oneshot::channel();
+        // A key that was sent by an earlier process and never answered is in doubt from the start.
+        let lost = matches!(prior, Prior::Sent);
+        let job = Job {
+            request,
+            resolved,
+            key,
+            prior,
+            money: Mutex::new(Money { lost, ..Money::default() }),
+            hold: Mutex::new(None),
+            answer: Mutex::new(Some(send)),
+        };
+        (job, receive)
+    }
+
+    /// Hands it the quota that was set aside for it.
+    #[must_use]
+    pub fn holding(self, hold: Option<Hold>) -> Job {
+        *lock(&self.hold) = hold;
+        self
+    }
+
+    /// What is asked.
+    #[must_use]
+    pub fn request(&self) -> &MediaRequest {
+        &self.request
+    }
+
+    /// The request as it is sent.
+    #[must_use]
+    pub fn resolved(&self) -> &Resolved {
+        &self.resolved
+    }
+
+    /// The key of this attempt.
+    #[must_use]
+    pub fn key(&self) -> AttemptKey {
+        self.key
+    }
+
+    /// What happened to this key before.
+    #[must_use]
+    pub fn prior(&self) -> &Prior {
+        &self.prior
+    }
+
+    /// Answers the job. Only the first answer counts.
+    ///
+    /// A failure leaves with its charge settled: doubt left by any send of this key outweighs what the failure itself
+    /// claims, and silence about a send that reached the wire means unknown.
+    pub fn finish(&self, result: Result<Generated>) {
+        let result = result.map_err(|error| {
+            let charge = self.settle(error.charge());
+            error.with_charge(charge)
+        });
+        if let Some(answer) = lock(&self.answer).take() {
+            // The receiver is gone only when the whole run is being torn down.
+            let _ = answer.send(result);
+        } else {
+            tracing::debug!(job = %self.request.id, "a second answer to a job was ignored");
+        }
+    }
+
+    /// Whether it has been answered.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        lock(&self.answer).is_none()
+    }
+
+    /// What is known about the money of this key, given what a failure says about itself.
+    fn settle(&self, said: Option<Charge>) -> Charge {
+        let money = lock(&self.money);
+        match said {
+            Some(Charge::Certain) => Charge::Certain,
+            Some(Charge::None) if !money.lost && !money.in_flight => Charge::None,
+            None if !money.lost && !money.in_flight && !money.answered => Charge::None,
+            _ => Charge::Unknown,
+        }
+    }
+
+    /// Whether a send of this key may have been billed without an answer.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        let money = lock(&self.money);
+        money.lost || money.in_flight
+    }
+
+    /// Whether any send of this key was not refused, so that there may be something to fetch.
+    pub(crate) fn is_at_stake(&self) -> bool {
+        let money = lock(&self.money);
+        money.lost || money.in_flight || money.answered
+    }
+
+    /// A paid send of this key is about to reach the wire.
+    pub(crate) fn sending(&self) {
+        lock(&self.money).in_flight = true;
+    }
+
+    /// The send came to an end: answered, proven unbilled, or lost.
+    pub(crate) fn sent(&self, end: SendEnd) {
+        let mut money = lock(&self.money);
+        money.in_flight = false;
+        match end {
+            SendEnd::Answered => money.answered = true,
+            SendEnd::Refused => {}
+            SendEnd::Lost => money.lost = true,
+        }
+    }
+
+    /// Takes one counted call from what was set aside for the job; false when nothing is left of it.
+    pub(crate) fn spend_held_call(&self) -> bool {
+        lock(&self.hold).as_mut().is_some_and(Hold::spend_one)
+    }
+
+    /// Ends the hold: what was not spent goes back to the quota.
+    pub(crate) fn take_hold(&self) -> Option<Hold> {
+        lock(&self.hold).take()
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if !self.is_finished() {
+            self.finish(Err(Error::new(ErrorKind::Cancelled, "it was given up before an answer came")));
+        }
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("id", &self.request.id).field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// How a paid send ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SendEnd {
+    /// An answer came that is no refusal.
+    Answered,
+    /// It is proven that this send was not billed.
+    Refused,
+    /// No usable answer: it may have been billed.
+    Lost,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while one of these short sections held the lock cannot leave them half-changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Format;
+    use crate::limit::Units;
+    use std::collections::BTreeMap;
+
+    fn resolved() -> Resolved {
+        Resolved {
+            model: "m".into(),
+            content: "a dog".into(),
+            language: None,
+            params: BTreeMap::new(),
+            format: Format::Png,
+            group: "image".into(),
+            units: Units::default(),
+            calls: 1,
+            dimensions: None,
+        }
+    }
+
+    fn job() -> (Job, oneshot::Receiver<Result<Generated>>) {
+        let request = MediaRequest::image("a dog", "dog.png");
+        let hash = RequestHash::of("acme", &request, &resolved());
+        let key = AttemptKey::compute("p", "dog", &hash, 1, 1);
+        Job::new(Arc::new(request), Arc::new(resolved()), key, Prior::Fresh)
+    }
+
+    fn refused() -> Error {
+        Error::new(ErrorKind::RateLimited, "too fast").not_billed()
+    }
+
+    #[test]
+    fn a_key_is_a_uuid_v4_and_depends_on_every_part() {
+        let request = MediaRequest::image("a dog", "dog.png");
+        let hash = RequestHash::of("acme", &request, &resolved());
+        let key = AttemptKey::compute("p", "dog", &hash, 1, 1);
+        assert_eq!(key.uuid().get_version_num(), 4);
+        assert_eq!(key, AttemptKey::compute("p", "dog", &hash, 1, 1));
+        assert_ne!(key, AttemptKey::compute("p", "dog", &hash, 1, 2));
+        assert_ne!(key, AttemptKey::compute("p", "dog", &hash, 2, 1));
+        assert_ne!(key, AttemptKey::compute("pd", "og", &hash, 1, 1));
+        let other = RequestHash::of("acme", &request.clone().variant(2), &resolved());
+        assert_ne!(key, AttemptKey::compute("p", "dog", &other, 1, 1));
+    }
+
+    /// Keys are how a lost ledger is rebuilt, so they must never change between versions.
+    #[test]
+    fn keys_stay_what_they_were() {
+        let request = MediaRequest::image("a dog", "dog.png");
+        let hash = RequestHash::of("acme", &request, &resolved());
+        assert_eq!(
+            AttemptKey::compute("p", "dog", &hash, 1, 1).to_string(),
+            "3ce2b55a-54cb-4171-a1a9-a89bacc6c2c5"
+        );
+    }
+
+    #[test]
+    fn the_path_and_the_id_are_not_part_of_the_purchase() {
+        let one = MediaRequest::image("a dog", "dog.png").id("one");
+        let two = MediaRequest::image("a dog", "other.png").id("two");
+        assert_eq!(RequestHash::of("acme", &one, &resolved()), RequestHash::of("acme", &two, &resolved()));
+    }
+
+    #[test]
+    fn a_refusal_clears_only_its_own_send() {
+        let (job, answer) = job();
+        job.sending();
+        job.sent(SendEnd::Lost);
+        job.sending();
+        job.sent(SendEnd::Refused);
+        job.finish(Err(refused()));
+        assert_eq!(answer.blocking_recv().unwrap().unwrap_err().charge(), Some(Charge::Unknown));
+    }
+
+    #[test]
+    fn a_refusal_alone_is_free() {
+        let (job, answer) = job();
+        job.sending();
+        job.sent(SendEnd::Refused);
+        job.finish(Err(refused()));
+        assert_eq!(answer.blocking_recv().unwrap().unwrap_err().charge(), Some(Charge::None));
+    }
+
+    #[test]
+    fn silence_after_an_answer_is_unknown_and_before_any_send_free() {
+        let (sent, answer) = job();
+        sent.sending();
+        sent.sent(SendEnd::Answered);
+        sent.finish(Err(Error::new(ErrorKind::BadResponse, "what?")));
+        assert_eq!(answer.blocking_recv().unwrap().unwrap_err().charge(), Some(Charge::Unknown));
+
+        let (unsent, answer) = job();
+        unsent.finish(Err(Error::new(ErrorKind::InvalidRequest, "no")));
+        assert_eq!(answer.blocking_recv().unwrap().unwrap_err().charge(), Some(Charge::None));
+    }
+
+    #[test]
+    fn dropping_it_answers_and_remembers_the_wire() {
+        let (job, answer) = job();
+        job.sending();
+        drop(job);
+        let error = answer.blocking_recv().unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.charge()), (ErrorKind::Cancelled, Some(Charge::Unknown)));
+    }
+
+    #[test]
+    fn canonical_json_sorts_at_every_depth() {
+        let mut text = String::new();
+        canonical(&serde_json::json!({"b": [1, {"d": 1, "c": "x\""}], "a": null}), &mut text);
+        assert_eq!(text, r#"{"a":null,"b":[1,{"c":"x\"","d":1,},],}"#);
+    }
+}

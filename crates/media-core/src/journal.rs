@@ -1,0 +1,64 @@
+//! Where the fate of every paid attempt is written down before and after it happens.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::job::AttemptKey;
+use crate::provider::Link;
+
+/// One step in the life of an attempt, in the order in which they happen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// It is about to be sent: from here on it may have been billed. `group` names a remote batch it is part of.
+    Sending {
+        /// The key of the remote batch, where there is one.
+        group: Option<String>,
+    },
+    /// The service refused it and billed nothing.
+    Refused,
+    /// The service made it and said where it is.
+    Linked(Link),
+    /// Its bytes are whole and safe on disk, not yet under their name.
+    Have {
+        /// SHA-256 of the bytes, hexadecimal.
+        sha256: String,
+        /// Their length.
+        bytes: u64,
+        /// Where they are staged.
+        staged: PathBuf,
+    },
+    /// The file stands at its path.
+    Done,
+}
+
+/// Keeps the events of attempts. The engine's ledger is one; a library user without a ledger has [`NoJournal`].
+#[async_trait]
+pub trait Journal: fmt::Debug + Send + Sync {
+    /// Writes down all events, and returns only when they survive a power cut.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage); then nothing is sent. A budget or quota kept with the
+    /// journal may refuse here too.
+    async fn record(&self, events: &[(AttemptKey, Event)]) -> Result<()>;
+
+    /// Writes down an event whose loss would cost only time.
+    fn note(&self, key: AttemptKey, event: Event);
+}
+
+/// Keeps nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoJournal;
+
+#[async_trait]
+impl Journal for NoJournal {
+    async fn record(&self, _events: &[(AttemptKey, Event)]) -> Result<()> {
+        Ok(())
+    }
+
+    fn note(&self, _key: AttemptKey, _event: Event) {}
+}

@@ -1,0 +1,555 @@
+//! The work queue of one provider: takes orders, keeps the configured number in flight, and sees each to its end.
+//!
+//! Two rules decide what happens after a failure, and no third: [`Http`](crate::http::Http) repeats a send under the
+//! same key when that cannot buy twice; here a *new* key is used only after a failure that is proven not billed.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use crate::client::{CheckLevel, Client, Delivery, Order};
+use crate::error::{Charge, Error, ErrorKind, Result, Retry};
+use crate::format::{Format, MediaKind};
+use crate::http::{Http, Request};
+use crate::job::{AttemptKey, Job, Prior, RequestHash};
+use crate::journal::Event;
+use crate::money::Usd;
+use crate::output::{self, Staged, defect_error};
+use crate::provider::{Facts, Generated, Link, Media, Resolved};
+use crate::request::MediaRequest;
+use crate::validate::Defect;
+use crate::result::{Cost, CostBasis, MediaFile, MediaResult, Provenance};
+
+/// Results that may wait for their reader.
+pub(crate) const RESULTS_AHEAD: usize = 64;
+
+pub(crate) struct Lane {
+    client: Client,
+    results: mpsc::Sender<Delivery>,
+    /// Calls of the provider in progress.
+    calls: Arc<Semaphore>,
+    /// Jobs begun and not ended: bounds memory, whatever the length of the list.
+    room: Arc<Semaphore>,
+    /// Why nothing more is begun.
+    halted: Mutex<Option<Error>>,
+    /// Models of which one job has come through.
+    proven: Mutex<HashSet<String>>,
+    /// Folders that were seen to be writable.
+    folders: Mutex<HashSet<PathBuf>>,
+}
+
+/// An order that passed its checks.
+struct Task {
+    tag: u64,
+    request: Arc<MediaRequest>,
+    resolved: Arc<Resolved>,
+    hash: RequestHash,
+    take: u32,
+    attempt: u32,
+    prior: Prior,
+    began: Instant,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Task {
+    fn key(&self, project: &str) -> AttemptKey {
+        AttemptKey::compute(project, &self.request.id, &self.hash, self.take, self.attempt)
+    }
+}
+
+type Answer = oneshot::Receiver<Result<Generated>>;
+
+impl Lane {
+    pub(crate) fn new(client: Client, results: mpsc::Sender<Delivery>) -> Arc<Lane> {
+        let concurrency = client.provider().http().settings().limits.concurrency.get();
+        let batch = client.provider().info().capabilities.max_batch.max(1);
+        Arc::new(Lane {
+            client,
+            results,
+            calls: Arc::new(Semaphore::new(concurrency)),
+            // Twice what the calls hold: the next batch forms while the last one's files are written.
+            room: Arc::new(Semaphore::new(concurrency * batch * 2)),
+            halted: Mutex::new(None),
+            proven: Mutex::default(),
+            folders: Mutex::default(),
+        })
+    }
+
+    fn http(&self) -> &Http {
+        self.client.provider().http()
+    }
+
+    pub(crate) async fn run(self: Arc<Self>, mut orders: mpsc::Receiver<Order>) {
+        let batch = self.client.provider().info().capabilities.max_batch.max(1);
+        let stop = self.http().wiring().stop.clone();
+        let mut tasks = JoinSet::new();
+        while let Some(Some(order)) = stop.or(orders.recv()).await {
+            let mut unit = Vec::new();
+            unit.extend(self.admit(order).await);
+            while unit.len() < batch && !unit.is_empty() {
+                // What is there already goes along; nobody waits for a batch to fill.
+                let Ok(order) = orders.try_recv() else { break };
+                unit.extend(self.admit(order).await);
+            }
+            // The first job of a model goes alone: a wrong model or key then costs one refusal, not a lane full.
+            while let Some(first) = unit.iter().position(|task| !self.is_proven(&task.resolved)) {
+                let task = unit.swap_remove(first);
+                let model = probe_key(&task.resolved);
+                Arc::clone(&self).run_unit(vec![task]).await;
+                self.proven.lock().unwrap_or_else(PoisonError::into_inner).insert(model);
+            }
+            if !unit.is_empty() {
+                let Some(Ok(call)) = stop.or(Arc::clone(&self.calls).acquire_owned()).await else {
+                    for task in unit {
+                        self.fail(task, cancelled()).await;
+                    }
+                    break;
+                };
+                tasks.spawn(Arc::clone(&self).run_unit_with(unit, call).in_current_span());
+            }
+            while tasks.try_join_next().is_some() {}
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    fn is_proven(&self, resolved: &Resolved) -> bool {
+        // After a halt nothing is sent, so there is nothing to try out.
+        self.halt().is_some()
+            || self.proven.lock().unwrap_or_else(PoisonError::into_inner).contains(&probe_key(resolved))
+    }
+
+    fn halt(&self) -> Option<Error> {
+        self.halted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Checks an order and makes room for it; what fails its checks is answered here.
+    async fn admit(&self, order: Order) -> Option<Task> {
+        let began = Instant::now();
+        let room = Arc::clone(&self.room).acquire_owned().await.ok()?;
+        let checked = self.client.check(&order.request).and_then(|resolved| {
+            self.prepare(&order.request)?;
+            Ok(resolved)
+        });
+        match checked {
+            Ok(resolved) => Some(Task {
+                tag: order.tag,
+                hash: self.client.hash(&order.request, &resolved),
+                request: Arc::new(order.request),
+                resolved: Arc::new(resolved),
+                take: order.take,
+                attempt: order.attempt,
+                prior: order.prior,
+                began,
+                _room: room,
+            }),
+            Err(error) => {
+                let result = MediaResult {
+                    request: order.request,
+                    outcome: Err(error.with_charge(Charge::None)),
+                    attempts: 0,
+                    elapsed: began.elapsed(),
+                    cost: Some(Cost { usd: Usd::ZERO, basis: CostBasis::None }),
+                    provenance: self.provenance(None, &Facts::default()),
+                };
+                let _ = self.results.send(Delivery { tag: order.tag, result }).await;
+                None
+            }
+        }
+    }
+
+    fn prepare(&self, request: &MediaRequest) -> Result<()> {
+        let path = &request.output_path;
+        let folder = path.parent().unwrap_or(path).to_owned();
+        let known = self.folders.lock().unwrap_or_else(PoisonError::into_inner).contains(&folder);
+        if !known {
+            output::prepare(path)?;
+            self.folders.lock().unwrap_or_else(PoisonError::into_inner).insert(folder);
+        }
+        if std::fs::symlink_metadata(path).is_ok() {
+            return Err(Error::new(
+                ErrorKind::Storage,
+                format!("{} is already there and is not replaced", path.display()),
+            )
+            .hint("move it away first"));
+        }
+        Ok(())
+    }
+
+    async fn run_unit(self: Arc<Self>, unit: Vec<Task>) {
+        match self.http().wiring().stop.or(Arc::clone(&self.calls).acquire_owned()).await {
+            Some(Ok(call)) => self.run_unit_with(unit, call).await,
+            _ => {
+                for task in unit {
+                    self.fail(task, cancelled()).await;
+                }
+            }
+        }
+    }
+
+    /// One call of the provider for several tasks; each is seen to its end on its own as soon as it is answered.
+    async fn run_unit_with(self: Arc<Self>, unit: Vec<Task>, call: OwnedSemaphorePermit) {
+        let mut fresh = Vec::new();
+        let mut jobs = Vec::new();
+        let mut settling = JoinSet::new();
+        for task in unit {
+            if let Some(halt) = self.halt() {
+                self.fail(task, halt).await;
+            } else if task.prior == Prior::Fresh {
+                match self.begin(&task).await {
+                    Ok((job, answer)) => {
+                        jobs.push(job);
+                        fresh.push((task, answer));
+                    }
+                    Err(error) => self.fail(task, error).await,
+                }
+            } else {
+                settling.spawn(Arc::clone(&self).resume(task));
+            }
+        }
+        for (task, answer) in fresh {
+            settling.spawn(Arc::clone(&self).settle(task, answer).in_current_span());
+        }
+        if !jobs.is_empty() {
+            self.client.provider().generate_batch(&jobs).await;
+            self.release(jobs).await;
+        }
+        drop(call);
+        while settling.join_next().await.is_some() {}
+    }
+
+    /// Sets its counted calls aside and makes the job of the task's current attempt.
+    async fn begin(&self, task: &Task) -> Result<(Job, Answer)> {
+        let hold = self.http().hold(&task.resolved.group, task.resolved.calls).await?;
+        let (job, answer) = self.job(task, Prior::Fresh);
+        Ok((job.holding(hold), answer))
+    }
+
+    fn job(&self, task: &Task, prior: Prior) -> (Job, Answer) {
+        let key = task.key(self.client.project());
+        Job::new(Arc::clone(&task.request), Arc::clone(&task.resolved), key, prior)
+    }
+
+    async fn release(&self, jobs: Vec<Job>) {
+        for job in jobs {
+            self.http().release(job.take_hold()).await;
+        }
+    }
+
+    /// Follows one task from its answer to its result.
+    async fn settle(self: Arc<Self>, mut task: Task, answer: Answer) {
+        let span = tracing::debug_span!("job", id = %task.request.id, attempt = task.attempt);
+        async {
+            let mut answer = received(answer.await);
+            let retry = self.http().settings().retry;
+            let mut delays = ExponentialBuilder::default()
+                .with_min_delay(retry.first_delay.0)
+                .with_max_delay(retry.max_delay.0)
+                .with_factor(2.0)
+                .with_max_times(retry.attempts.saturating_sub(1) as usize)
+                .with_jitter()
+                .build();
+            loop {
+                let error = match answer {
+                    Ok(generated) => return self.conclude(task, generated).await,
+                    Err(error) => error,
+                };
+                if error.charge() == Some(Charge::Unknown)
+                    && let Some(generated) = self.recover(&task, Prior::Sent).await
+                {
+                    return self.conclude(task, generated).await;
+                }
+                let again = error.charge() == Some(Charge::None) && error.retry() == Retry::Later;
+                let Some(delay) = delays.next().filter(|_| again && self.halt().is_none()) else {
+                    return self.fail(task, error).await;
+                };
+                // A per-task refusal answered inside a success; Http could not see it.
+                self.http().journal().note(task.key(self.client.project()), Event::Refused);
+                tracing::debug!(%error, "begun again under a new key");
+                task.attempt += 1;
+                answer = match self.again(&task, error.retry_after().unwrap_or(delay).max(delay)).await {
+                    Some(answer) => answer,
+                    None => return self.fail(task, error).await,
+                };
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    /// One more attempt, alone, after a wait. `None` when a stop was asked for first.
+    async fn again(&self, task: &Task, delay: Duration) -> Option<Result<Generated>> {
+        let stop = &self.http().wiring().stop;
+        stop.or(tokio::time::sleep(delay)).await?;
+        let _call = stop.or(Arc::clone(&self.calls).acquire_owned()).await?.ok()?;
+        let (job, answer) = match self.begin(task).await {
+            Ok(begun) => begun,
+            Err(error) => return Some(Err(error)),
+        };
+        let jobs = vec![job];
+        self.client.provider().generate_batch(&jobs).await;
+        self.release(jobs).await;
+        Some(received(answer.await))
+    }
+
+    /// Asks the provider for what the current key made. Never buys.
+    async fn recover(&self, task: &Task, prior: Prior) -> Option<Generated> {
+        if !self.client.provider().info().capabilities.recoverable {
+            return None;
+        }
+        let (job, mut answer) = self.job(task, prior);
+        self.client.provider().recover(std::slice::from_ref(&job)).await;
+        // Silence means that it cannot tell.
+        let recovered = answer.try_recv().ok()?;
+        drop(job);
+        match recovered {
+            Ok(generated) => Some(generated),
+            Err(error) => {
+                tracing::debug!(%error, "nothing could be recovered");
+                None
+            }
+        }
+    }
+
+    /// A task that an earlier process left unfinished.
+    async fn resume(self: Arc<Self>, task: Task) {
+        match task.prior.clone() {
+            Prior::Fresh | Prior::Sent => match self.recover(&task, Prior::Sent).await {
+                Some(generated) => self.conclude(task, generated).await,
+                None => {
+                    let error = Error::new(
+                        ErrorKind::Cancelled,
+                        "it was sent by an earlier run whose answer was lost, so it may have been billed",
+                    );
+                    self.fail(task, error.with_charge(Charge::Unknown)).await;
+                }
+            },
+            Prior::Linked(link) => {
+                let generated = Generated { media: Media::Link(link), facts: Facts::default() };
+                self.conclude(task, generated).await;
+            }
+            Prior::Have { sha256, staged } => self.place_again(task, sha256, staged).await,
+        }
+    }
+
+    async fn place_again(&self, task: Task, sha256: String, staged: PathBuf) {
+        let target = task.request.output_path.clone();
+        let outcome = async {
+            let gone = |error| {
+                Error::new(ErrorKind::Storage, format!("the staged file {} is gone", staged.display())).because(error)
+            };
+            let file = std::fs::File::open(&staged).map_err(gone)?;
+            let bytes = file.metadata().map_err(gone)?.len();
+            let inspected = crate::validate::inspect_reader(file).map_err(gone)?;
+            let inspection = inspected.map_err(|defect| defect_error(&defect))?;
+            output::place_staged(staged, target.clone()).await?;
+            Ok(MediaFile {
+                path: target,
+                format: inspection.format,
+                bytes,
+                sha256,
+                dimensions: inspection.dimensions,
+                duration: inspection.duration,
+            })
+        }
+        .await
+        .map_err(|error: Error| error.with_charge(Charge::Certain));
+        self.http().journal().note(task.key(self.client.project()), Event::Done);
+        self.deliver(task, outcome, Facts::default()).await;
+    }
+
+    /// From the answer to the file.
+    async fn conclude(&self, task: Task, generated: Generated) {
+        let Generated { media, mut facts } = generated;
+        let outcome = match self.fetch(&task, media).await {
+            Ok(staged) => self.accept(&task, staged, &mut facts).await,
+            Err(error) => Err(error),
+        };
+        // From here on the money is spent, whatever became of the file.
+        let charge = if self.client.provider().info().capabilities.free { Charge::None } else { Charge::Certain };
+        self.deliver(task, outcome.map_err(|error| error.with_charge(charge)), facts).await;
+    }
+
+    async fn fetch(&self, task: &Task, media: Media) -> Result<Staged> {
+        let link = match media {
+            Media::Staged(staged) => return Ok(staged),
+            Media::Link(link) => link,
+        };
+        let first = match self.download(task, &link).await {
+            Ok(staged) => return Ok(staged),
+            Err(error) => error,
+        };
+        if matches!(first.kind(), ErrorKind::QuotaExhausted | ErrorKind::Storage | ErrorKind::Cancelled) {
+            return Err(first);
+        }
+        // The link may have expired; the service may give a fresh one without selling the same thing again.
+        let recovered = self.recover(task, Prior::Linked(link)).await;
+        match recovered.map(|generated| generated.media) {
+            Some(Media::Staged(staged)) => Ok(staged),
+            Some(Media::Link(fresh)) => self.download(task, &fresh).await,
+            None => Err(first),
+        }
+    }
+
+    async fn download(&self, task: &Task, link: &Link) -> Result<Staged> {
+        let key = task.key(self.client.project());
+        // Durable before the fetch: from now on a failure is downloaded again, never bought again.
+        self.http().journal().record(&[(key, Event::Linked(link.clone()))]).await?;
+        let mut request = Request::download("download", link.url.clone(), &task.request.output_path);
+        if let Some(group) = &link.group {
+            request = request.in_group(group, &task.resolved.units).counted();
+        }
+        self.http().media(request).await
+    }
+
+    /// Checks what came, makes it durable, and gives it its name.
+    async fn accept(&self, task: &Task, staged: Staged, facts: &mut Facts) -> Result<MediaFile> {
+        let key = task.key(self.client.project());
+        let staging = &self.http().wiring().staging;
+        if let Err(error) = self.inspect(task, &staged, facts) {
+            if !self.client.provider().info().capabilities.free {
+                staged.reject(staging, key, error.full()).await?;
+            }
+            return Err(error);
+        }
+        let secured = staged.secure().await?;
+        if self.client.level() == CheckLevel::Full {
+            let (path, format) = (secured.path.to_path_buf(), secured.inspection.format);
+            output::blocking(move || decode(&path, format)).await?;
+        }
+        let have = Event::Have {
+            sha256: secured.sha256.clone(),
+            bytes: secured.bytes,
+            staged: secured.path.to_path_buf(),
+        };
+        self.http().journal().record(&[(key, have)]).await?;
+        let file = MediaFile {
+            path: task.request.output_path.clone(),
+            format: secured.inspection.format,
+            bytes: secured.bytes,
+            sha256: secured.sha256.clone(),
+            dimensions: secured.inspection.dimensions,
+            duration: secured.inspection.duration,
+        };
+        secured.place(file.path.clone()).await?;
+        self.http().journal().note(key, Event::Done);
+        Ok(file)
+    }
+
+    fn inspect(&self, task: &Task, staged: &Staged, facts: &mut Facts) -> Result<()> {
+        let inspection = staged.inspection().map_err(defect_error)?;
+        let wanted = task.resolved.format;
+        if !inspection.format.satisfies(wanted) {
+            return Err(Error::new(
+                ErrorKind::InvalidMedia,
+                format!("{wanted} was asked for and {} came", inspection.format),
+            ));
+        }
+        if let (Some((width, height)), Some(found)) = (task.resolved.dimensions, inspection.dimensions)
+            && (found.width, found.height) != (width, height)
+        {
+            facts.warnings.push(format!(
+                "{width}x{height} was asked for and {}x{} came",
+                found.width, found.height
+            ));
+        }
+        Ok(())
+    }
+
+    async fn fail(&self, task: Task, error: Error) {
+        if error.kind().stops_lane() {
+            let mut halted = self.halted.lock().unwrap_or_else(PoisonError::into_inner);
+            halted.get_or_insert_with(|| error.clone().with_charge(Charge::None));
+        }
+        self.deliver(task, Err(error), Facts::default()).await;
+    }
+
+    async fn deliver(&self, task: Task, outcome: Result<MediaFile>, facts: Facts) {
+        let outcome = outcome.map_err(|error| match error.charge() {
+            Some(_) => error,
+            None => error.with_charge(Charge::Unknown),
+        });
+        let result = MediaResult {
+            cost: self.cost(&task.resolved, &outcome, &facts),
+            provenance: self.provenance(Some(&task.resolved), &facts),
+            attempts: task.attempt,
+            elapsed: task.began.elapsed(),
+            outcome,
+            request: Arc::unwrap_or_clone(task.request),
+        };
+        // A reader that went away wants nothing more; the work is done all the same.
+        let _ = self.results.send(Delivery { tag: task.tag, result }).await;
+    }
+
+    fn cost(&self, resolved: &Resolved, outcome: &Result<MediaFile>, facts: &Facts) -> Option<Cost> {
+        match outcome.as_ref().err().and_then(Error::charge) {
+            Some(Charge::None) => return Some(Cost { usd: Usd::ZERO, basis: CostBasis::None }),
+            Some(Charge::Unknown) => return None,
+            Some(Charge::Certain) | None => {}
+        }
+        if let Some(usd) = facts.cost {
+            return Some(Cost { usd, basis: CostBasis::Reported });
+        }
+        if self.client.provider().info().capabilities.free {
+            return Some(Cost { usd: Usd::ZERO, basis: CostBasis::Subscription });
+        }
+        let prices = &self.http().settings().prices;
+        if let Some(usd) = prices.of_usage(resolved, &facts.usage) {
+            return Some(Cost { usd, basis: CostBasis::Computed });
+        }
+        Some(Cost { usd: prices.row(resolved)?.price(resolved), basis: CostBasis::Estimated })
+    }
+
+    fn provenance(&self, resolved: Option<&Resolved>, facts: &Facts) -> Provenance {
+        let facts = facts.clone();
+        Provenance {
+            provider: self.client.provider().info().name.clone(),
+            model: resolved.map(|resolved| resolved.model.clone()),
+            remote_id: facts.remote_id,
+            seed: facts.seed,
+            revised_prompt: facts.revised_prompt,
+            credit: facts.credit,
+            licence: facts.licence,
+            warnings: facts.warnings,
+        }
+    }
+}
+
+fn probe_key(resolved: &Resolved) -> String {
+    format!("{}/{}", resolved.group, resolved.model)
+}
+
+/// Decodes a whole file with the decoders that are built in.
+fn decode(path: &Path, format: Format) -> Result<()> {
+    let failed = |defect: Defect| defect_error(&defect);
+    match format.kind() {
+        #[cfg(feature = "decode-image")]
+        MediaKind::Image => {
+            crate::validate::decode_image(path, format, crate::validate::DecodeLimits::default()).map_err(failed)?;
+        }
+        #[cfg(feature = "decode-audio")]
+        MediaKind::Audio => {
+            crate::validate::decode_audio(path, format).map_err(failed)?;
+        }
+        #[cfg(not(all(feature = "decode-image", feature = "decode-audio")))]
+        _ => {
+            let _ = (path, failed);
+        }
+    }
+    Ok(())
+}
+
+fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "it was stopped before it was sent").not_billed()
+}
+
+fn received(answer: Result<Result<Generated>, oneshot::error::RecvError>) -> Result<Generated> {
+    // A job answers when it is dropped, so this is only reached when the runtime itself is torn down.
+    answer.unwrap_or_else(|_| Err(Error::new(ErrorKind::Cancelled, "the work was given up")))
+}

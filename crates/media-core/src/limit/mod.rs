@@ -1,0 +1,196 @@
+//! Limits of one account: how many at once, how many per minute, how many per day.
+
+mod headers;
+mod pacer;
+mod quota;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+pub use self::headers::{RateReport, parse_duration, rate_reports, retry_after};
+pub use self::pacer::{Grant, Pacer, Window};
+pub use self::quota::{Clock, Day, Hold, MemoryQuota, QuotaKey, QuotaStore, SystemClock};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::settings::{GroupLimits, Limits};
+
+/// What one send takes from each bucket: `requests: 1, images: 1, tokens: 420`.
+///
+/// `requests` is always counted, as 1, whether named or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Units(BTreeMap<String, u64>);
+
+impl Units {
+    /// The same with `amount` of `bucket`.
+    #[must_use]
+    pub fn with(mut self, bucket: impl Into<String>, amount: u64) -> Units {
+        self.0.insert(bucket.into(), amount);
+        self
+    }
+
+    /// How much of `bucket` one send takes.
+    #[must_use]
+    pub fn of(&self, bucket: &str) -> u64 {
+        self.0.get(bucket).copied().unwrap_or(u64::from(bucket == "requests"))
+    }
+}
+
+/// What a limit did to a run, for its summary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slowed {
+    /// The group: `image`, `speech`, ...
+    pub group: String,
+    /// The bucket: `requests`, `images`, ...
+    pub bucket: String,
+    /// The configured ceiling that applied.
+    pub configured: u64,
+    /// What the service reported as its own limit, when it did.
+    pub reported: Option<u64>,
+    /// Time spent waiting for it, summed over all waiters that stood first in line.
+    pub waited: Duration,
+}
+
+/// All limits of one provider instance.
+pub(crate) struct Limiter {
+    account: String,
+    calls: Arc<Semaphore>,
+    downloads: Arc<Semaphore>,
+    configured: BTreeMap<String, GroupLimits>,
+    groups: Mutex<BTreeMap<String, Arc<Pacer>>>,
+    quota: Arc<dyn QuotaStore>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Limiter {
+    pub(crate) fn new(
+        account: String,
+        limits: &Limits,
+        quota: Arc<dyn QuotaStore>,
+        clock: Arc<dyn Clock>,
+    ) -> Limiter {
+        let concurrency = limits.concurrency.get();
+        Limiter {
+            account,
+            calls: Arc::new(Semaphore::new(concurrency)),
+            downloads: Arc::new(Semaphore::new(limits.downloads.map_or(concurrency * 2, Into::into))),
+            configured: limits.groups.clone(),
+            groups: Mutex::new(BTreeMap::new()),
+            quota,
+            clock,
+        }
+    }
+
+    /// The pacer of a group; groups without configured limits get one that only learns and pauses.
+    pub(crate) fn pacer(&self, group: &str) -> Arc<Pacer> {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pacer) = groups.get(group) {
+            return Arc::clone(pacer);
+        }
+        let pacer = Arc::new(match self.configured.get(group) {
+            Some(limits) => Pacer::new(limits.windows(), limits.raise_to_reported),
+            None => Pacer::new(Vec::new(), true),
+        });
+        groups.insert(group.to_owned(), Arc::clone(&pacer));
+        pacer
+    }
+
+    /// A place among the calls (or downloads) in flight.
+    pub(crate) async fn permit(&self, download: bool) -> Result<OwnedSemaphorePermit> {
+        let semaphore = if download { &self.downloads } else { &self.calls };
+        Arc::clone(semaphore)
+            .acquire_owned()
+            .await
+            .map_err(|_| Error::new(ErrorKind::Cancelled, "the client was shut down").not_billed())
+    }
+
+    fn day(&self, group: &str) -> Option<(u64, Day)> {
+        let limits = self.configured.get(group)?;
+        let limit = limits.per_day("requests")?;
+        Some((limit, limits.day_starts.day_of(self.clock.now())))
+    }
+
+    fn quota_key(&self, group: &str) -> QuotaKey {
+        QuotaKey { account: self.account.clone(), bucket: format!("{group}.requests") }
+    }
+
+    fn spent(&self, group: &str, limit: u64, day: &Day) -> Error {
+        Error::new(
+            ErrorKind::QuotaExhausted,
+            format!("the {limit} {group} calls of today are used up until {}", day.end),
+        )
+        .until(Some(day.end))
+        .not_billed()
+        .hint(format!("run the same command after {}", day.end))
+    }
+
+    /// Sets `calls` counted calls aside, so that a job is never begun that could not be ended today.
+    pub(crate) async fn hold(&self, group: &str, calls: u32) -> Result<Option<Hold>> {
+        let Some((limit, day)) = self.day(group) else { return Ok(None) };
+        let key = self.quota_key(group);
+        if self.quota.take(&key, &day, limit, u64::from(calls)).await? {
+            return Ok(Some(Hold::new(key, day, calls)));
+        }
+        Err(self.spent(group, limit, &day))
+    }
+
+    /// Gives back what a job set aside and did not spend.
+    pub(crate) async fn release(&self, hold: Option<Hold>) {
+        if let Some(hold) = hold
+            && hold.left() > 0
+            && let Err(error) = self.quota.give_back(hold.key(), hold.day(), u64::from(hold.left())).await
+        {
+            // Too few calls are then left today, never too many.
+            tracing::warn!(%error, "unspent calls could not be given back to the daily quota");
+        }
+    }
+
+    /// Counts one call that no hold covers.
+    pub(crate) async fn count_call(&self, group: &str) -> Result<()> {
+        let Some((limit, day)) = self.day(group) else { return Ok(()) };
+        if self.quota.take(&self.quota_key(group), &day, limit, 1).await? {
+            return Ok(());
+        }
+        Err(self.spent(group, limit, &day))
+    }
+
+    /// The service says that the day is spent, whatever we counted.
+    pub(crate) async fn mark_spent(&self, group: &str) -> Option<jiff::Timestamp> {
+        let (limit, day) = self.day(group)?;
+        if let Err(error) = self.quota.exhaust(&self.quota_key(group), &day, limit).await {
+            tracing::warn!(%error, "the spent daily quota could not be written down");
+        }
+        Some(day.end)
+    }
+
+    /// Which configured ceilings made senders wait.
+    pub(crate) fn slowed(&self) -> Vec<Slowed> {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        groups
+            .iter()
+            .flat_map(|(group, pacer)| {
+                pacer.slowed().into_iter().map(move |mut slowed| {
+                    group.clone_into(&mut slowed.group);
+                    slowed
+                })
+            })
+            .collect()
+    }
+
+    /// Until when this group is paused by the service, if it is.
+    pub(crate) fn paused_until(&self, group: &str) -> Option<Instant> {
+        self.pacer(group).paused_until()
+    }
+}
+
+impl fmt::Debug for Limiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limiter").field("configured", &self.configured).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,364 @@
+//! Spaces sends so that no window of a limit's length ever holds more than the limit.
+//!
+//! Two rules together: sends are spread evenly over the window (services punish bursts, and a fixed window at the
+//! service never lines up with ours), and a log of the last window refuses whatever spreading alone would let through
+//! when sends take different amounts. Waiters stand in a fair queue and only the first one waits for time, so there
+//! are no reservations that could all come due together at the end of a pause.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{Instant, sleep_until};
+
+use super::headers::RateReport;
+use super::{Slowed, Units};
+use crate::error::{Error, ErrorKind, Result};
+
+/// One configured ceiling: so many of a bucket in so long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The bucket: `requests`, `images`, `tokens`.
+    pub bucket: String,
+    /// The most that any stretch of `length` may hold.
+    pub limit: u64,
+    /// The length of the window.
+    pub length: Duration,
+}
+
+/// Lets sends of one limit group through, in order.
+#[derive(Debug)]
+pub struct Pacer {
+    /// Held by the waiter who is first in line. Tokio's semaphore is fair, and a dropped waiter leaves the queue.
+    turn: Semaphore,
+    state: Mutex<State>,
+    changed: Notify,
+    raise_to_reported: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    gauges: Vec<Gauge>,
+    paused_until: Option<Instant>,
+    /// Spacing found by trial where no limit is known: wider after each refusal, narrower with each success.
+    adaptive: Option<Duration>,
+    adaptive_next: Option<Instant>,
+    next_id: u64,
+}
+
+#[derive(Debug)]
+struct Gauge {
+    bucket: String,
+    length: Duration,
+    /// The ceiling of the configuration; `None` for a bucket that only the service has spoken of.
+    configured: Option<u64>,
+    reported: Option<u64>,
+    log: VecDeque<Entry>,
+    in_log: u64,
+    next_free: Option<Instant>,
+    waited: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    at: Instant,
+    amount: u64,
+    id: u64,
+}
+
+/// The window of limits that only response headers speak of: they name no length, and all known ones are per minute.
+const REPORTED_WINDOW: Duration = Duration::from_secs(60);
+/// How far a send may catch up with its schedule. Timers are late by about a millisecond each; without this a limit of
+/// 6,000 per minute would lose a tenth of itself.
+const CATCH_UP: Duration = Duration::from_millis(20);
+const ADAPTIVE_FIRST: Duration = Duration::from_millis(100);
+const ADAPTIVE_MOST: Duration = Duration::from_secs(10);
+const ADAPTIVE_LEAST: Duration = Duration::from_millis(5);
+
+impl Gauge {
+    fn new(bucket: String, length: Duration, configured: Option<u64>) -> Gauge {
+        Gauge {
+            bucket,
+            // The service measures arrivals, we departures: a hundredth more keeps jitter from making one too many.
+            length: length + length / 100,
+            configured,
+            reported: None,
+            log: VecDeque::new(),
+            in_log: 0,
+            next_free: None,
+            waited: Duration::ZERO,
+        }
+    }
+
+    fn limit(&self, raise: bool) -> Option<u64> {
+        match (self.configured, self.reported) {
+            (Some(_), Some(theirs)) if raise => Some(theirs),
+            (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
+            (ours, theirs) => ours.or(theirs),
+        }
+    }
+
+    /// The first moment from `now` on at which `amount` may pass.
+    fn earliest(&mut self, now: Instant, amount: u64, raise: bool) -> Result<Instant> {
+        let Some(limit) = self.limit(raise) else { return Ok(now) };
+        if amount > limit {
+            return Err(Error::new(
+                ErrorKind::InvalidRequest,
+                format!(
+                    "one request takes {amount} {}, but only {limit} are allowed in {:?}",
+                    self.bucket, self.length
+                ),
+            )
+            .not_billed()
+            .hint("raise the limit in the provider's configuration if the account allows more"));
+        }
+        while let Some(oldest) = self.log.front()
+            && oldest.at + self.length <= now
+        {
+            self.in_log -= oldest.amount;
+            self.log.pop_front();
+        }
+        let mut at = self.next_free.map_or(now, |free| free.max(now));
+        let mut over = (self.in_log + amount).saturating_sub(limit);
+        for entry in &self.log {
+            if over == 0 {
+                break;
+            }
+            at = at.max(entry.at + self.length);
+            over = over.saturating_sub(entry.amount);
+        }
+        Ok(at)
+    }
+
+    fn commit(&mut self, now: Instant, amount: u64, id: u64, raise: bool) {
+        let Some(limit) = self.limit(raise).filter(|limit| *limit > 0) else { return };
+        if amount == 0 {
+            return;
+        }
+        self.log.push_back(Entry { at: now, amount, id });
+        self.in_log += amount;
+        let spacing = self.length.mul_f64(ratio(amount, limit));
+        let schedule = self.next_free.map_or(now, |free| free.max(now.checked_sub(CATCH_UP).unwrap_or(now)));
+        self.next_free = Some(schedule.min(now) + spacing);
+    }
+
+    fn give_back(&mut self, id: u64) {
+        if let Some(place) = self.log.iter().rposition(|entry| entry.id == id)
+            && let Some(entry) = self.log.remove(place)
+        {
+            self.in_log -= entry.amount;
+            if place == self.log.len() {
+                // It was the newest: the next in line may have its moment.
+                self.next_free = Some(entry.at);
+            }
+        }
+    }
+}
+
+fn ratio(amount: u64, limit: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "limits are far below 2^52")]
+    let ratio = amount as f64 / limit as f64;
+    ratio
+}
+
+impl Pacer {
+    /// A pacer with these ceilings. With `raise_to_reported`, a higher limit that the service reports replaces ours.
+    #[must_use]
+    pub fn new(windows: Vec<Window>, raise_to_reported: bool) -> Pacer {
+        let gauges =
+            windows.into_iter().map(|w| Gauge::new(w.bucket, w.length, Some(w.limit))).collect();
+        Pacer {
+            turn: Semaphore::new(1),
+            state: Mutex::new(State {
+                gauges,
+                paused_until: None,
+                adaptive: None,
+                adaptive_next: None,
+                next_id: 0,
+            }),
+            changed: Notify::new(),
+            raise_to_reported,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits in line until a send that takes `units` may start.
+    ///
+    /// Dropping the future leaves the line; dropping the [`Grant`] unused gives its place back.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`] when one send takes more than a whole window allows.
+    pub async fn wait(self: &Arc<Self>, units: &Units) -> Result<Grant> {
+        let _turn = self
+            .turn
+            .acquire()
+            .await
+            .map_err(|_| Error::new(ErrorKind::Cancelled, "the client was shut down").not_billed())?;
+        loop {
+            let changed = self.changed.notified();
+            let began = Instant::now();
+            let (at, slowest) = match self.admit(began, units)? {
+                Admission::Now(id) => return Ok(Grant { pacer: Arc::clone(self), id, used: false }),
+                Admission::At(at, slowest) => (at, slowest),
+            };
+            tokio::select! {
+                () = sleep_until(at) => {}
+                () = changed => {}
+            }
+            self.note_wait(slowest, began.elapsed());
+        }
+    }
+
+    fn note_wait(&self, gauge: Option<usize>, waited: Duration) {
+        if let Some(index) = gauge
+            && let Some(gauge) = self.state().gauges.get_mut(index)
+        {
+            gauge.waited += waited;
+        }
+    }
+
+    fn admit(&self, now: Instant, units: &Units) -> Result<Admission> {
+        let raise = self.raise_to_reported;
+        let mut state = self.state();
+        let mut at = now;
+        let mut slowest = None;
+        for (index, gauge) in state.gauges.iter_mut().enumerate() {
+            let amount = units.of(&gauge.bucket);
+            if amount == 0 {
+                continue;
+            }
+            let earliest = gauge.earliest(now, amount, raise)?;
+            if earliest > at {
+                at = earliest;
+                slowest = Some(index);
+            }
+        }
+        for other in [state.paused_until, state.adaptive_next].into_iter().flatten() {
+            if other > at {
+                at = other;
+                slowest = None;
+            }
+        }
+        if at > now {
+            return Ok(Admission::At(at, slowest));
+        }
+        let id = state.next_id;
+        state.next_id += 1;
+        for gauge in &mut state.gauges {
+            let amount = units.of(&gauge.bucket);
+            gauge.commit(now, amount, id, raise);
+        }
+        state.adaptive_next = state.adaptive.map(|spacing| now + spacing);
+        Ok(Admission::Now(id))
+    }
+
+    /// Stops everybody until `delay` from now; a longer pause that already holds stays. Called for a refusal for pace.
+    pub fn pause(&self, delay: Duration) {
+        let mut state = self.state();
+        let until = Instant::now() + delay;
+        state.paused_until = Some(state.paused_until.map_or(until, |other| other.max(until)));
+        // Without a known limit, everybody would start together at its end; so find a pace by trial.
+        if state.gauges.is_empty() {
+            let wider = state.adaptive.map_or(ADAPTIVE_FIRST, |spacing| (spacing * 2).min(ADAPTIVE_MOST));
+            state.adaptive = Some(wider);
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// A send was accepted: a pace found by trial may become a little faster.
+    pub fn succeeded(&self) {
+        let mut state = self.state();
+        if let Some(spacing) = state.adaptive {
+            let narrower = spacing.mul_f64(0.95);
+            state.adaptive = (narrower > ADAPTIVE_LEAST).then_some(narrower);
+        }
+    }
+
+    /// Takes in what the service says about one of its limits.
+    pub fn learn(&self, report: &RateReport) {
+        let mut state = self.state();
+        let now = Instant::now();
+        let mut known = false;
+        for gauge in state.gauges.iter_mut().filter(|gauge| gauge.bucket == report.bucket) {
+            known = true;
+            gauge.reported = report.limit.filter(|limit| *limit > 0).or(gauge.reported);
+            if report.remaining == Some(0)
+                && let Some(reset) = report.reset
+            {
+                let free = now + reset.min(gauge.length);
+                gauge.next_free = Some(gauge.next_free.map_or(free, |other| other.max(free)));
+            }
+        }
+        if !known && let Some(limit) = report.limit.filter(|limit| *limit > 0) {
+            let mut gauge = Gauge::new(report.bucket.clone(), REPORTED_WINDOW, None);
+            gauge.reported = Some(limit);
+            state.gauges.push(gauge);
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Until when the service asked everybody to wait.
+    #[must_use]
+    pub fn paused_until(&self) -> Option<Instant> {
+        self.state().paused_until.filter(|until| *until > Instant::now())
+    }
+
+    /// The ceilings that made senders wait.
+    #[must_use]
+    pub fn slowed(&self) -> Vec<Slowed> {
+        let state = self.state();
+        let slowed = state.gauges.iter().filter_map(|gauge| {
+            Some(Slowed {
+                group: String::new(),
+                bucket: gauge.bucket.clone(),
+                configured: gauge.configured?,
+                reported: gauge.reported,
+                waited: gauge.waited,
+            })
+        });
+        slowed.filter(|slowed| slowed.waited > Duration::ZERO).collect()
+    }
+
+    fn give_back(&self, id: u64) {
+        for gauge in &mut self.state().gauges {
+            gauge.give_back(id);
+        }
+        self.changed.notify_waiters();
+    }
+}
+
+enum Admission {
+    Now(u64),
+    /// The moment to try again, and the gauge that decides it.
+    At(Instant, Option<usize>),
+}
+
+/// The right to one send.
+#[derive(Debug)]
+#[must_use = "a grant that is dropped unused gives its place back"]
+pub struct Grant {
+    pacer: Arc<Pacer>,
+    id: u64,
+    used: bool,
+}
+
+impl Grant {
+    /// The send is happening: its place is spent.
+    pub fn spend(mut self) {
+        self.used = true;
+    }
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        if !self.used {
+            self.pacer.give_back(self.id);
+        }
+    }
+}

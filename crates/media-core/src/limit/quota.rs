@@ -1,0 +1,143 @@
+//! Counted allowances per day, kept where every run on the account can see them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::error::Result;
+
+/// The wall clock. Only days are told by it; pacing runs on tokio's clock.
+pub trait Clock: fmt::Debug + Send + Sync {
+    /// This moment.
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's own clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// One day of a service, which need not start at midnight.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Day {
+    /// Its first moment.
+    pub start: Timestamp,
+    /// The first moment of the next.
+    pub end: Timestamp,
+}
+
+/// Which allowance.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct QuotaKey {
+    /// The account: a salted hash of the key, so that runs with the same key share it and nobody can read the key.
+    pub account: String,
+    /// What is counted.
+    pub bucket: String,
+}
+
+/// Counts what was used of daily allowances.
+#[async_trait]
+pub trait QuotaStore: fmt::Debug + Send + Sync {
+    /// Takes `units` if that many are left of `limit`; says whether it did. Atomic over all users of the store.
+    ///
+    /// # Errors
+    /// The store failed; then nothing is sent.
+    async fn take(&self, key: &QuotaKey, day: &Day, limit: u64, units: u64) -> Result<bool>;
+
+    /// Gives back units that were taken and not used.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn give_back(&self, key: &QuotaKey, day: &Day, units: u64) -> Result<()>;
+
+    /// The service says that the day's allowance is spent.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn exhaust(&self, key: &QuotaKey, day: &Day, limit: u64) -> Result<()>;
+
+    /// How many are used of this day.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn used(&self, key: &QuotaKey, day: &Day) -> Result<u64>;
+}
+
+/// A quota store for one process, forgotten at its end.
+#[derive(Debug, Default)]
+pub struct MemoryQuota(Mutex<HashMap<(QuotaKey, Day), u64>>);
+
+impl MemoryQuota {
+    fn change<T>(&self, key: &QuotaKey, day: &Day, change: impl FnOnce(&mut u64) -> T) -> T {
+        let mut days = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(days.entry((key.clone(), day.clone())).or_default())
+    }
+}
+
+#[async_trait]
+impl QuotaStore for MemoryQuota {
+    async fn take(&self, key: &QuotaKey, day: &Day, limit: u64, units: u64) -> Result<bool> {
+        Ok(self.change(key, day, |used| {
+            let fits = used.saturating_add(units) <= limit;
+            if fits {
+                *used += units;
+            }
+            fits
+        }))
+    }
+
+    async fn give_back(&self, key: &QuotaKey, day: &Day, units: u64) -> Result<()> {
+        self.change(key, day, |used| *used = used.saturating_sub(units));
+        Ok(())
+    }
+
+    async fn exhaust(&self, key: &QuotaKey, day: &Day, limit: u64) -> Result<()> {
+        self.change(key, day, |used| *used = limit.max(*used));
+        Ok(())
+    }
+
+    async fn used(&self, key: &QuotaKey, day: &Day) -> Result<u64> {
+        Ok(self.change(key, day, |used| *used))
+    }
+}
+
+/// Calls set aside for one job.
+#[derive(Debug)]
+pub struct Hold {
+    key: QuotaKey,
+    day: Day,
+    left: u32,
+}
+
+impl Hold {
+    pub(super) fn new(key: QuotaKey, day: Day, calls: u32) -> Hold {
+        Hold { key, day, left: calls }
+    }
+
+    pub(super) fn key(&self) -> &QuotaKey {
+        &self.key
+    }
+
+    pub(super) fn day(&self) -> &Day {
+        &self.day
+    }
+
+    pub(super) fn left(&self) -> u32 {
+        self.left
+    }
+
+    /// Uses one of the calls, if one is left.
+    pub(crate) fn spend_one(&mut self) -> bool {
+        let some = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        some
+    }
+}

@@ -1,0 +1,379 @@
+//! The settings that every provider has: limits, timeouts, retries, prices. Their values come from configuration.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::limit::Window;
+use crate::money::Usd;
+use crate::provider::Resolved;
+use crate::units::{DayStart, Size, Span};
+
+/// What every provider's configuration holds beside its own.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServiceSettings {
+    /// How many at once, per minute, per day.
+    pub limits: Limits,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+    /// How often to try again.
+    pub retry: RetrySettings,
+    /// What things cost.
+    pub prices: Prices,
+}
+
+/// `limits`: how many calls at once, and per group of calls the ceilings of each bucket.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Calls in flight at once. 1 is one after the other.
+    pub concurrency: NonZeroUsize,
+    /// Downloads in flight at once from media hosts; twice `concurrency` when absent.
+    pub downloads: Option<NonZeroUsize>,
+    /// Ceilings per group: `image`, `speech`, `audio`.
+    pub groups: BTreeMap<String, GroupLimits>,
+}
+
+impl Default for Limits {
+    /// One call at a time, and no other ceiling.
+    fn default() -> Limits {
+        Limits { concurrency: NonZeroUsize::MIN, downloads: None, groups: BTreeMap::new() }
+    }
+}
+
+/// The ceilings of one group of calls: `requests_per_minute`, `images_per_minute`, `requests_per_day`, ...
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GroupLimits {
+    ceilings: BTreeMap<String, u64>,
+    /// A higher limit that the service reports replaces ours.
+    pub raise_to_reported: bool,
+    /// When the service's day begins.
+    pub day_starts: DayStart,
+}
+
+const PERIODS: [(&str, u64); 3] = [("_per_second", 1), ("_per_minute", 60), ("_per_hour", 3600)];
+
+impl GroupLimits {
+    /// Sets one ceiling by its configured name, such as `requests_per_minute`. A name without a period is refused.
+    #[must_use]
+    pub fn with(mut self, name: &str, limit: u64) -> GroupLimits {
+        if ceiling_name_is_valid(name) {
+            self.ceilings.insert(name.to_owned(), limit);
+        }
+        self
+    }
+
+    /// The windows to pace by. Days are not among them: they are counted, not paced.
+    #[must_use]
+    pub fn windows(&self) -> Vec<Window> {
+        let window = |(name, limit): (&String, &u64)| {
+            PERIODS.iter().find_map(|(suffix, seconds)| {
+                Some(Window {
+                    bucket: name.strip_suffix(suffix)?.to_owned(),
+                    limit: *limit,
+                    length: Duration::from_secs(*seconds),
+                })
+            })
+        };
+        self.ceilings.iter().filter_map(window).collect()
+    }
+
+    /// How many of `bucket` a day allows.
+    #[must_use]
+    pub fn per_day(&self, bucket: &str) -> Option<u64> {
+        self.ceilings.get(&format!("{bucket}_per_day")).copied()
+    }
+}
+
+fn ceiling_name_is_valid(name: &str) -> bool {
+    let day = name.strip_suffix("_per_day").is_some_and(|bucket| bucket == "requests");
+    day || PERIODS.iter().any(|(suffix, _)| name.strip_suffix(suffix).is_some_and(|bucket| !bucket.is_empty()))
+}
+
+impl<'de> Deserialize<'de> for Limits {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Limits, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Limits;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object with \"concurrency\" and one object per group of calls")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Limits, A::Error> {
+                let mut concurrency = None;
+                let mut downloads = None;
+                let mut groups = BTreeMap::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "concurrency" => concurrency = Some(map.next_value()?),
+                        "downloads" => downloads = map.next_value()?,
+                        _ => {
+                            groups.insert(key, map.next_value()?);
+                        }
+                    }
+                }
+                let concurrency = concurrency.ok_or_else(|| A::Error::missing_field("concurrency"))?;
+                Ok(Limits { concurrency, downloads, groups })
+            }
+        }
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+impl Serialize for Limits {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("concurrency", &self.concurrency)?;
+        if let Some(downloads) = &self.downloads {
+            map.serialize_entry("downloads", downloads)?;
+        }
+        for (group, limits) in &self.groups {
+            map.serialize_entry(group, limits)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for GroupLimits {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<GroupLimits, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = GroupLimits;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object of ceilings such as \"requests_per_minute\": 60")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<GroupLimits, A::Error> {
+                let mut limits = GroupLimits::default();
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "raise_to_reported" => limits.raise_to_reported = map.next_value()?,
+                        "day_starts" => limits.day_starts = map.next_value()?,
+                        name if ceiling_name_is_valid(name) => {
+                            // null takes back a ceiling of a lower layer.
+                            if let Some(limit) = map.next_value::<Option<u64>>()? {
+                                limits.ceilings.insert(key, limit);
+                            }
+                        }
+                        _ => {
+                            return Err(A::Error::custom(format!(
+                                "unknown limit {key:?}: write BUCKET_per_second, _per_minute or _per_hour (requests, \
+                                 images, tokens, ...), requests_per_day, day_starts or raise_to_reported"
+                            )));
+                        }
+                    }
+                }
+                Ok(limits)
+            }
+        }
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+impl Serialize for GroupLimits {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, limit) in &self.ceilings {
+            map.serialize_entry(name, limit)?;
+        }
+        if self.raise_to_reported {
+            map.serialize_entry("raise_to_reported", &true)?;
+        }
+        if self.per_day("requests").is_some() {
+            map.serialize_entry("day_starts", &self.day_starts)?;
+        }
+        map.end()
+    }
+}
+
+/// `timeouts`: how long to wait for each part of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timeouts {
+    /// For the connection.
+    pub connect: Span,
+    /// From the sent request to the head of the answer.
+    pub first_byte: Span,
+    /// Between two pieces of the answer's body.
+    pub idle: Span,
+    /// For the whole call.
+    pub total: Span,
+}
+
+impl Default for Timeouts {
+    /// 10 s, 5 min, 1 min, 10 min: the longest that the services document.
+    fn default() -> Timeouts {
+        Timeouts {
+            connect: Span::secs(10),
+            first_byte: Span::secs(300),
+            idle: Span::secs(60),
+            total: Span::secs(600),
+        }
+    }
+}
+
+/// `retry`: how often to begin again, and how long to wait in between.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetrySettings {
+    /// Tries in all, the first included.
+    pub attempts: u32,
+    /// The wait before the second try; it doubles with each further one, with jitter.
+    pub first_delay: Span,
+    /// The longest wait of our own; what the service asks for is always waited out.
+    pub max_delay: Span,
+}
+
+impl Default for RetrySettings {
+    /// 4 tries, from 1 s to 60 s.
+    fn default() -> RetrySettings {
+        RetrySettings { attempts: 4, first_delay: Span::secs(1), max_delay: Span::secs(60) }
+    }
+}
+
+/// `prices`: what a request is expected to cost, and what tokens cost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prices {
+    /// The day the prices were read, `YYYY-MM-DD`.
+    pub as_of: String,
+    /// Where they were read.
+    pub source: String,
+    /// What one request costs; the first row whose `when` equals the resolved request counts.
+    #[serde(default)]
+    pub items: Vec<PriceRow>,
+    /// What tokens cost, to settle from the usage in an answer.
+    #[serde(default)]
+    pub tokens: Vec<TokenRow>,
+    /// Models that are or will be shut down, with the day, `YYYY-MM-DD`.
+    #[serde(default)]
+    pub shut_down: BTreeMap<String, String>,
+}
+
+/// One row of `prices.items`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PriceRow {
+    /// Resolved values that must all be equal: `{"model": "...", "quality": "medium"}`.
+    pub when: BTreeMap<String, Value>,
+    /// The price of one.
+    pub usd: Usd,
+    /// The price of each character of the content, beside `usd`.
+    #[serde(default)]
+    pub usd_per_million_characters: f64,
+    /// How long one usually takes.
+    #[serde(default)]
+    pub typical: Option<Span>,
+}
+
+/// One row of `prices.tokens`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRow {
+    /// Resolved values that must all be equal.
+    pub when: BTreeMap<String, Value>,
+    /// Dollars per million tokens of each sort.
+    pub usd_per_million: BTreeMap<String, f64>,
+}
+
+impl PriceRow {
+    /// The price of this request by this row.
+    #[must_use]
+    pub fn price(&self, resolved: &Resolved) -> Usd {
+        #[expect(clippy::cast_precision_loss, reason = "texts are far shorter than 2^52 characters")]
+        let characters = resolved.content.chars().count() as f64;
+        self.usd + Usd::from_dollars(characters * self.usd_per_million_characters / 1e6).unwrap_or_default()
+    }
+}
+
+fn equal(when: &BTreeMap<String, Value>, resolved: &Resolved) -> bool {
+    when.iter().all(|(name, value)| resolved.value(name).as_ref() == Some(value))
+}
+
+impl Prices {
+    /// The first row that fits.
+    #[must_use]
+    pub fn row(&self, resolved: &Resolved) -> Option<&PriceRow> {
+        self.items.iter().find(|row| equal(&row.when, resolved))
+    }
+
+    /// What the tokens of an answer cost; `None` when a sort of token has no price.
+    #[must_use]
+    pub fn of_usage(&self, resolved: &Resolved, usage: &BTreeMap<String, u64>) -> Option<Usd> {
+        if usage.values().all(|count| *count == 0) {
+            return None;
+        }
+        let row = self.tokens.iter().find(|row| equal(&row.when, resolved))?;
+        let mut dollars = 0.0;
+        for (sort, count) in usage {
+            if *count > 0 {
+                #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
+                let count = *count as f64;
+                dollars += count * row.usd_per_million.get(sort)? / 1e6;
+            }
+        }
+        Usd::from_dollars(dollars)
+    }
+}
+
+/// The largest answers that are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SizeLimits {
+    /// One media file.
+    pub media: Size,
+    /// The text of an answer, its media taken out.
+    pub text: Size,
+}
+
+impl Default for SizeLimits {
+    /// 256 MiB of media, 8 MiB of text.
+    fn default() -> SizeLimits {
+        SizeLimits { media: Size::mib(256), text: Size::mib(8) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_name_their_unit() {
+        let text = r#"{"concurrency": 4, "image": {"requests_per_minute": 15, "tokens_per_minute": 100000}}"#;
+        let limits: Limits = serde_json::from_str(text).unwrap();
+        assert_eq!(limits.concurrency.get(), 4);
+        assert_eq!(limits.groups["image"].windows().len(), 2);
+        let error = serde_json::from_str::<Limits>(r#"{"concurrency": 4, "image": {"requests": 15}}"#).unwrap_err();
+        assert!(error.to_string().contains("unknown limit \"requests\""), "{error}");
+        assert!(serde_json::from_str::<Limits>(r#"{"concurrency": 0}"#).is_err());
+        assert!(serde_json::from_str::<Limits>("{}").is_err());
+    }
+
+    #[test]
+    fn the_first_fitting_price_counts_and_usage_settles() {
+        let prices: Prices = serde_json::from_str(
+            r#"{"as_of": "2026-11-23", "source": "x",
+                "items": [{"when": {"model": "m", "quality": "low"}, "usd": 0.006}, {"when": {"model": "m"}, "usd": 0.053}],
+                "tokens": [{"when": {"model": "m"}, "usd_per_million": {"text_in": 5.0, "image_out": 30.0}}]}"#,
+        )
+        .unwrap();
+        let resolved = Resolved {
+            model: "m".into(),
+            content: "x".into(),
+            language: None,
+            params: BTreeMap::from([("quality".into(), Value::from("high"))]),
+            format: crate::Format::Png,
+            group: "image".into(),
+            units: crate::limit::Units::default(),
+            calls: 1,
+            dimensions: None,
+        };
+        assert_eq!(prices.row(&resolved).unwrap().usd.to_string(), "0.053");
+        let usage = BTreeMap::from([("text_in".to_string(), 12), ("image_out".to_string(), 196)]);
+        assert_eq!(prices.of_usage(&resolved, &usage).unwrap().micros(), 5940);
+        let unknown = BTreeMap::from([("audio_out".to_string(), 12)]);
+        assert_eq!(prices.of_usage(&resolved, &unknown), None);
+    }
+}

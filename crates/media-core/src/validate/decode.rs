@@ -1,0 +1,264 @@
+//! Decodes a file fully with the libraries, under limits: validation level "full".
+//!
+//! Run it after the walk and not instead: decoders forgive what an inspection does not.
+
+use super::defect::Defect;
+#[cfg(feature = "decode-image")]
+use super::inspector::Dimensions;
+use crate::format::{Format, MediaKind};
+use std::fs::File;
+use std::path::Path;
+
+fn undecodable<T>(format: Format, reason: impl std::fmt::Display) -> Result<T, Defect> {
+    Err(Defect::Undecodable { format, reason: reason.to_string() })
+}
+
+fn open(path: &Path) -> Result<File, Defect> {
+    File::open(path).map_err(|error| Defect::Unreadable { reason: error.to_string() })
+}
+
+/// A caller's mistake, answered as a file of the wrong kind.
+fn expect_kind(format: Format, kind: MediaKind) -> Result<(), Defect> {
+    if format.kind() == kind { Ok(()) } else { undecodable(format, format!("it holds no {kind}")) }
+}
+
+#[cfg(feature = "decode-audio")]
+pub use audio::decode_audio;
+#[cfg(feature = "decode-image")]
+pub use picture::{DecodeLimits, decode_image};
+
+#[cfg(feature = "decode-image")]
+mod picture {
+    use super::{Defect, Dimensions, File, Format, MediaKind, Path, expect_kind, open, undecodable};
+    use image::codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
+    use image::{AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageError, ImageResult};
+    use std::io::{BufReader, Read};
+    use zune_jpeg::zune_core::{bytestream::ZCursor, options::DecoderOptions};
+
+    /// How much decoding may take.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct DecodeLimits {
+        /// Pixels of the picture, or of the canvas of an animation.
+        pub max_pixels: u64,
+        /// Memory for the decoded picture and what the decoder needs beside it.
+        pub max_bytes: u64,
+    }
+
+    impl Default for DecodeLimits {
+        fn default() -> Self {
+            Self { max_pixels: 100_000_000, max_bytes: 1 << 30 }
+        }
+    }
+
+    /// A small file can hold very many large frames; all of them together may take so many canvases.
+    const MAX_FRAMES: u64 = 10_000;
+
+    /// Decodes every pixel, of animations every frame, and gives the size.
+    ///
+    /// JPEG is decoded strictly: leniently, one with most of its data missing is "fine" but grey (image 0.25.10).
+    ///
+    /// # Errors
+    /// [`Defect::Undecodable`] if the decoder refuses it, [`Defect::TooLarge`] if the limits do not allow it (told
+    /// from the header alone), [`Defect::Unreadable`] if it cannot be read.
+    pub fn decode_image(path: &Path, format: Format, limits: DecodeLimits) -> Result<Dimensions, Defect> {
+        expect_kind(format, MediaKind::Image)?;
+        let file = BufReader::new(open(path)?);
+        match format {
+            Format::Jpeg => jpeg(file, limits),
+            Format::Gif => still_or_frames(GifDecoder::new(file), format, limits, |_| Ok(true)),
+            Format::Webp => still_or_frames(WebPDecoder::new(file), format, limits, |webp| Ok(webp.has_animation())),
+            Format::Png => png(path, file, limits),
+            Format::Mp3 | Format::Wav | Format::Ogg | Format::Opus | Format::Flac => {
+                undecodable(format, "it holds no image")
+            }
+        }
+    }
+
+    fn check_size(format: Format, (width, height): (u32, u32), limits: DecodeLimits) -> Result<Dimensions, Defect> {
+        if u64::from(width) * u64::from(height) > limits.max_pixels {
+            let what = format!("{width} x {height} pixels, with a limit of {} pixels", limits.max_pixels);
+            return Err(Defect::TooLarge { format, what });
+        }
+        Ok(Dimensions { width, height })
+    }
+
+    fn check_bytes(format: Format, bytes: u64, limits: DecodeLimits) -> Result<(), Defect> {
+        if bytes > limits.max_bytes {
+            let what = format!("{bytes} bytes of memory, with a limit of {} bytes", limits.max_bytes);
+            return Err(Defect::TooLarge { format, what });
+        }
+        Ok(())
+    }
+
+    fn image_defect(format: Format, error: &ImageError, limits: DecodeLimits) -> Defect {
+        match error {
+            ImageError::Limits(_) => {
+                let what = format!("more memory than the limit of {} bytes", limits.max_bytes);
+                Defect::TooLarge { format, what }
+            }
+            error => Defect::Undecodable { format, reason: error.to_string() },
+        }
+    }
+
+    fn still_or_frames<D: ImageDecoder + IntoFrames>(
+        decoder: ImageResult<D>,
+        format: Format,
+        limits: DecodeLimits,
+        animated: impl FnOnce(&D) -> ImageResult<bool>,
+    ) -> Result<Dimensions, Defect> {
+        let defect = |error: ImageError| image_defect(format, &error, limits);
+        let mut decoder = decoder.map_err(defect)?;
+        let dimensions = check_size(format, decoder.dimensions(), limits)?;
+        check_bytes(format, decoder.total_bytes(), limits)?;
+        let mut library = image::Limits::no_limits();
+        library.max_alloc = Some(limits.max_bytes);
+        decoder.set_limits(library).map_err(defect)?;
+        if !animated(&decoder).map_err(defect)? {
+            DynamicImage::from_decoder(decoder).map_err(defect)?;
+            return Ok(dimensions);
+        }
+        let mut count = 0;
+        for frame in decoder.frames().map_err(defect)? {
+            frame.map_err(defect)?;
+            count += 1;
+            if count > MAX_FRAMES {
+                return Err(Defect::TooLarge { format, what: format!("more than {MAX_FRAMES} frames") });
+            }
+        }
+        if count == 0 { undecodable(format, "it has no frame") } else { Ok(dimensions) }
+    }
+
+    /// What can give its frames, if it has any.
+    trait IntoFrames {
+        fn frames<'a>(self) -> ImageResult<Frames<'a>>
+        where
+            Self: 'a;
+    }
+
+    impl<R: std::io::BufRead + std::io::Seek> IntoFrames for GifDecoder<R> {
+        fn frames<'a>(self) -> ImageResult<Frames<'a>>
+        where
+            Self: 'a,
+        {
+            Ok(self.into_frames())
+        }
+    }
+
+    impl<R: std::io::BufRead + std::io::Seek> IntoFrames for WebPDecoder<R> {
+        fn frames<'a>(self) -> ImageResult<Frames<'a>>
+        where
+            Self: 'a,
+        {
+            Ok(self.into_frames())
+        }
+    }
+
+    impl<R: std::io::BufRead + std::io::Seek> IntoFrames for PngDecoder<R> {
+        fn frames<'a>(self) -> ImageResult<Frames<'a>>
+        where
+            Self: 'a,
+        {
+            Ok(self.apng()?.into_frames())
+        }
+    }
+
+    /// The default picture of an animated PNG need not be one of its frames, so it is decoded first in any case.
+    fn png(path: &Path, file: BufReader<File>, limits: DecodeLimits) -> Result<Dimensions, Defect> {
+        let mut animated = false;
+        let dimensions = still_or_frames(PngDecoder::new(file), Format::Png, limits, |png| {
+            animated = png.is_apng()?;
+            Ok(false)
+        })?;
+        if animated {
+            let again = BufReader::new(open(path)?);
+            still_or_frames(PngDecoder::new(again), Format::Png, limits, |_| Ok(true))?;
+        }
+        Ok(dimensions)
+    }
+
+    fn jpeg(mut file: BufReader<File>, limits: DecodeLimits) -> Result<Dimensions, Defect> {
+        let mut bytes = Vec::new();
+        let length = file.get_ref().metadata().map_or(0, |metadata| metadata.len());
+        check_bytes(Format::Jpeg, length, limits)?;
+        file.read_to_end(&mut bytes).map_err(|error| Defect::Unreadable { reason: error.to_string() })?;
+        let side = usize::from(u16::MAX);
+        let options =
+            DecoderOptions::default().set_strict_mode(true).set_max_width(side).set_max_height(side);
+        let mut decoder = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(&bytes), options);
+        let failed = |error: zune_jpeg::errors::DecodeErrors| Defect::Undecodable {
+            format: Format::Jpeg,
+            reason: error.to_string(),
+        };
+        decoder.decode_headers().map_err(failed)?;
+        let (Some(info), Some(size)) = (decoder.info(), decoder.output_buffer_size()) else {
+            return undecodable(Format::Jpeg, "it has no frame header");
+        };
+        let dimensions = check_size(Format::Jpeg, (info.width.into(), info.height.into()), limits)?;
+        // A progressive picture is held as 16-bit coefficients until its last scan.
+        check_bytes(Format::Jpeg, length + 3 * size as u64, limits)?;
+        decoder.decode().map_err(failed)?;
+        Ok(dimensions)
+    }
+}
+
+#[cfg(feature = "decode-audio")]
+mod audio {
+    use super::{Defect, Format, MediaKind, Path, expect_kind, open, undecodable};
+    use crate::validate::inspector::{duration, inspect_reader};
+    use std::time::Duration;
+    use symphonia::core::codecs::audio::AudioDecoderOptions;
+    use symphonia::core::errors::Error;
+    use symphonia::core::formats::{TrackType, probe::Hint};
+    use symphonia::core::io::MediaSourceStream;
+
+    /// Decodes every sample and gives the length.
+    ///
+    /// Of Opus there is no decoder (symphonia 0.6.1): its packets are walked once more instead, each with its
+    /// frame count and length, and the pages with their checksums. That finds damage but decodes nothing.
+    ///
+    /// # Errors
+    /// [`Defect::Undecodable`] if the decoder refuses any packet, [`Defect::NoSound`] if there is none,
+    /// [`Defect::Unreadable`] if it cannot be read.
+    pub fn decode_audio(path: &Path, format: Format) -> Result<Duration, Defect> {
+        expect_kind(format, MediaKind::Audio)?;
+        let file = open(path)?;
+        if format == Format::Opus {
+            let inspected = inspect_reader(file).map_err(|error| Defect::Unreadable { reason: error.to_string() })?;
+            let inspection = inspected?.expect_format(format)?;
+            return inspection.duration.ok_or(Defect::NoSound { format });
+        }
+        let failed = |error: Error| Defect::Undecodable { format, reason: error.to_string() };
+        let mut hint = Hint::new();
+        hint.with_extension(format.name());
+        let stream = MediaSourceStream::new(Box::new(file), Default::default());
+        let mut reader = symphonia::default::get_probe()
+            .probe(&hint, stream, Default::default(), Default::default())
+            .map_err(failed)?;
+        let track = reader.default_track(TrackType::Audio);
+        let Some((id, parameters)) =
+            track.and_then(|track| Some((track.id, track.codec_params.as_ref()?.audio()?.clone())))
+        else {
+            return undecodable(format, "it has no sound track");
+        };
+        // FLAC carries a digest of its samples.
+        let options = AudioDecoderOptions::default().verify(true);
+        let mut decoder =
+            symphonia::default::get_codecs().make_audio_decoder(&parameters, &options).map_err(failed)?;
+        let (mut samples, mut rate) = (0, 0);
+        while let Some(packet) = reader.next_packet().map_err(failed)? {
+            if packet.track_id != id {
+                continue;
+            }
+            let decoded = decoder.decode(&packet).map_err(failed)?;
+            samples += decoded.frames() as u64;
+            rate = decoded.spec().rate();
+        }
+        if decoder.finalize().verify_ok == Some(false) {
+            return undecodable(format, "its sound does not match its own digest");
+        }
+        match duration(samples, rate) {
+            Some(duration) if samples > 0 => Ok(duration),
+            _ => Err(Defect::NoSound { format }),
+        }
+    }
+}

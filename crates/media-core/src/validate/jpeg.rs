@@ -1,0 +1,179 @@
+//! Walks a JPEG: every marker segment and scan, from the first marker to the end-of-image marker.
+//!
+//! The end-of-image marker must be the last thing in the file. Thumbnails inside segments are stepped over with
+//! them. Pictures behind the first one (MPF, as phones write it) and padding count as trailing data: what asked
+//! for one picture got something else.
+
+use super::defect::{Defect, corrupt, unsupported};
+use super::inspector::{Dimensions, Inspection};
+use super::walk::{Step, Walk, array};
+use crate::format::Format;
+
+const FORMAT: Format = Format::Jpeg;
+
+#[derive(Debug, Default)]
+pub(super) struct Jpeg {
+    state: State,
+    /// From the frame header, with a height of 0 if a DNL segment is to tell it (T.81, B.2.5).
+    frame: Option<(u16, u16)>,
+    /// Whether the scan at hand has any data.
+    data: bool,
+    /// Whether some scan is complete.
+    scanned: bool,
+    /// The number of the restart marker that must come next.
+    restart: u8,
+}
+
+#[derive(Debug, Default, PartialEq)]
+enum State {
+    #[default]
+    Start,
+    Marker,
+    Scan,
+    Done,
+}
+
+impl Jpeg {
+    fn marker(&mut self, window: &[u8], at: u64) -> Result<Step, Defect> {
+        let [0xff, code, ..] = *window else {
+            return match window {
+                [] | [0xff] => Ok(Step::More(2)),
+                _ => corrupt(FORMAT, at, "there is no marker where one should be"),
+            };
+        };
+        match code {
+            // Any number of fill bytes may stand before a marker (B.1.1.2).
+            0xff => return Ok(Step::Used(1)),
+            0xd9 if !self.scanned => return corrupt(FORMAT, at, "it has no picture data"),
+            0xd9 if self.height() == 0 => return corrupt(FORMAT, at, "its height is missing"),
+            0xd9 => {
+                self.state = State::Done;
+                return Ok(Step::Used(2));
+            }
+            0x01 => return Ok(Step::Used(2)),
+            0x00 | 0x02..=0xbf | 0xd0..=0xd8 => return corrupt(FORMAT, at, "a marker stands where it cannot"),
+            _ => {}
+        }
+        let Some(length) = array(window, 2).map(u16::from_be_bytes) else { return Ok(Step::More(4)) };
+        let too_short = || corrupt(FORMAT, at, "the length of a segment is wrong");
+        match code {
+            0xc0..=0xc2 => {
+                let Some([_, y1, y0, x1, x0, components]) = array(window, 4) else { return Ok(Step::More(10)) };
+                let (width, height) = (u16::from_be_bytes([x1, x0]), u16::from_be_bytes([y1, y0]));
+                if length != 8 + 3 * u16::from(components) {
+                    return too_short();
+                }
+                if self.frame.is_some() {
+                    return corrupt(FORMAT, at, "it has a second frame header");
+                }
+                if width == 0 || components == 0 {
+                    return corrupt(FORMAT, at, format!("its size is {width} x {height}"));
+                }
+                self.frame = Some((width, height));
+            }
+            // DHT, JPG and DAC share the range of the frame headers.
+            0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf | 0xde => {
+                return unsupported(FORMAT, "lossless, hierarchical or arithmetic coding, which few programs open");
+            }
+            0xda => {
+                if self.frame.is_none() {
+                    return corrupt(FORMAT, at, "picture data comes before the frame header");
+                }
+                let Some([components]) = array(window, 4) else { return Ok(Step::More(5)) };
+                if !(1..=4).contains(&components) || length != 6 + 2 * u16::from(components) {
+                    return too_short();
+                }
+                self.state = State::Scan;
+                self.restart = 0;
+                self.data = false;
+            }
+            0xdc => {
+                let Some(lines) = array(window, 4).map(u16::from_be_bytes) else { return Ok(Step::More(6)) };
+                if let Some((_, height @ 0)) = &mut self.frame {
+                    *height = lines;
+                }
+            }
+            _ => {}
+        }
+        if length < 2 {
+            return too_short();
+        }
+        Ok(Step::Used(2 + u64::from(length)))
+    }
+
+    /// Entropy-coded data: up to a marker that is neither a stuffed zero nor a restart.
+    fn scan(&mut self, window: &[u8], at: u64) -> Result<Step, Defect> {
+        for found in memchr::memchr_iter(0xff, window) {
+            match window.get(found + 1) {
+                None if found == 0 => return Ok(Step::More(2)),
+                None => {
+                    self.data = true;
+                    return Ok(Step::Used(found as u64));
+                }
+                // A stuffed zero, or a fill byte: then the next 0xff decides.
+                Some(0x00 | 0xff) => {}
+                Some(code @ 0xd0..=0xd7) => {
+                    // They count modulo 8 (T.81, B.2.1), so a gap is lost data.
+                    if code & 7 != self.restart {
+                        return corrupt(FORMAT, at + found as u64, "a restart marker is missing");
+                    }
+                    self.restart = (self.restart + 1) & 7;
+                }
+                Some(_) => {
+                    if found == 0 && !self.data {
+                        return corrupt(FORMAT, at, "it has no picture data");
+                    }
+                    self.scanned = true;
+                    self.state = State::Marker;
+                    return Ok(Step::Used(found as u64));
+                }
+            }
+        }
+        self.data = true;
+        Ok(Step::Used(window.len() as u64))
+    }
+
+    fn height(&self) -> u16 {
+        self.frame.map_or(0, |(_, height)| height)
+    }
+}
+
+impl Walk for Jpeg {
+    fn step(&mut self, window: &[u8], at: u64) -> Result<Step, Defect> {
+        match self.state {
+            State::Start => {
+                let Some(start) = array(window, 0) else { return Ok(Step::More(2)) };
+                if start != [0xff, 0xd8] {
+                    return corrupt(FORMAT, at, "its first marker is wrong");
+                }
+                self.state = State::Marker;
+                Ok(Step::Used(2))
+            }
+            State::Marker => self.marker(window, at),
+            State::Scan => self.scan(window, at),
+            State::Done => Ok(Step::End),
+        }
+    }
+
+    fn end(&mut self, _rest: &[u8], at: u64) -> Result<Inspection, Defect> {
+        match (&self.state, self.frame) {
+            (State::Done, Some((width, height))) => {
+                let dimensions = Dimensions { width: width.into(), height: height.into() };
+                Ok(Inspection::picture(FORMAT, dimensions))
+            }
+            _ => Err(self.truncated(at)),
+        }
+    }
+
+    fn format(&self) -> Format {
+        FORMAT
+    }
+
+    fn missing(&self) -> &'static str {
+        match (self.frame, &self.state) {
+            (None, _) => "its frame header",
+            (Some(_), State::Marker) if !self.scanned => "its picture data",
+            _ => "its end-of-image marker",
+        }
+    }
+}

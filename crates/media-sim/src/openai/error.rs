@@ -1,0 +1,76 @@
+//! OpenAI's errors: `{"error":{"message","type","param","code"}}`.
+
+use serde_json::{Value, json};
+
+use crate::answer::Answer;
+
+/// An error of the API.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: u16,
+    kind: &'static str,
+    message: String,
+    param: Option<String>,
+    code: Option<String>,
+    extra: Option<(&'static str, Value)>,
+    headers: Vec<(&'static str, String)>,
+}
+
+impl ApiError {
+    pub(crate) fn new(status: u16, kind: &'static str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { status, kind, message, param: None, code: None, extra: None, headers: Vec::new() }
+    }
+
+    /// 400 `invalid_request_error`.
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(400, "invalid_request_error", message)
+    }
+
+    /// 400 `invalid_request_error`, `invalid_value`.
+    pub(crate) fn value(param: &str, message: impl Into<String>) -> Self {
+        Self::invalid(message).param(param).code("invalid_value")
+    }
+
+    /// 400 `image_generation_user_error`, `invalid_value`: what the image service itself refuses.
+    pub(crate) fn image(param: &str, message: impl Into<String>) -> Self {
+        Self::new(400, "image_generation_user_error", message).param(param).code("invalid_value")
+    }
+
+    pub(crate) fn unknown_parameter(name: &str) -> Self {
+        Self::invalid(format!("Unknown parameter: '{name}'.")).param(name).code("unknown_parameter")
+    }
+
+    pub(crate) fn code(mut self, code: impl Into<String>) -> Self {
+        self.code = Some(code.into());
+        self
+    }
+
+    pub(crate) fn param(mut self, param: &str) -> Self {
+        self.param = Some(param.to_owned());
+        self
+    }
+
+    pub(crate) fn extra(mut self, name: &'static str, value: Value) -> Self {
+        self.extra = Some((name, value));
+        self
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(crate) fn into_answer(self) -> Answer {
+        let mut error =
+            json!({"message": self.message, "type": self.kind, "param": self.param, "code": self.code});
+        if let (Some((name, value)), Some(object)) = (self.extra, error.as_object_mut()) {
+            object.insert(name.to_owned(), value);
+        }
+        let mut answer = Answer::json(self.status, &json!({"error": error}));
+        for (name, value) in self.headers {
+            answer = answer.header(name, value);
+        }
+        answer
+    }
+}

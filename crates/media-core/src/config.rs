@@ -104,7 +104,7 @@ impl Config {
         for (name, values, source) in &sources.overlays {
             let section = if name == PROGRAM { Some(&mut program) } else { providers.get_mut(name) };
             let section = section.ok_or_else(|| complain(format!("{source}: there is no instance {name:?}")))?;
-            section.lay(values, source.clone(), None)?;
+            section.lay(values, source, None)?;
         }
         Ok(Config { dir, program, providers })
     }
@@ -190,7 +190,7 @@ fn lay_variable(
     // JSON if it is JSON, else text: numbers and flags need no quotes, and "007" can be had as '"007"'.
     let value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
     let nested = keys.iter().rev().fold(value, |inner, key| Value::Object([((*key).to_owned(), inner)].into_iter().collect()));
-    section.lay(&nested, variable.to_owned(), None)
+    section.lay(&nested, variable, None)
 }
 
 impl Section {
@@ -202,7 +202,7 @@ impl Section {
             .map_err(|error| complain(format!("{}: not JSON: {error}", path.display())))?;
         let mut section =
             Section { name: name.to_owned(), file: path.to_owned(), common: Figment::new(), own: Figment::new() };
-        section.lay(&value, path.display().to_string(), Some(path))?;
+        section.lay(&value, &path.display().to_string(), Some(path))?;
         Ok(section)
     }
 
@@ -217,16 +217,16 @@ impl Section {
             common: Figment::new(),
             own: Figment::new(),
         };
-        section.lay(value, format!("the configuration of {name}"), None)?;
+        section.lay(value, &format!("the configuration of {name}"), None)?;
         Ok(section)
     }
 
-    fn lay(&mut self, value: &Value, source: String, file: Option<&Path>) -> Result<()> {
+    fn lay(&mut self, value: &Value, source: &str, file: Option<&Path>) -> Result<()> {
         let Value::Object(map) = strip_remarks(value) else {
             return Err(complain(format!("{source}: a JSON object is wanted")));
         };
         let (common, own) = map.into_iter().partition(|(key, _)| COMMON.contains(&key.as_str()));
-        let layer = |map| Layer { values: Value::Object(map), source: source.clone(), file: file.map(Path::to_owned) };
+        let layer = |map| Layer { values: Value::Object(map), source: source.to_owned(), file: file.map(Path::to_owned) };
         self.common = std::mem::take(&mut self.common).merge(layer(common));
         self.own = std::mem::take(&mut self.own).merge(layer(own));
         Ok(())

@@ -88,14 +88,19 @@ impl ErrorKind {
     pub fn stops_lane(self) -> bool {
         matches!(
             self,
-            ErrorKind::Config
-                | ErrorKind::MissingApiKey
+            ErrorKind::MissingApiKey
                 | ErrorKind::Authentication
-                | ErrorKind::PermissionDenied
                 | ErrorKind::InsufficientCredit
                 | ErrorKind::QuotaExhausted
                 | ErrorKind::BudgetExceeded
         )
+    }
+
+    /// Whether every further request for the same model would fail the same way: a model that is not there, or that
+    /// the key may not use.
+    #[must_use]
+    pub fn stops_model(self) -> bool {
+        matches!(self, ErrorKind::Config | ErrorKind::PermissionDenied)
     }
 
     /// Whether the same request fails the same way again, so that only a change of the request helps.

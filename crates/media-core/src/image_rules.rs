@@ -60,7 +60,7 @@ impl ImageRules {
         let (short, long) = (width.min(height), width.max(height));
         let pixels = u64::from(width) * u64::from(height);
         if let Some(step) = self.step.filter(|step| *step > 0)
-            && (width % step != 0 || height % step != 0)
+            && !(width.is_multiple_of(step) && height.is_multiple_of(step))
         {
             return refuse(format!("both edges must be multiples of {step}"));
         }

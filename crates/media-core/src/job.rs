@@ -187,6 +187,7 @@ pub struct Job {
     prior: Prior,
     money: Mutex<Money>,
     hold: Mutex<Option<Hold>>,
+    request_id: Mutex<Option<String>>,
     answer: Mutex<Option<oneshot::Sender<Result<Generated>>>>,
 }
 
@@ -209,6 +210,7 @@ impl Job {
             prior,
             money: Mutex::new(Money { lost, ..Money::default() }),
             hold: Mutex::new(None),
+            request_id: Mutex::new(None),
             answer: Mutex::new(Some(send)),
         };
         (job, receive)
@@ -266,6 +268,16 @@ impl Job {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         lock(&self.answer).is_none()
+    }
+
+    /// The id that the service gave to the last answer for this job (`x-request-id`), for its support and its bill.
+    #[must_use]
+    pub fn request_id(&self) -> Option<String> {
+        lock(&self.request_id).clone()
+    }
+
+    pub(crate) fn answered_as(&self, request_id: &str) {
+        *lock(&self.request_id) = Some(request_id.to_owned());
     }
 
     /// What is known about the money of this key, given what a failure says about itself.

@@ -3,7 +3,7 @@
 //! Two rules decide what happens after a failure, and no third: [`Http`](crate::http::Http) repeats a send under the
 //! same key when that cannot buy twice; here a *new* key is used only after a failure that is proven not billed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -37,8 +37,8 @@ pub(crate) struct Lane {
     calls: Arc<Semaphore>,
     /// Jobs begun and not ended: bounds memory, whatever the length of the list.
     room: Arc<Semaphore>,
-    /// Why nothing more is begun.
-    halted: Mutex<Option<Error>>,
+    /// Why nothing more is begun: of one model, or (under no name) of any.
+    halted: Mutex<HashMap<Option<String>, Error>>,
     /// Models of which one job has come through.
     proven: Mutex<HashSet<String>>,
     /// Folders that were seen to be writable.
@@ -76,7 +76,7 @@ impl Lane {
             calls: Arc::new(Semaphore::new(concurrency)),
             // Twice what the calls hold: the next batch forms while the last one's files are written.
             room: Arc::new(Semaphore::new(concurrency * batch * 2)),
-            halted: Mutex::new(None),
+            halted: Mutex::default(),
             proven: Mutex::default(),
             folders: Mutex::default(),
         })
@@ -121,12 +121,13 @@ impl Lane {
 
     fn is_proven(&self, resolved: &Resolved) -> bool {
         // After a halt nothing is sent, so there is nothing to try out.
-        self.halt().is_some()
+        self.halt(resolved).is_some()
             || self.proven.lock().unwrap_or_else(PoisonError::into_inner).contains(&probe_key(resolved))
     }
 
-    fn halt(&self) -> Option<Error> {
-        self.halted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn halt(&self, resolved: &Resolved) -> Option<Error> {
+        let halted = self.halted.lock().unwrap_or_else(PoisonError::into_inner);
+        halted.get(&None).or_else(|| halted.get(&Some(probe_key(resolved)))).cloned()
     }
 
     /// Checks an order and makes room for it; what fails its checks is answered here.
@@ -199,7 +200,7 @@ impl Lane {
         let mut jobs = Vec::new();
         let mut settling = JoinSet::new();
         for task in unit {
-            if let Some(halt) = self.halt() {
+            if let Some(halt) = self.halt(&task.resolved) {
                 self.fail(task, halt).await;
             } else if task.prior == Prior::Fresh {
                 match self.begin(&task).await {
@@ -266,7 +267,7 @@ impl Lane {
                     return self.conclude(task, generated).await;
                 }
                 let again = error.charge() == Some(Charge::None) && error.retry() == Retry::Later;
-                let Some(delay) = delays.next().filter(|_| again && self.halt().is_none()) else {
+                let Some(delay) = delays.next().filter(|_| again && self.halt(&task.resolved).is_none()) else {
                     return self.fail(task, error).await;
                 };
                 // A per-task refusal answered inside a success; Http could not see it.
@@ -463,9 +464,11 @@ impl Lane {
     }
 
     async fn fail(&self, task: Task, error: Error) {
-        if error.kind().stops_lane() {
+        let kind = error.kind();
+        if kind.stops_lane() || kind.stops_model() {
+            let what = kind.stops_model().then(|| probe_key(&task.resolved));
             let mut halted = self.halted.lock().unwrap_or_else(PoisonError::into_inner);
-            halted.get_or_insert_with(|| error.clone().with_charge(Charge::None));
+            halted.entry(what).or_insert_with(|| error.clone().with_charge(Charge::None));
         }
         self.deliver(task, Err(error), Facts::default()).await;
     }

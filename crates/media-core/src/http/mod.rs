@@ -470,6 +470,10 @@ impl Http {
             let first_byte = self.settings().timeouts.first_byte.0;
             let answer = within(first_byte, request.op, self.wiring().transport.send(message)).await?;
             let (head, body) = answer.into_parts();
+            if let Some(id) = head.headers.get("x-request-id").and_then(|id| id.to_str().ok()) {
+                tracing::debug!(status = head.status.as_u16(), request_id = id, "answered");
+                request.jobs.iter().for_each(|job| job.answered_as(id));
+            }
             let pacer = self.0.limiter.pacer(&request.group);
             if !request.foreign || self.is_ours(&url) {
                 limit::rate_reports(&head.headers).iter().for_each(|report| pacer.learn(report));
@@ -493,6 +497,9 @@ impl Http {
             .map_err(failed)?;
         let headers = message.headers_mut();
         headers.insert(USER_AGENT, HeaderValue::from_static(DEFAULT_USER_AGENT));
+        if request.foreign && url.scheme() != "https" && !self.is_ours(url) {
+            return Err(Error::new(ErrorKind::BadResponse, "the media link leads to an unprotected host").in_op(request.op));
+        }
         if !request.foreign {
             if !self.is_ours(url) {
                 return Err(Error::new(ErrorKind::Config, "a call was about to leave for another host").not_billed());
@@ -641,7 +648,7 @@ async fn within<T>(
 ) -> Result<T> {
     match timeout(limit, work).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(failure)) => Err(wire_error(op, failure)),
+        Ok(Err(failure)) => Err(wire_error(op, &failure)),
         Err(_) => {
             let message = format!("nothing came for {}", humantime::format_duration(limit));
             Err(Error::new(ErrorKind::Timeout, message).in_op(op).retryable())
@@ -662,11 +669,11 @@ fn redirect(request: &Request<'_>, from: &Url, status: StatusCode, headers: &Hea
     Ok(Some(next))
 }
 
-fn wire_error(op: &'static str, failure: TransportError) -> Error {
+fn wire_error(op: &'static str, failure: &TransportError) -> Error {
     let kind = if failure.timeout { ErrorKind::Timeout } else { ErrorKind::Network };
     let sent = failure.sent;
     let error = Error::new(kind, failure.to_string()).in_op(op).retryable();
-    let error = match std::error::Error::source(&failure) {
+    let error = match std::error::Error::source(failure) {
         Some(source) => error.because(source.to_string()),
         None => error,
     };

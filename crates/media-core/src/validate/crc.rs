@@ -17,7 +17,10 @@ static FLAC16: Tables = tables(0x8005 << 16);
 /// RFC 9639, frame header: x^8 + x^2 + x + 1.
 static FLAC8: Tables = tables(0x07 << 24);
 
-#[expect(clippy::indexing_slicing, reason = "evaluated at compile time, with bounds that are plain to see")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated at compile time, with bounds that are plain to see"
+)]
 const fn tables(polynomial: u32) -> Tables {
     let mut tables = [[0; 256]; 8];
     let mut byte = 0;
@@ -46,18 +49,30 @@ const fn tables(polynomial: u32) -> Tables {
 
 impl Crc {
     pub(super) fn ogg() -> Self {
-        Self { tables: &OGG, state: 0 }
+        Self {
+            tables: &OGG,
+            state: 0,
+        }
     }
 
     pub(super) fn flac16() -> Self {
-        Self { tables: &FLAC16, state: 0 }
+        Self {
+            tables: &FLAC16,
+            state: 0,
+        }
     }
 
     pub(super) fn flac8() -> Self {
-        Self { tables: &FLAC8, state: 0 }
+        Self {
+            tables: &FLAC8,
+            state: 0,
+        }
     }
 
-    #[expect(clippy::indexing_slicing, reason = "a table of 256 indexed by a byte; the compiler drops the check")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a table of 256 indexed by a byte; the compiler drops the check"
+    )]
     pub(super) fn update(&mut self, bytes: &[u8]) {
         let t = self.tables;
         let mut state = self.state;

@@ -122,17 +122,28 @@ pub(super) fn a(format: Format) -> &'static str {
 }
 
 fn count(bytes: u64) -> String {
-    if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") }
+    if bytes == 1 {
+        "1 byte".to_owned()
+    } else {
+        format!("{bytes} bytes")
+    }
 }
 
 /// Shorthand for walkers.
 pub(super) fn corrupt<T>(format: Format, at: u64, what: impl Into<Cow<'static, str>>) -> Result<T, Defect> {
-    Err(Defect::Corrupt { format, at, what: what.into() })
+    Err(Defect::Corrupt {
+        format,
+        at,
+        what: what.into(),
+    })
 }
 
 /// Shorthand for walkers.
 pub(super) fn unsupported<T>(format: Format, what: impl Into<Cow<'static, str>>) -> Result<T, Defect> {
-    Err(Defect::Unsupported { format, what: what.into() })
+    Err(Defect::Unsupported {
+        format,
+        what: what.into(),
+    })
 }
 
 #[cfg(test)]
@@ -141,16 +152,29 @@ mod tests {
 
     #[test]
     fn messages_say_what_was_found() {
-        let truncated =
-            Defect::Truncated { format: Format::Jpeg, at: 1234, missing: "its end-of-image marker" };
+        let truncated = Defect::Truncated {
+            format: Format::Jpeg,
+            at: 1234,
+            missing: "its end-of-image marker",
+        };
         assert_eq!(
             truncated.to_string(),
             "a JPEG that ends before its end-of-image marker, after 1234 bytes"
         );
-        let trailing =
-            Defect::TrailingData { format: Format::Png, at: 90, length: 5, excerpt: "\"<html\"".into() };
-        assert_eq!(trailing.to_string(), "a PNG with 5 bytes after its end (at offset 90): \"<html\"");
-        let wrong = Defect::WrongFormat { found: Format::Webp, wanted: Format::Mp3 };
+        let trailing = Defect::TrailingData {
+            format: Format::Png,
+            at: 90,
+            length: 5,
+            excerpt: "\"<html\"".into(),
+        };
+        assert_eq!(
+            trailing.to_string(),
+            "a PNG with 5 bytes after its end (at offset 90): \"<html\""
+        );
+        let wrong = Defect::WrongFormat {
+            found: Format::Webp,
+            wanted: Format::Mp3,
+        };
         assert_eq!(wrong.to_string(), "a WebP where an MP3 was wanted");
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Flac {
     /// In the frames so far.
     samples: u64,
     frames: u64,
+    /// Offset of the frame at hand.
+    frame: u64,
 }
 
 #[derive(Debug, Default)]
@@ -92,7 +94,9 @@ fn number(bytes: &[u8]) -> Option<Result<(u64, usize), &'static str>> {
 }
 
 fn parse(window: &[u8]) -> Parsed {
-    let Some([sync, strategy, sizes, layout]) = array(window, 0) else { return Parsed::More };
+    let Some([sync, strategy, sizes, layout]) = array(window, 0) else {
+        return Parsed::More;
+    };
     if sync != 0xff || strategy & 0xfe != 0xf8 {
         return Parsed::Wrong("there is no frame where one should begin");
     }
@@ -125,9 +129,11 @@ fn parse(window: &[u8]) -> Parsed {
     let wide = |at| array(window, at).map(u16::from_be_bytes).map(u32::from);
     let rate = match sizes & 15 {
         0 => None,
-        n @ 1..=11 => [88_200, 176_400, 192_000, 8000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000]
-            .get(usize::from(n) - 1)
-            .copied(),
+        n @ 1..=11 => [
+            88_200, 176_400, 192_000, 8000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000,
+        ]
+        .get(usize::from(n) - 1)
+        .copied(),
         12 => match array(window, at).map(u8::from_be_bytes) {
             None => return Parsed::More,
             Some(rate) => {
@@ -158,22 +164,34 @@ fn parse(window: &[u8]) -> Parsed {
     if assignment > 10 || layout & 1 != 0 {
         return Parsed::Wrong("the channels of a frame are reserved");
     }
-    let (true, Some([stored])) = (window.len() > at, array(window, at)) else { return Parsed::More };
+    let (true, Some([stored])) = (window.len() > at, array(window, at)) else {
+        return Parsed::More;
+    };
     let mut crc = Crc::flac8();
     crc.update(head(window, at));
     if crc.value() >> 24 != u32::from(stored) {
         return Parsed::Wrong("the checksum of a frame header is wrong");
     }
     let variable = strategy & 1 != 0;
-    Parsed::Header(Header { length: at + 1, variable, number, block, assignment, bits, rate })
+    Parsed::Header(Header {
+        length: at + 1,
+        variable,
+        number,
+        block,
+        assignment,
+        bits,
+        rate,
+    })
 }
 
 impl Flac {
     fn start(&mut self, window: &[u8]) -> Result<Step, Defect> {
         const START: usize = 4 + 4 + 34;
-        let (Some(magic), Some(block), Some(info)) =
-            (array::<8>(window, 0), array(window, 4), array::<8>(window, 8 + 10))
-        else {
+        let (Some(magic), Some(block), Some(info)) = (
+            array::<8>(window, 0),
+            array(window, 4),
+            array::<8>(window, 8 + 10),
+        ) else {
             return Ok(Step::More(START));
         };
         if window.len() < START {
@@ -191,13 +209,24 @@ impl Flac {
         if rate == 0 || bits < 4 {
             return corrupt(FORMAT, 8, "its stream information is malformed");
         }
-        self.info = Some(Info { rate, channels, bits, samples: info & 0xf_ffff_ffff });
-        self.state = if last & 0x80 == 0 { State::Metadata } else { State::Header };
+        self.info = Some(Info {
+            rate,
+            channels,
+            bits,
+            samples: info & 0xf_ffff_ffff,
+        });
+        self.state = if last & 0x80 == 0 {
+            State::Metadata
+        } else {
+            State::Header
+        };
         Ok(Step::Used(START as u64))
     }
 
     fn metadata(&mut self, window: &[u8], at: u64) -> Result<Step, Defect> {
-        let Some([kind, l0, l1, l2]) = array(window, 0) else { return Ok(Step::More(4)) };
+        let Some([kind, l0, l1, l2]) = array(window, 0) else {
+            return Ok(Step::More(4));
+        };
         if kind & 0x7f == 0x7f || kind & 0x7f == 0 {
             return corrupt(FORMAT, at, "a metadata block has a forbidden type");
         }
@@ -211,14 +240,22 @@ impl Flac {
         if info.samples != 0 && self.samples >= info.samples {
             return Ok(Step::End);
         }
+        // Without a count, what is no frame is what follows the last one.
+        let may_end = info.samples == 0 && self.frames > 0;
+        if may_end && !window.starts_with(&[0xff]) {
+            return Ok(Step::End);
+        }
         let header = match parse(window) {
             Parsed::Header(header) => header,
             Parsed::More => return Ok(Step::More(window.len() + 1)),
-            // Without a count, what is no frame is what follows the last one.
-            Parsed::Wrong(_) if info.samples == 0 && self.frames > 0 => return Ok(Step::End),
+            Parsed::Wrong(_) if may_end => return Ok(Step::End),
             Parsed::Wrong(what) => return corrupt(FORMAT, at, what),
         };
-        let channels = if header.assignment < 8 { header.assignment + 1 } else { 2 };
+        let channels = if header.assignment < 8 {
+            header.assignment + 1
+        } else {
+            2
+        };
         if channels != info.channels
             || header.bits.is_some_and(|bits| bits != info.bits)
             || header.rate.is_some_and(|rate| rate != info.rate)
@@ -230,11 +267,19 @@ impl Flac {
         if header.variable != variable || header.number != next {
             return corrupt(FORMAT, at, "a frame is missing");
         }
-        self.next = Some((variable, next + if variable { u64::from(header.block) } else { 1 }));
+        self.next = Some((
+            variable,
+            next + if variable { u64::from(header.block) } else { 1 },
+        ));
         let mut crc = Crc::flac16();
         crc.update(head(window, header.length));
         let subframes = Subframes::new(channels, header.assignment, info.bits, header.block);
-        self.state = State::Body(Body { crc, subframes, bit: 0, block: header.block });
+        self.state = State::Body(Body {
+            crc,
+            subframes,
+            bit: 0,
+            block: header.block,
+        });
         Ok(Step::Used(header.length as u64))
     }
 }
@@ -265,7 +310,7 @@ impl Walk for Flac {
             (State::Metadata, _) => self.metadata(window, at),
             (State::Header, Some(info)) => self.header(window, at, info),
             (State::Body(body), _) => match body.parse(window) {
-                Err(what) => corrupt(FORMAT, at, what),
+                Err(what) => corrupt(FORMAT, self.frame, what),
                 Ok((bytes, true)) => {
                     self.state = State::Footer(body.crc, body.block);
                     Ok(Step::Used(bytes as u64))
@@ -274,15 +319,17 @@ impl Walk for Flac {
                 Ok((bytes, false)) => Ok(Step::Used(bytes as u64)),
             },
             (State::Footer(crc, block), Some(info)) => {
-                let Some(footer) = array::<2>(window, 0) else { return Ok(Step::More(2)) };
+                let Some(footer) = array::<2>(window, 0) else {
+                    return Ok(Step::More(2));
+                };
                 crc.update(&footer);
                 if !crc.is_closed() {
-                    return corrupt(FORMAT, at, "the checksum of a frame is wrong");
+                    return corrupt(FORMAT, self.frame, "the checksum of a frame is wrong");
                 }
                 self.samples += u64::from(*block);
                 self.frames += 1;
                 if info.samples != 0 && self.samples > info.samples {
-                    return corrupt(FORMAT, at, "it has more samples than it announces");
+                    return corrupt(FORMAT, self.frame, "it has more samples than it announces");
                 }
                 self.state = State::Header;
                 Ok(Step::Used(2))
@@ -309,5 +356,79 @@ impl Walk for Flac {
             State::Header => "as many samples as it announces",
             State::Body(_) | State::Footer(..) => "its last frame is complete",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::validate::encoders::flac;
+    use crate::validate::tests::{fixture, nothing_else_passes, passes};
+    use crate::validate::{Defect, inspect};
+    use std::time::Duration;
+
+    #[test]
+    fn another_encoder_passes() {
+        let bytes = flac();
+        assert_eq!(passes(&bytes).duration, Some(Duration::from_millis(250)));
+        nothing_else_passes(&bytes);
+    }
+
+    #[test]
+    fn numbers_are_read_up_to_36_bits() {
+        let number = |bytes: &[u8]| super::number(bytes).map(|number| number.map(|(number, _)| number));
+        assert_eq!(number(b"\x7f"), Some(Ok(127)));
+        assert_eq!(number("ä€😀".as_bytes()), Some(Ok(0xe4)));
+        assert_eq!(number("€".as_bytes()), Some(Ok(0x20ac)));
+        assert_eq!(number(b"\xfe\xbf\xbf\xbf\xbf\xbf\xbf"), Some(Ok((1 << 36) - 1)));
+        assert_eq!(number(b"\xfe\xbf"), None);
+        assert!(matches!(number(b"\xff"), Some(Err(_))));
+        assert!(matches!(number(b"\xc3\x00"), Some(Err(_))));
+    }
+
+    #[test]
+    fn zero_bytes_at_the_end_are_seen_although_the_checksum_allows_them() {
+        for name in ["mono24.flac", "streamed.flac"] {
+            for zeros in [1, 2, 100] {
+                let padded = [fixture(name), &vec![0; zeros]].concat();
+                let Err(Defect::TrailingData { length, .. }) = inspect(&padded) else {
+                    panic!("{name} {zeros}")
+                };
+                assert_eq!(length, zeros as u64);
+            }
+        }
+    }
+
+    /// Both checksums of each frame see every change; those in front of the frames see none.
+    #[test]
+    fn any_flipped_byte_of_a_frame_is_found() {
+        let bytes = fixture("stereo24.flac");
+        let first = bytes.windows(2).position(|pair| pair == [0xff, 0xf8]).unwrap();
+        let mut flipped = bytes.to_vec();
+        for at in (first..bytes.len()).step_by(7) {
+            flipped[at] ^= 0x10;
+            assert!(inspect(&flipped).is_err(), "{at}");
+            flipped[at] ^= 0x10;
+        }
+    }
+
+    #[test]
+    fn missing_frames_are_seen() {
+        let bytes = fixture("independent.flac");
+        let starts: Vec<usize> = (0..bytes.len() - 2)
+            .filter(|&at| bytes[at..].starts_with(&[0xff, 0xf8, 0x39]))
+            .collect();
+        assert!(starts.len() > 2, "{starts:?}");
+        let lost = [&bytes[..starts[1]], &bytes[starts[2]..]].concat();
+        assert!(
+            inspect(&lost)
+                .unwrap_err()
+                .to_string()
+                .ends_with("a frame is missing")
+        );
+        let short = inspect(&bytes[..starts[2]]).unwrap_err().to_string();
+        assert!(
+            short.contains("ends before as many samples as it announces"),
+            "{short}"
+        );
     }
 }

@@ -11,7 +11,10 @@ pub(super) struct Bits<'a> {
 impl<'a> Bits<'a> {
     /// At bit `bit`, 0 to 7, of the first byte.
     pub(super) fn new(bytes: &'a [u8], bit: u32) -> Self {
-        Self { bytes, at: bit as usize }
+        Self {
+            bytes,
+            at: bit as usize,
+        }
     }
 
     /// The next byte, and the bits of it that are used.
@@ -94,19 +97,46 @@ pub(super) struct Subframes {
 enum Part {
     Header,
     /// The run of zeros that counts the wasted bits of each sample, for a subframe of this type.
-    Wasted { kind: u32, zeros: u32 },
+    Wasted {
+        kind: u32,
+        zeros: u32,
+    },
     /// Precision of the coefficients of a linear predictor.
-    Precision { order: u32 },
-    Method { order: u32 },
-    Partition { order: u32, power: u32, wide: bool, index: u32 },
+    Precision {
+        order: u32,
+    },
+    Method {
+        order: u32,
+    },
+    Partition {
+        order: u32,
+        power: u32,
+        wide: bool,
+        index: u32,
+    },
     /// So many codes of `parameter` plain bits each.
-    Codes { left: u32, parameter: u32, order: u32, power: u32, wide: bool, index: u32 },
+    Codes {
+        left: u32,
+        parameter: u32,
+        order: u32,
+        power: u32,
+        wide: bool,
+        index: u32,
+    },
     End,
 }
 
 impl Subframes {
     pub(super) fn new(channels: u8, assignment: u8, depth: u32, block: u32) -> Self {
-        Self { part: Part::Header, skip: 0, channel: 0, channels, assignment, depth, block }
+        Self {
+            part: Part::Header,
+            skip: 0,
+            channel: 0,
+            channels,
+            assignment,
+            depth,
+            block,
+        }
     }
 
     /// Parses on; says whether the last subframe is over. If not, all bits are used but those of one field.
@@ -133,7 +163,11 @@ impl Subframes {
                 Some(header) if header & 0x80 != 0 => return Err("a subframe has no valid header"),
                 Some(header) => {
                     let kind = header >> 1;
-                    if header & 1 == 0 { Some(self.kind(kind, 0)?) } else { Some(Part::Wasted { kind, zeros: 0 }) }
+                    if header & 1 == 0 {
+                        Some(self.kind(kind, 0)?)
+                    } else {
+                        Some(Part::Wasted { kind, zeros: 0 })
+                    }
                 }
             },
             Part::Wasted { kind, zeros } => {
@@ -160,11 +194,21 @@ impl Subframes {
                     if self.block >> power << power != self.block || self.block >> power < order {
                         return Err("a residual has no valid partitions");
                     }
-                    Some(Part::Partition { order, power, wide, index: 0 })
+                    Some(Part::Partition {
+                        order,
+                        power,
+                        wide,
+                        index: 0,
+                    })
                 }
             },
             &mut Part::Partition { index, power, .. } if index >> power != 0 => Some(self.finish_subframe()),
-            &mut Part::Partition { order, power, wide, index } => {
+            &mut Part::Partition {
+                order,
+                power,
+                wide,
+                index,
+            } => {
                 let width = if wide { 5 } else { 4 };
                 let left = (self.block >> power) - if index == 0 { order } else { 0 };
                 let (word, have) = bits.peek();
@@ -176,13 +220,32 @@ impl Subframes {
                     let plain = word << width >> 59;
                     bits.skip(u64::from(width) + 5);
                     self.skip = u64::from(left) * plain;
-                    Some(Part::Partition { order, power, wide, index: index + 1 })
+                    Some(Part::Partition {
+                        order,
+                        power,
+                        wide,
+                        index: index + 1,
+                    })
                 } else {
                     bits.skip(width.into());
-                    Some(Part::Codes { left, parameter, order, power, wide, index })
+                    Some(Part::Codes {
+                        left,
+                        parameter,
+                        order,
+                        power,
+                        wide,
+                        index,
+                    })
                 }
             }
-            Part::Codes { left, parameter, order, power, wide, index } => {
+            Part::Codes {
+                left,
+                parameter,
+                order,
+                power,
+                wide,
+                index,
+            } => {
                 let wanted = *parameter;
                 while *left > 0 {
                     let (word, have) = bits.peek();
@@ -203,7 +266,12 @@ impl Subframes {
                         return Ok(None);
                     }
                 }
-                Some(Part::Partition { order: *order, power: *power, wide: *wide, index: *index + 1 })
+                Some(Part::Partition {
+                    order: *order,
+                    power: *power,
+                    wide: *wide,
+                    index: *index + 1,
+                })
             }
         })
     }
@@ -230,6 +298,10 @@ impl Subframes {
 
     fn finish_subframe(&mut self) -> Part {
         self.channel += 1;
-        if self.channel < self.channels { Part::Header } else { Part::End }
+        if self.channel < self.channels {
+            Part::Header
+        } else {
+            Part::End
+        }
     }
 }

@@ -44,15 +44,23 @@ pub struct Inspection {
 
 impl Inspection {
     pub(super) fn picture(format: Format, dimensions: Dimensions) -> Self {
-        Self { format, dimensions: Some(dimensions), duration: None, mends: Vec::new() }
+        Self {
+            format,
+            dimensions: Some(dimensions),
+            duration: None,
+            mends: Vec::new(),
+        }
     }
 
     /// A recording of `samples` at `rate` per second; refuses silence of no length.
     pub(super) fn sound(format: Format, samples: u64, rate: u32) -> Result<Self, Defect> {
         match duration(samples, rate) {
-            Some(duration) if !duration.is_zero() => {
-                Ok(Self { format, dimensions: None, duration: Some(duration), mends: Vec::new() })
-            }
+            Some(duration) if !duration.is_zero() => Ok(Self {
+                format,
+                dimensions: None,
+                duration: Some(duration),
+                mends: Vec::new(),
+            }),
             _ => Err(Defect::NoSound { format }),
         }
     }
@@ -65,7 +73,10 @@ impl Inspection {
         if self.format.satisfies(wanted) {
             Ok(self)
         } else {
-            Err(Defect::WrongFormat { found: self.format, wanted })
+            Err(Defect::WrongFormat {
+                found: self.format,
+                wanted,
+            })
         }
     }
 }
@@ -99,7 +110,9 @@ impl Inspector {
     /// Before the first byte.
     #[must_use]
     pub fn new() -> Self {
-        Self { state: State::Front(Vec::new()) }
+        Self {
+            state: State::Front(Vec::new()),
+        }
     }
 
     /// The next bytes.

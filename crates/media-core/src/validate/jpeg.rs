@@ -51,14 +51,20 @@ impl Jpeg {
                 return Ok(Step::Used(2));
             }
             0x01 => return Ok(Step::Used(2)),
-            0x00 | 0x02..=0xbf | 0xd0..=0xd8 => return corrupt(FORMAT, at, "a marker stands where it cannot"),
+            0x00 | 0x02..=0xbf | 0xd0..=0xd8 => {
+                return corrupt(FORMAT, at, "a marker stands where it cannot");
+            }
             _ => {}
         }
-        let Some(length) = array(window, 2).map(u16::from_be_bytes) else { return Ok(Step::More(4)) };
+        let Some(length) = array(window, 2).map(u16::from_be_bytes) else {
+            return Ok(Step::More(4));
+        };
         let too_short = || corrupt(FORMAT, at, "the length of a segment is wrong");
         match code {
             0xc0..=0xc2 => {
-                let Some([_, y1, y0, x1, x0, components]) = array(window, 4) else { return Ok(Step::More(10)) };
+                let Some([_, y1, y0, x1, x0, components]) = array(window, 4) else {
+                    return Ok(Step::More(10));
+                };
                 let (width, height) = (u16::from_be_bytes([x1, x0]), u16::from_be_bytes([y1, y0]));
                 if length != 8 + 3 * u16::from(components) {
                     return too_short();
@@ -73,13 +79,18 @@ impl Jpeg {
             }
             // DHT, JPG and DAC share the range of the frame headers.
             0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf | 0xde => {
-                return unsupported(FORMAT, "lossless, hierarchical or arithmetic coding, which few programs open");
+                return unsupported(
+                    FORMAT,
+                    "lossless, hierarchical or arithmetic coding, which few programs open",
+                );
             }
             0xda => {
                 if self.frame.is_none() {
                     return corrupt(FORMAT, at, "picture data comes before the frame header");
                 }
-                let Some([components]) = array(window, 4) else { return Ok(Step::More(5)) };
+                let Some([components]) = array(window, 4) else {
+                    return Ok(Step::More(5));
+                };
                 if !(1..=4).contains(&components) || length != 6 + 2 * u16::from(components) {
                     return too_short();
                 }
@@ -88,7 +99,9 @@ impl Jpeg {
                 self.data = false;
             }
             0xdc => {
-                let Some(lines) = array(window, 4).map(u16::from_be_bytes) else { return Ok(Step::More(6)) };
+                let Some(lines) = array(window, 4).map(u16::from_be_bytes) else {
+                    return Ok(Step::More(6));
+                };
                 if let Some((_, height @ 0)) = &mut self.frame {
                     *height = lines;
                 }
@@ -142,7 +155,9 @@ impl Walk for Jpeg {
     fn step(&mut self, window: &[u8], at: u64) -> Result<Step, Defect> {
         match self.state {
             State::Start => {
-                let Some(start) = array(window, 0) else { return Ok(Step::More(2)) };
+                let Some(start) = array(window, 0) else {
+                    return Ok(Step::More(2));
+                };
                 if start != [0xff, 0xd8] {
                     return corrupt(FORMAT, at, "its first marker is wrong");
                 }
@@ -158,7 +173,10 @@ impl Walk for Jpeg {
     fn end(&mut self, _rest: &[u8], at: u64) -> Result<Inspection, Defect> {
         match (&self.state, self.frame) {
             (State::Done, Some((width, height))) => {
-                let dimensions = Dimensions { width: width.into(), height: height.into() };
+                let dimensions = Dimensions {
+                    width: width.into(),
+                    height: height.into(),
+                };
                 Ok(Inspection::picture(FORMAT, dimensions))
             }
             _ => Err(self.truncated(at)),
@@ -175,5 +193,98 @@ impl Walk for Jpeg {
             (Some(_), State::Marker) if !self.scanned => "its picture data",
             _ => "its end-of-image marker",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::validate::encoders::picture;
+    use crate::validate::tests::{fixture, nothing_else_passes, passes};
+    use crate::validate::{Dimensions, inspect};
+    use image::ImageFormat;
+
+    fn defect(bytes: &[u8]) -> String {
+        inspect(bytes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn another_encoder_passes() {
+        let jpeg = picture(30, 20, ImageFormat::Jpeg);
+        assert_eq!(
+            passes(&jpeg).dimensions,
+            Some(Dimensions {
+                width: 30,
+                height: 20
+            })
+        );
+        nothing_else_passes(&jpeg);
+    }
+
+    #[test]
+    fn a_thumbnail_inside_is_not_the_picture() {
+        let jpeg = fixture("progressive-exif.jpg");
+        let markers = |code| jpeg.windows(2).filter(|pair| *pair == [0xff, code]).count();
+        assert_eq!((markers(0xd8), markers(0xd9)), (2, 2));
+        assert!(markers(0xda) > 5);
+        assert_eq!(
+            passes(jpeg).dimensions,
+            Some(Dimensions {
+                width: 96,
+                height: 64
+            })
+        );
+    }
+
+    #[test]
+    fn fill_bytes_and_late_heights_are_fine() {
+        let jpeg = picture(16, 16, ImageFormat::Jpeg);
+        let end = jpeg.len() - 2;
+        passes(&[&jpeg[..2], &[0xff; 5], &jpeg[2..end], &[0xff; 3], &jpeg[end..]].concat());
+        // The height after the first scan (DNL), instead of in the frame header.
+        let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+        let mut late = jpeg.clone();
+        late[frame + 5..frame + 7].fill(0);
+        assert!(defect(&late).ends_with("its height is missing"));
+        late.splice(end..end, *b"\xff\xdc\0\x04\0\x10");
+        assert_eq!(
+            passes(&late).dimensions,
+            Some(Dimensions {
+                width: 16,
+                height: 16
+            })
+        );
+    }
+
+    #[test]
+    fn broken_structure_is_named() {
+        let jpeg = picture(16, 16, ImageFormat::Jpeg);
+        let cut = &jpeg[..jpeg.len() - 2];
+        let length = cut.len();
+        let message = format!("a JPEG that ends before its end-of-image marker, after {length} bytes");
+        assert_eq!(defect(cut), message);
+        assert!(defect(b"\xff\xd8\xff\xd9").ends_with("it has no picture data"));
+        assert!(defect(b"\xff\xd8\xff\xe0\0\x01").ends_with("the length of a segment is wrong"));
+        assert!(defect(b"\xff\xd8\xff\xda\0\x08\x01").ends_with("before the frame header"));
+        assert!(defect(b"\xff\xd8\xff\xc9\0\x11").contains("of a kind that is not accepted"));
+        let empty = [
+            &cut[..cut.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap() + 14],
+            b"\xff\xd9",
+        ]
+        .concat();
+        assert!(
+            defect(&empty).ends_with("it has no picture data"),
+            "{}",
+            defect(&empty)
+        );
+        // A lost piece between two restart markers.
+        let mut lost = fixture("restarts.jpg").to_vec();
+        let at = |code| {
+            fixture("restarts.jpg")
+                .windows(2)
+                .position(|pair| pair == [0xff, code])
+                .unwrap()
+        };
+        lost.drain(at(0xd2)..at(0xd3));
+        assert!(defect(&lost).ends_with("a restart marker is missing"));
     }
 }

@@ -15,6 +15,8 @@ mod crc;
 #[cfg(any(feature = "decode-image", feature = "decode-audio"))]
 mod decode;
 mod defect;
+#[cfg(test)]
+mod encoders;
 mod flac;
 mod flac_frame;
 mod gif;

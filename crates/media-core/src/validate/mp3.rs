@@ -68,7 +68,9 @@ enum Parsed {
 }
 
 fn parse(header: [u8; 4]) -> Parsed {
-    const V1: [u32; 16] = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0];
+    const V1: [u32; 16] = [
+        0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0,
+    ];
     const V2: [u32; 16] = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0];
     let [sync, b, c, d] = header;
     let (version, rate_index, bitrate_index) = (b >> 3 & 3, c >> 2 & 3, c >> 4);
@@ -89,7 +91,9 @@ fn parse(header: [u8; 4]) -> Parsed {
         2 => (base / 2, V2, 576),
         _ => (base / 4, V2, 576),
     };
-    let Some(kilobits) = bitrates.get(usize::from(bitrate_index)) else { return Parsed::Not };
+    let Some(kilobits) = bitrates.get(usize::from(bitrate_index)) else {
+        return Parsed::Not;
+    };
     let padding = u64::from(c >> 1 & 1);
     let length = u64::from(samples / 8 * kilobits * 1000 / rate) + padding;
     let mono = d >> 6 == 3;
@@ -98,14 +102,24 @@ fn parse(header: [u8; 4]) -> Parsed {
         (3, true) | (_, false) => 17,
         (_, true) => 9,
     };
-    Parsed::Frame(Frame { kind: (version, rate_index), rate, samples, length, side })
+    Parsed::Frame(Frame {
+        kind: (version, rate_index),
+        rate,
+        samples,
+        length,
+        side,
+    })
 }
 
 /// The header that some encoders put in place of the first frame's sound.
 fn announced(frame: &[u8], side: usize) -> Option<Announced> {
     let be32 = |at| array(frame, at).map(u32::from_be_bytes);
     if frame.get(36..40) == Some(b"VBRI".as_slice()) {
-        return Some(Announced { bytes: be32(46), frames: be32(50), exact: false });
+        return Some(Announced {
+            bytes: be32(46),
+            frames: be32(50),
+            exact: false,
+        });
     }
     // Behind the side information; some leave room for a checksum before it.
     let at = [4 + side, 6 + side]
@@ -124,7 +138,11 @@ fn announced(frame: &[u8], side: usize) -> Option<Announced> {
     field(4, 100);
     field(8, 4);
     let encoder = head(tail(frame, next), 4);
-    Some(Announced { frames, bytes, exact: matches!(encoder, b"LAME" | b"Lavf" | b"Lavc") })
+    Some(Announced {
+        frames,
+        bytes,
+        exact: matches!(encoder, b"LAME" | b"Lavf" | b"Lavc"),
+    })
 }
 
 /// The length of the ID3v2 tag that begins here, with header and footer (ID3v2.4.0 structure, 3.1).
@@ -140,16 +158,23 @@ fn id3v2(header: [u8; 10], at: u64) -> Result<u64, Defect> {
 impl Mp3 {
     fn front(&mut self, window: &[u8], at: u64) -> Result<Step, Defect> {
         if window.starts_with(b"ID3") {
-            let Some(header) = array(window, 0) else { return Ok(Step::More(10)) };
+            let Some(header) = array(window, 0) else {
+                return Ok(Step::More(10));
+            };
             return Ok(Step::Used(id3v2(header, at)?));
         }
-        let Some(header) = array(window, 0) else { return Ok(Step::More(4)) };
+        let Some(header) = array(window, 0) else {
+            return Ok(Step::More(4));
+        };
         let frame = match parse(header) {
             Parsed::Frame(frame) => frame,
             Parsed::Free => return unsupported(FORMAT, "free format, without a bit rate"),
             Parsed::Not if at == 0 => return corrupt(FORMAT, at, "it begins with no frame"),
             Parsed::Not => {
-                let what = format!("its tag is followed by no frame: {}", super::sniff::excerpt(&header, true));
+                let what = format!(
+                    "its tag is followed by no frame: {}",
+                    super::sniff::excerpt(&header, true)
+                );
                 return corrupt(FORMAT, at, what);
             }
         };
@@ -166,11 +191,17 @@ impl Mp3 {
     }
 
     fn frame(&mut self, window: &[u8], at: u64) -> Result<Step, Defect> {
-        let Some(header) = array(window, 0) else { return Ok(Step::More(4)) };
+        let Some(header) = array(window, 0) else {
+            return Ok(Step::More(4));
+        };
         match (parse(header), self.first) {
             (Parsed::Frame(frame), Some(first)) => {
                 if frame.kind != first.kind {
-                    return corrupt(FORMAT, at, "its frames are not all of one version and sample rate");
+                    return corrupt(
+                        FORMAT,
+                        at,
+                        "its frames are not all of one version and sample rate",
+                    );
                 }
                 self.frames += 1;
                 self.bytes += frame.length;
@@ -196,7 +227,9 @@ impl Mp3 {
             return Ok(Step::Used(128));
         }
         if window.starts_with(b"ID3") {
-            let Some(header) = array(window, 0) else { return Ok(Step::More(10)) };
+            let Some(header) = array(window, 0) else {
+                return Ok(Step::More(10));
+            };
             return Ok(Step::Used(id3v2(header, at)?));
         }
         if window.starts_with(b"LYRICSBEGIN") {
@@ -219,12 +252,16 @@ impl Mp3 {
 
     /// One field of a Lyrics3v2 tag: three letters, five digits, contents; or the six digits and name at its end.
     fn lyrics(&mut self, window: &[u8], at: u64) -> Result<Step, Defect> {
-        let Some([a, b, c, digits @ ..]) = array::<8>(window, 0) else { return Ok(Step::More(8)) };
+        let Some([a, b, c, digits @ ..]) = array::<8>(window, 0) else {
+            return Ok(Step::More(8));
+        };
         if [a, b, c].iter().all(u8::is_ascii_uppercase) && digits.iter().all(u8::is_ascii_digit) {
             let size = digits.iter().fold(0, |size, &b| size * 10 + u64::from(b - b'0'));
             return Ok(Step::Used(8 + size));
         }
-        let Some(end) = array::<15>(window, 0) else { return Ok(Step::More(15)) };
+        let Some(end) = array::<15>(window, 0) else {
+            return Ok(Step::More(15));
+        };
         if end.ends_with(b"LYRICS200") {
             self.state = State::Tags;
             return Ok(Step::Used(15));
@@ -234,8 +271,11 @@ impl Mp3 {
 
     /// Whether frames that were announced are not there.
     fn lacks_frames(&self, at: u64) -> bool {
-        let Some(Announced { frames, bytes, exact }) = self.announced else { return false };
-        let lacks = |announced: Option<u32>, there| announced.is_some_and(|announced| there < u64::from(announced));
+        let Some(Announced { frames, bytes, exact }) = self.announced else {
+            return false;
+        };
+        let lacks =
+            |announced: Option<u32>, there| announced.is_some_and(|announced| there < u64::from(announced));
         if exact {
             lacks(frames, self.frames) || lacks(bytes, self.bytes)
         } else {
@@ -264,19 +304,34 @@ impl Walk for Mp3 {
                 {
                     let (at, length) = (at - rest.len() as u64, rest.len() as u64);
                     let excerpt = super::sniff::excerpt(rest, false);
-                    return Err(Defect::TrailingData { format: FORMAT, at, length, excerpt });
+                    return Err(Defect::TrailingData {
+                        format: FORMAT,
+                        at,
+                        length,
+                        excerpt,
+                    });
                 }
                 rest.is_empty()
             }
             State::Done => true,
         };
-        let Some(first) = self.first.filter(|_| whole && !self.lacks_frames(at)) else {
+        let Some(first) = self.first.filter(|_| whole) else {
             return Err(self.truncated(at));
         };
-        // A frame of silence takes its header and nothing else; two in a row are no accident.
+        if self.lacks_frames(at) {
+            return Err(Defect::Truncated {
+                format: FORMAT,
+                at,
+                missing: "as many frames as it announces",
+            });
+        }
+        // One header can turn up by accident; two, exactly one frame apart, hardly.
         let frames = self.frames + u64::from(self.announced.is_some());
         if frames < 2 {
-            return Err(Defect::TooShort { format: FORMAT, frames });
+            return Err(Defect::TooShort {
+                format: FORMAT,
+                frames,
+            });
         }
         Inspection::sound(FORMAT, self.frames * u64::from(first.samples), first.rate)
     }
@@ -289,10 +344,90 @@ impl Walk for Mp3 {
         match self.state {
             State::Front => "its first frame is complete",
             State::Frames => "its last frame is complete",
-            State::Tags | State::Lyrics | State::Done if self.lacks_frames(u64::MAX) => {
-                "as many frames as it announces"
-            }
             State::Tags | State::Lyrics | State::Done => "its last tag is complete",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::validate::encoders::mp3;
+    use crate::validate::tests::{fixture, passes};
+    use crate::validate::{Defect, inspect};
+    use std::time::Duration;
+
+    fn defect(bytes: &[u8]) -> String {
+        inspect(bytes).unwrap_err().to_string()
+    }
+
+    /// Frames of silence: MPEG-2, 24 kHz, 32 kbit/s, mono, 96 bytes.
+    fn frames(count: usize) -> Vec<u8> {
+        [b"\xff\xf3\x44\xc0".as_slice(), &[0; 92]].concat().repeat(count)
+    }
+
+    #[test]
+    fn another_encoder_passes() {
+        let sound = passes(&mp3());
+        let second = Duration::from_secs(1);
+        assert!(
+            sound.duration.unwrap().abs_diff(second) < Duration::from_millis(60),
+            "{sound:?}"
+        );
+        assert!(
+            defect(&mp3()[..10_000]).contains("ends before its last frame is complete, after 10000 bytes")
+        );
+    }
+
+    #[test]
+    fn duration_counts_frames_that_sound() {
+        assert_eq!(passes(&frames(125)).duration, Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn tags_in_front_are_stepped_over() {
+        let tag = b"ID3\x03\0\0\0\0\0\x04abcd";
+        let footed = b"ID3\x04\0\x10\0\0\0\x02ab3DI\x04\0\x10\0\0\0\x02";
+        passes(&[tag.as_slice(), footed, &frames(3)].concat());
+        let found = defect(&[tag.as_slice(), b"<html>not found</html>"].concat());
+        assert_eq!(
+            found,
+            "an MP3 that is damaged at offset 14: its tag is followed by no frame: \"<htm…\""
+        );
+        assert!(defect(tag).contains("ends before its first frame"));
+    }
+
+    #[test]
+    fn what_is_no_mp3_is_refused() {
+        assert_eq!(
+            inspect(&frames(1)),
+            Err(Defect::TooShort {
+                format: super::FORMAT,
+                frames: 1
+            })
+        );
+        let mut mixed = frames(3);
+        mixed[96 * 2 + 1] = 0xfb;
+        assert!(defect(&mixed).ends_with("not all of one version and sample rate"));
+        let mut free = frames(3);
+        free[2] = 0x04;
+        assert!(defect(&free).ends_with("free format, without a bit rate"));
+        let zeros = [frames(3), vec![0; 400]].concat();
+        assert!(defect(&zeros).starts_with("an MP3 with 400 bytes after its end (at offset 288): 00 00"));
+    }
+
+    #[test]
+    fn frames_that_are_announced_must_be_there() {
+        // Cut exactly between two frames, where nothing else shows it.
+        for name in ["vbr-tags.mp3", "mpeg25-lavf.mp3"] {
+            let bytes = fixture(name);
+            let last = bytes
+                .windows(8)
+                .position(|window| window == b"APETAGEX")
+                .unwrap_or(bytes.len());
+            let cuts = (1..last).filter(|&cut| {
+                matches!(inspect(&bytes[..cut]), Err(Defect::Truncated { missing, .. }) if missing.contains("announces"))
+            });
+            assert!(cuts.count() > 10, "{name}");
         }
     }
 }

@@ -120,7 +120,8 @@ pub fn check_relative_path(path: &str, policy: NamePolicy) -> Result<(), NamePro
     if path.len() > PATH_BYTES {
         return Err(NameProblem::LongPath { bytes: path.len() });
     }
-    path.split('/').try_for_each(|segment| check_segment(segment, policy))
+    path.split('/')
+        .try_for_each(|segment| check_segment(segment, policy))
 }
 
 fn check_segment(segment: &str, policy: NamePolicy) -> Result<(), NameProblem> {
@@ -131,7 +132,10 @@ fn check_segment(segment: &str, policy: NamePolicy) -> Result<(), NameProblem> {
     }
     let owned = || segment.to_owned();
     if let Some(character) = segment.chars().find(|&c| is_forbidden(c)) {
-        return Err(NameProblem::Character { segment: owned(), character });
+        return Err(NameProblem::Character {
+            segment: owned(),
+            character,
+        });
     }
     // White space of any kind: nobody sees it, and much software trims it.
     if segment.trim() != segment || segment.ends_with('.') {
@@ -140,12 +144,23 @@ fn check_segment(segment: &str, policy: NamePolicy) -> Result<(), NameProblem> {
     if is_reserved(segment) {
         return Err(NameProblem::Reserved { segment: owned() });
     }
-    let limit = if policy == NamePolicy::Anki { ANKI_BYTES } else { SEGMENT_BYTES };
+    let limit = if policy == NamePolicy::Anki {
+        ANKI_BYTES
+    } else {
+        SEGMENT_BYTES
+    };
     if segment.len() > limit {
-        return Err(NameProblem::LongSegment { segment: owned(), bytes: segment.len(), limit });
+        return Err(NameProblem::LongSegment {
+            segment: owned(),
+            bytes: segment.len(),
+            limit,
+        });
     }
     if policy == NamePolicy::Anki && !is_nfc(segment) {
-        return Err(NameProblem::NotNormal { segment: owned(), normal: segment.nfc().collect() });
+        return Err(NameProblem::NotNormal {
+            segment: owned(),
+            normal: segment.nfc().collect(),
+        });
     }
     Ok(())
 }
@@ -161,14 +176,27 @@ fn is_forbidden(c: char) -> bool {
 
 /// The devices of Windows. They are reserved with any extension too, also behind spaces in front of it.
 fn is_reserved(segment: &str) -> bool {
-    let stem = segment.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
-    if matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") {
+    let stem = segment
+        .split('.')
+        .next()
+        .unwrap_or_default()
+        .trim_end()
+        .to_ascii_uppercase();
+    if matches!(
+        stem.as_str(),
+        "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$"
+    ) {
         return true;
     }
-    let Some(number) = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT")) else { return false };
+    let Some(number) = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT")) else {
+        return false;
+    };
     let mut digits = number.chars();
     // Superscript digits count as digits there.
-    matches!((digits.next(), digits.next()), (Some('0'..='9' | '¹' | '²' | '³'), None))
+    matches!(
+        (digits.next(), digits.next()),
+        (Some('0'..='9' | '¹' | '²' | '³'), None)
+    )
 }
 
 /// Any text as a piece of a file name: the recipe filter `file`.
@@ -184,7 +212,11 @@ pub fn file_safe(text: &str) -> String {
     let lower = text.nfc().collect::<String>().to_lowercase();
     let mut safe = String::new();
     for c in lower.nfc() {
-        let c = if is_forbidden(c) || c.is_whitespace() { '_' } else { c };
+        let c = if is_forbidden(c) || c.is_whitespace() {
+            '_'
+        } else {
+            c
+        };
         if safe.is_empty() && c == '.' {
             continue;
         }
@@ -212,7 +244,11 @@ pub fn file_safe(text: &str) -> String {
 #[must_use]
 pub fn collision_key(path: &str) -> String {
     // Upper case first: `ß` and `ſ` meet `ss` and `s` only there, and `ς` meets `σ`.
-    let folded = path.nfd().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect::<String>();
+    let folded = path
+        .nfd()
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase)
+        .collect::<String>();
     let mut key = String::with_capacity(folded.len());
     for (n, segment) in folded.split('/').enumerate() {
         let slash = if n > 0 { "/" } else { "" };
@@ -234,8 +270,16 @@ mod tests {
 
     #[test]
     fn good_paths_pass() {
-        for path in ["a.png", "a/b/c d.jpg", "ĉapelo.mp3", ".hidden", "com10.txt", "console.log", "a..b", "日本.webp"]
-        {
+        for path in [
+            "a.png",
+            "a/b/c d.jpg",
+            "ĉapelo.mp3",
+            ".hidden",
+            "com10.txt",
+            "console.log",
+            "a..b",
+            "日本.webp",
+        ] {
             assert_eq!(portable(path), Ok(()), "{path}");
         }
     }
@@ -244,32 +288,56 @@ mod tests {
     fn bad_paths_are_refused_with_the_reason() {
         let cases = [
             ("", "the path is empty"),
-            ("/a", "the path is absolute; it must be relative to the output folder"),
+            (
+                "/a",
+                "the path is absolute; it must be relative to the output folder",
+            ),
             ("C:/a", "the path begins with a drive letter"),
             ("c:a", "the path begins with a drive letter"),
             ("a\\b", "the path contains a backslash; use `/` between folders"),
-            ("\\\\server\\a", "the path contains a backslash; use `/` between folders"),
+            (
+                "\\\\server\\a",
+                "the path contains a backslash; use `/` between folders",
+            ),
             ("../a", "the path contains `..`"),
             ("a/../b", "the path contains `..`"),
             ("./a", "the path contains an empty segment or `.`"),
             ("a//b", "the path contains an empty segment or `.`"),
             ("a/", "the path contains an empty segment or `.`"),
-            ("a\0b", "\"a\\0b\" contains '\\0', which is not allowed in file names"),
-            ("a?.png", "\"a?.png\" contains '?', which is not allowed in file names"),
-            ("x/a\u{202e}gpj.exe", "\"a\\u{202e}gpj.exe\" contains '\\u{202e}', which is not allowed in file names"),
+            (
+                "a\0b",
+                "\"a\\0b\" contains '\\0', which is not allowed in file names",
+            ),
+            (
+                "a?.png",
+                "\"a?.png\" contains '?', which is not allowed in file names",
+            ),
+            (
+                "x/a\u{202e}gpj.exe",
+                "\"a\\u{202e}gpj.exe\" contains '\\u{202e}', which is not allowed in file names",
+            ),
             ("con", "\"con\" is a reserved name on Windows"),
             ("x/NUL.tar.gz", "\"NUL.tar.gz\" is a reserved name on Windows"),
             ("Com1 .txt", "\"Com1 .txt\" is a reserved name on Windows"),
             ("lpt².png", "\"lpt².png\" is a reserved name on Windows"),
             ("a./b", "\"a.\" begins or ends with a space, or ends with a dot"),
             (" a", "\" a\" begins or ends with a space, or ends with a dot"),
-            ("a \u{a0}", "\"a \\u{a0}\" begins or ends with a space, or ends with a dot"),
+            (
+                "a \u{a0}",
+                "\"a \\u{a0}\" begins or ends with a space, or ends with a dot",
+            ),
         ];
         for (path, message) in cases {
             assert_eq!(portable(path).unwrap_err().to_string(), message, "{path:?}");
         }
-        assert!(matches!(portable(&"ä".repeat(128)), Err(NameProblem::LongSegment { bytes: 256, .. })));
-        assert!(matches!(portable(&"abc/".repeat(300)), Err(NameProblem::LongPath { bytes: 1200 })));
+        assert!(matches!(
+            portable(&"ä".repeat(128)),
+            Err(NameProblem::LongSegment { bytes: 256, .. })
+        ));
+        assert!(matches!(
+            portable(&"abc/".repeat(300)),
+            Err(NameProblem::LongPath { bytes: 1200 })
+        ));
     }
 
     #[test]
@@ -277,9 +345,15 @@ mod tests {
         let anki = |path: &str| check_relative_path(path, NamePolicy::Anki);
         assert_eq!(anki("ĉapelo.mp3"), Ok(()));
         assert_eq!(anki("a/b.mp3"), Err(NameProblem::Folder));
-        assert!(matches!(anki("c\u{302}apelo.mp3"), Err(NameProblem::NotNormal { .. })));
+        assert!(matches!(
+            anki("c\u{302}apelo.mp3"),
+            Err(NameProblem::NotNormal { .. })
+        ));
         assert_eq!(anki(&"a".repeat(120)), Ok(()));
-        assert!(matches!(anki(&"a".repeat(121)), Err(NameProblem::LongSegment { limit: 120, .. })));
+        assert!(matches!(
+            anki(&"a".repeat(121)),
+            Err(NameProblem::LongSegment { limit: 120, .. })
+        ));
     }
 
     #[test]
@@ -305,7 +379,13 @@ mod tests {
 
     #[test]
     fn names_that_are_one_file_somewhere_collide() {
-        let same = [("A.png", "a.PNG"), ("ĉ", "c\u{302}"), ("Straße", "STRASSE"), ("Σς", "σσ"), ("a./b", "a/b")];
+        let same = [
+            ("A.png", "a.PNG"),
+            ("ĉ", "c\u{302}"),
+            ("Straße", "STRASSE"),
+            ("Σς", "σσ"),
+            ("a./b", "a/b"),
+        ];
         for (one, other) in same {
             assert_eq!(collision_key(one), collision_key(other), "{one} {other}");
         }

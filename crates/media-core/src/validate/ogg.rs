@@ -52,7 +52,9 @@ const PACKET_HEAD: usize = 32;
 
 /// The length of an Opus packet in samples (RFC 6716, 3.1 and 3.2).
 fn opus_samples(packet: &[u8]) -> Option<u64> {
-    let &[toc, ref rest @ ..] = packet else { return None };
+    let &[toc, ref rest @ ..] = packet else {
+        return None;
+    };
     let config = u64::from(toc >> 3);
     let frame = match config {
         0..12 => [480, 960, 1920, 2880].get(usize::from(toc >> 3 & 3)).copied()?,
@@ -70,7 +72,11 @@ fn opus_samples(packet: &[u8]) -> Option<u64> {
 
 impl Ogg {
     fn family(&self) -> Format {
-        if matches!(self.codec, Some(Codec::Opus { .. })) { Format::Opus } else { Format::Ogg }
+        if matches!(self.codec, Some(Codec::Opus { .. })) {
+            Format::Opus
+        } else {
+            Format::Ogg
+        }
     }
 
     fn page(&mut self, page: &[u8], lacing: &[u8], at: u64) -> Result<(), Defect> {
@@ -137,8 +143,12 @@ impl Ogg {
         let wrong = |format| corrupt(format, at, "one of its header packets is missing");
         match (self.codec, number) {
             (None, _) => self.codec = Some(codec(packet, at)?),
-            (Some(Codec::Vorbis { .. }), 1) if !packet.starts_with(b"\x03vorbis") => return wrong(Format::Ogg),
-            (Some(Codec::Vorbis { .. }), 2) if !packet.starts_with(b"\x05vorbis") => return wrong(Format::Ogg),
+            (Some(Codec::Vorbis { .. }), 1) if !packet.starts_with(b"\x03vorbis") => {
+                return wrong(Format::Ogg);
+            }
+            (Some(Codec::Vorbis { .. }), 2) if !packet.starts_with(b"\x05vorbis") => {
+                return wrong(Format::Ogg);
+            }
             (Some(Codec::Vorbis { .. }), 1 | 2) => {}
             (Some(Codec::Opus { .. }), 1) if !packet.starts_with(b"OpusTags") => return wrong(Format::Opus),
             (Some(Codec::Opus { .. }), 1) => {}
@@ -160,7 +170,11 @@ impl Ogg {
         if self.start.is_none() && self.pending > 0 {
             // A recording cut out of a longer one starts later; the page lacks what was cut off at the end, if it
             // is also the last one (RFC 7845, 4.4 and 4.5). For Vorbis packets count as if all were long.
-            self.start = Some(if last && granule < self.pending { 0 } else { granule.saturating_sub(self.pending) });
+            self.start = Some(if last && granule < self.pending {
+                0
+            } else {
+                granule.saturating_sub(self.pending)
+            });
         }
         self.position = granule;
         self.pending = 0;
@@ -183,7 +197,10 @@ fn codec(packet: &[u8], at: u64) -> Result<Codec, Defect> {
             return malformed();
         }
         // Two overlapping halves of long blocks.
-        return Ok(Codec::Vorbis { rate, most: 1 << (long - 1) });
+        return Ok(Codec::Vorbis {
+            rate,
+            most: 1 << (long - 1),
+        });
     }
     if packet.starts_with(b"OpusHead") {
         let Some([version, channels, p0, p1]) = array(packet, 8) else {
@@ -192,7 +209,9 @@ fn codec(packet: &[u8], at: u64) -> Result<Codec, Defect> {
         if version >= 16 || channels == 0 || packet.len() < 19 {
             return corrupt(Format::Opus, at, "its Opus header is malformed");
         }
-        return Ok(Codec::Opus { pre_skip: u16::from_le_bytes([p0, p1]) });
+        return Ok(Codec::Opus {
+            pre_skip: u16::from_le_bytes([p0, p1]),
+        });
     }
     let other: [(&[u8], &str); 6] = [
         (b"\x80theora", "Theora video"),
@@ -204,9 +223,10 @@ fn codec(packet: &[u8], at: u64) -> Result<Codec, Defect> {
     ];
     match other.iter().find(|(magic, _)| packet.starts_with(magic)) {
         Some((_, name)) => unsupported(Format::Ogg, *name),
-        None => {
-            unsupported(Format::Ogg, format!("unknown codec {}", super::sniff::excerpt(head(packet, 8), true)))
-        }
+        None => unsupported(
+            Format::Ogg,
+            format!("unknown codec {}", super::sniff::excerpt(head(packet, 8), true)),
+        ),
     }
 }
 
@@ -218,11 +238,17 @@ impl Walk for Ogg {
         if !window.starts_with(head(b"OggS", window.len())) {
             return corrupt(self.family(), at, "there is no page where one should begin");
         }
-        let Some([segments]) = array(window, 26) else { return Ok(Step::More(27)) };
+        let Some([segments]) = array(window, 26) else {
+            return Ok(Step::More(27));
+        };
         let segments = usize::from(segments);
-        let Some(lacing) = window.get(27..27 + segments) else { return Ok(Step::More(27 + segments)) };
+        let Some(lacing) = window.get(27..27 + segments) else {
+            return Ok(Step::More(27 + segments));
+        };
         let length = 27 + segments + lacing.iter().map(|&n| usize::from(n)).sum::<usize>();
-        let Some(page) = window.get(..length) else { return Ok(Step::More(length)) };
+        let Some(page) = window.get(..length) else {
+            return Ok(Step::More(length));
+        };
         self.page(page, lacing, at)?;
         Ok(Step::Used(length as u64))
     }
@@ -246,6 +272,125 @@ impl Walk for Ogg {
     }
 
     fn missing(&self) -> &'static str {
-        if self.open.is_some() { "its last packet is complete" } else { "the page that is marked as its last" }
+        if self.open.is_some() {
+            "its last packet is complete"
+        } else {
+            "the page that is marked as its last"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::opus_samples;
+    use crate::format::Format;
+    use crate::validate::tests::{fixture, nothing_else_passes, passes};
+    use crate::validate::{Defect, inspect};
+    use ogg::writing::{PacketWriteEndInfo as End, PacketWriter};
+    use std::time::Duration;
+
+    fn head(pre_skip: u16) -> Vec<u8> {
+        [
+            b"OpusHead\x01\x01".as_slice(),
+            &pre_skip.to_le_bytes(),
+            &48_000u32.to_le_bytes(),
+            b"\0\0\0",
+        ]
+        .concat()
+    }
+
+    /// Packets of 20 ms that end at these positions, each on its own page.
+    fn opus(pre_skip: u16, positions: &[u64], last: End) -> Vec<u8> {
+        let mut writer = PacketWriter::new(Vec::new());
+        writer.write_packet(head(pre_skip), 7, End::EndPage, 0).unwrap();
+        writer
+            .write_packet(b"OpusTags\0\0\0\0\0\0\0\0".to_vec(), 7, End::EndPage, 0)
+            .unwrap();
+        for (n, &position) in positions.iter().enumerate() {
+            let info = if n + 1 == positions.len() {
+                last
+            } else {
+                End::EndPage
+            };
+            writer.write_packet(vec![0x78; 700], 7, info, position).unwrap();
+        }
+        writer.into_inner()
+    }
+
+    fn defect(bytes: &[u8]) -> String {
+        inspect(bytes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn pages_of_another_writer_pass() {
+        let file = opus(312, &[960, 1920, 2500], End::EndStream);
+        let sound = passes(&file);
+        assert_eq!(
+            (sound.format, sound.duration),
+            (Format::Opus, super::super::inspector::duration(2188, 48_000))
+        );
+        nothing_else_passes(&file);
+    }
+
+    #[test]
+    fn a_start_behind_zero_is_taken_off() {
+        let sound = passes(&opus(480, &[960_000, 960_960], End::EndStream));
+        assert_eq!(sound.duration, Some(Duration::from_millis(30)));
+        // A last page that is also the first cannot start behind zero: it is trimmed at the end.
+        let sound = passes(&opus(0, &[480], End::EndStream));
+        assert_eq!(sound.duration, Some(Duration::from_millis(10)));
+    }
+
+    #[test]
+    fn packets_last_as_their_first_byte_says() {
+        let length = |packet: &[u8]| opus_samples(packet).map(|samples| samples / 48);
+        assert_eq!(length(&[0x00]), Some(10));
+        assert_eq!(length(&[0x18]), Some(60));
+        assert_eq!(length(&[0x61]), Some(20));
+        assert_eq!(length(&[0xfb, 0x05]), Some(100));
+        assert_eq!(opus_samples(&[0x80]), Some(120));
+        assert_eq!(length(&[0x1b, 0x03]), None);
+        assert_eq!(length(&[0x03]), None);
+        assert_eq!(length(&[]), None);
+    }
+
+    #[test]
+    fn broken_structure_is_named() {
+        let open = opus(0, &[960, 1920], End::EndPage);
+        let length = open.len();
+        let message = format!(
+            "an Opus file that ends before the page that is marked as its last, after {length} bytes"
+        );
+        assert_eq!(defect(&open), message);
+        assert!(defect(&opus(0, &[1920, 960], End::EndStream)).ends_with("its positions go backwards"));
+        assert_eq!(
+            inspect(&opus(0, &[], End::EndStream)).unwrap_err().to_string(),
+            defect(&opus(0, &[], End::EndPage))
+        );
+        assert_eq!(
+            inspect(&opus(960, &[960], End::EndStream)),
+            Err(Defect::NoSound { format: Format::Opus })
+        );
+        let mut writer = PacketWriter::new(Vec::new());
+        writer
+            .write_packet(b"Speex   1.2".to_vec(), 1, End::EndStream, 0)
+            .unwrap();
+        assert!(defect(&writer.into_inner()).ends_with("of a kind that is not accepted: Speex"));
+        // A page that got lost on the way.
+        let vorbis = fixture("lavf.opus");
+        let pages: Vec<usize> = (0..vorbis.len())
+            .filter(|&at| vorbis[at..].starts_with(b"OggS"))
+            .collect();
+        let whole = opus(0, &[960, 1920, 2880], End::EndStream);
+        let starts: Vec<usize> = (0..whole.len())
+            .filter(|&at| whole[at..].starts_with(b"OggS"))
+            .collect();
+        let lost = [&whole[..starts[3]], &whole[starts[4]..]].concat();
+        assert!(defect(&lost).ends_with("a page is missing"), "{}", defect(&lost));
+        assert!(defect(&vorbis[pages[1]..]).ends_with("its first page is missing"));
+        // Two streams side by side, and one behind the other.
+        let beside = [&whole[..starts[1]], &opus(1, &[960], End::EndPage)].concat();
+        assert!(defect(&beside).ends_with("several streams in one file"));
+        assert!(defect(&[&whole[..], &whole].concat()).contains("bytes after its end"));
     }
 }

@@ -25,8 +25,15 @@ enum State {
     #[default]
     Start,
     Chunk,
-    Body { left: u64, crc: crc32fast::Hasher, last: bool },
-    Checksum { crc: u32, last: bool },
+    Body {
+        left: u64,
+        crc: crc32fast::Hasher,
+        last: bool,
+    },
+    Checksum {
+        crc: u32,
+        last: bool,
+    },
     Done,
 }
 
@@ -59,13 +66,30 @@ impl Png {
         if hasher.finalize() != u32::from_be_bytes(crc) {
             return corrupt(FORMAT, 8, "the checksum of chunk IHDR is wrong");
         }
-        let [w0, w1, w2, w3, h0, h1, h2, h3, depth, colour, compression, filter, interlace] = header;
+        let [
+            w0,
+            w1,
+            w2,
+            w3,
+            h0,
+            h1,
+            h2,
+            h3,
+            depth,
+            colour,
+            compression,
+            filter,
+            interlace,
+        ] = header;
         let width = u32::from_be_bytes([w0, w1, w2, w3]);
         let height = u32::from_be_bytes([h0, h1, h2, h3]);
         if width == 0 || height == 0 || width > i32::MAX as u32 || height > i32::MAX as u32 {
             return corrupt(FORMAT, 16, format!("its size is {width} x {height}"));
         }
-        let pixels = matches!((colour, depth), (0, 1 | 2 | 4 | 8 | 16) | (3, 1 | 2 | 4 | 8) | (2 | 4 | 6, 8 | 16));
+        let pixels = matches!(
+            (colour, depth),
+            (0, 1 | 2 | 4 | 8 | 16) | (3, 1 | 2 | 4 | 8) | (2 | 4 | 6, 8 | 16)
+        );
         if !pixels || compression != 0 || filter != 0 || interlace > 1 {
             return corrupt(FORMAT, 24, "its header names pixels that do not exist");
         }
@@ -76,7 +100,9 @@ impl Png {
     }
 
     fn chunk(&mut self, window: &[u8], at: u64) -> Result<Step, Defect> {
-        let Some([l0, l1, l2, l3, t0, t1, t2, t3]) = array(window, 0) else { return Ok(Step::More(8)) };
+        let Some([l0, l1, l2, l3, t0, t1, t2, t3]) = array(window, 0) else {
+            return Ok(Step::More(8));
+        };
         let length = u32::from_be_bytes([l0, l1, l2, l3]);
         let kind = [t0, t1, t2, t3];
         if !kind.iter().all(u8::is_ascii_alphabetic) {
@@ -110,7 +136,11 @@ impl Png {
         }
         let mut crc = crc32fast::Hasher::new();
         crc.update(&kind);
-        self.state = State::Body { left: u64::from(length), crc, last: kind == *b"IEND" };
+        self.state = State::Body {
+            left: u64::from(length),
+            crc,
+            last: kind == *b"IEND",
+        };
         Ok(Step::Used(8))
     }
 }
@@ -125,12 +155,17 @@ impl Walk for Png {
                 crc.update(head(window, n));
                 *left -= n as u64;
                 if *left == 0 {
-                    self.state = State::Checksum { crc: crc.clone().finalize(), last: *last };
+                    self.state = State::Checksum {
+                        crc: crc.clone().finalize(),
+                        last: *last,
+                    };
                 }
                 Ok(Step::Used(n as u64))
             }
             State::Checksum { crc, last } => {
-                let Some(stored) = array(window, 0) else { return Ok(Step::More(4)) };
+                let Some(stored) = array(window, 0) else {
+                    return Ok(Step::More(4));
+                };
                 if u32::from_be_bytes(stored) != *crc {
                     return corrupt(FORMAT, at, "the checksum of a chunk is wrong");
                 }
@@ -158,5 +193,85 @@ impl Walk for Png {
             Data::Before => "its pixel data",
             Data::Within | Data::After => "its end chunk (IEND)",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::validate::encoders::{picture, png_chunk};
+    use crate::validate::inspect;
+    use crate::validate::tests::{fixture, nothing_else_passes, passes};
+    use image::ImageFormat;
+
+    fn defect(parts: &[&[u8]]) -> String {
+        inspect(&parts.concat()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn another_encoder_passes() {
+        let png = picture(30, 20, ImageFormat::Png);
+        passes(&png);
+        nothing_else_passes(&png);
+    }
+
+    #[test]
+    fn broken_structure_is_named() {
+        let png = picture(4, 4, ImageFormat::Png);
+        let (start, rest) = png.split_at(33);
+        let end = png_chunk(b"IEND", b"");
+        let data = &rest[..rest.len() - 12];
+        let cases: [(&[&[u8]], &str); 9] = [
+            (&[start], "a PNG that ends before its pixel data, after 33 bytes"),
+            (
+                &[start, data],
+                "a PNG that ends before its end chunk (IEND), after",
+            ),
+            (
+                &[start, &end],
+                "a PNG that is damaged at offset 33: it has no pixel data",
+            ),
+            (
+                &[start, data, &png_chunk(b"tEXt", b"a"), data, &end],
+                "its pixel data is interrupted",
+            ),
+            (
+                &[start, data, &png_chunk(b"IEND", b"x")],
+                "its end chunk is not empty",
+            ),
+            (
+                &[start, &png_chunk(b"NEED", b""), data, &end],
+                "it needs a chunk that nobody knows",
+            ),
+            (&[start, &start[8..], data, &end], "it has a second header"),
+            (
+                &[start, &[0xff; 8], data, &end],
+                "there is no chunk where one should begin",
+            ),
+            (&[start, data, &end, b"12345"], "a PNG with 5 bytes after its end"),
+        ];
+        for (parts, message) in cases {
+            let found = defect(parts);
+            assert!(found.contains(message), "{found}");
+        }
+        // An unknown chunk that nobody needs is fine.
+        passes(&[start, &png_chunk(b"prVt", b"abc"), data, &end].concat());
+        let header = |body: &[u8; 13]| {
+            let chunk = png_chunk(b"IHDR", body);
+            defect(&[&start[..8], &chunk, data, &end])
+        };
+        assert!(header(b"\0\0\0\0\0\0\0\x04\x08\x06\0\0\0").ends_with("its size is 0 x 4"));
+        assert!(header(b"\0\0\0\x04\0\0\0\x04\x03\x06\0\0\0").ends_with("pixels that do not exist"));
+        assert!(header(b"\0\0\0\x04\0\0\0\x04\x08\x03\0\0\0").ends_with("its palette is missing"));
+    }
+
+    #[test]
+    fn a_line_end_translation_is_seen() {
+        // What FTP in text mode does to the signature.
+        let png = fixture("palette.png");
+        let found = defect(&[b"\x89PNG\n\x1a\n", &png[8..]]);
+        assert!(
+            found.starts_with("no known kind of picture or sound: 89 50 4e 47 0a 1a 0a"),
+            "{found}"
+        );
     }
 }

@@ -123,7 +123,12 @@ pub(super) fn sniff(front: &[u8]) -> Sniffed {
             return Sniffed::Media(format);
         }
     }
-    let other = |kind| Sniffed::Else(Found { kind, excerpt: excerpt(front, front.len() >= SNIFF) });
+    let other = |kind| {
+        Sniffed::Else(Found {
+            kind,
+            excerpt: excerpt(front, front.len() >= SNIFF),
+        })
+    };
     if front.starts_with(b"RIFF") {
         return match array::<4>(front, 8) {
             Some(kind) if kind == *b"WAVE" => Sniffed::Media(Format::Wav),
@@ -141,7 +146,9 @@ pub(super) fn sniff(front: &[u8]) -> Sniffed {
 
 /// An MPEG frame header of layer III: 11 bits of sync, a version and a rate that exist, layer bits 01.
 fn is_mp3(front: &[u8]) -> bool {
-    let Some([0xff, b, c]) = array::<3>(front, 0) else { return front == b"\xff\xfb" };
+    let Some([0xff, b, c]) = array::<3>(front, 0) else {
+        return front == b"\xff\xfb";
+    };
     b & 0xe6 == 0xe2 && b & 0x18 != 0x08 && c & 0xf0 != 0xf0 && c & 0x0c != 0x0c
 }
 
@@ -197,8 +204,18 @@ fn text(front: &[u8]) -> FoundKind {
     if begins(&["<!doctype svg", "<svg"]) || (begins(&["<?xml", "<!--"]) && lower.contains("<svg")) {
         return FoundKind::Svg;
     }
-    if begins(&["<!doctype html", "<html", "<head", "<body", "<title", "<script", "<h1", "<p>", "<div", "<meta"])
-        || (begins(&["<?xml", "<!--"]) && lower.contains("<html"))
+    if begins(&[
+        "<!doctype html",
+        "<html",
+        "<head",
+        "<body",
+        "<title",
+        "<script",
+        "<h1",
+        "<p>",
+        "<div",
+        "<meta",
+    ]) || (begins(&["<?xml", "<!--"]) && lower.contains("<html"))
     {
         return FoundKind::Html;
     }
@@ -210,7 +227,16 @@ fn text(front: &[u8]) -> FoundKind {
     }
     // The base64 beginnings of PNG, JPEG, RIFF, GIF, ID3, MP3, Ogg and FLAC.
     const BASE64: [&[u8]; 10] = [
-        b"data:", b"iVBORw0K", b"/9j/", b"UklGR", b"R0lGOD", b"SUQz", b"//uQ", b"//vQ", b"T2dnUw", b"ZkxhQw",
+        b"data:",
+        b"iVBORw0K",
+        b"/9j/",
+        b"UklGR",
+        b"R0lGOD",
+        b"SUQz",
+        b"//uQ",
+        b"//vQ",
+        b"T2dnUw",
+        b"ZkxhQw",
     ];
     if BASE64.iter().any(|with| start.starts_with(with)) {
         return FoundKind::Base64;
@@ -220,7 +246,10 @@ fn text(front: &[u8]) -> FoundKind {
 
 /// Whether it is UTF-8 or some older encoding without control characters.
 fn is_text(front: &[u8]) -> bool {
-    if front.iter().any(|&b| (b < 0x20 && !b"\t\n\r\x0c\x1b".contains(&b)) || b == 0x7f) {
+    if front
+        .iter()
+        .any(|&b| (b < 0x20 && !b"\t\n\r\x0c\x1b".contains(&b)) || b == 0x7f)
+    {
         return false;
     }
     match std::str::from_utf8(front) {
@@ -268,11 +297,23 @@ mod tests {
                 b"\n<!DOCTYPE html><title>502</title>",
                 "an HTML page, not a picture or sound: \"<!DOCTYPE html><title>502</title>\"",
             ),
-            (b"{\"error\":\n  {\"code\": 1}}", "a JSON body, not media: \"{\"error\": {\"code\": 1}}\""),
-            (b"<?xml version='1.0'?><Error/>", "an XML body, not media: \"<?xml version='1.0'?><Error/>\""),
-            (b"<svg xmlns='x'/>", "an SVG drawing, which is not accepted: \"<svg xmlns='x'/>\""),
+            (
+                b"{\"error\":\n  {\"code\": 1}}",
+                "a JSON body, not media: \"{\"error\": {\"code\": 1}}\"",
+            ),
+            (
+                b"<?xml version='1.0'?><Error/>",
+                "an XML body, not media: \"<?xml version='1.0'?><Error/>\"",
+            ),
+            (
+                b"<svg xmlns='x'/>",
+                "an SVG drawing, which is not accepted: \"<svg xmlns='x'/>\"",
+            ),
             (b"rate limit", "plain text, not media: \"rate limit\""),
-            (b"iVBORw0KGgoAAA", "base64 text that was never decoded: \"iVBORw0KGgoAAA\""),
+            (
+                b"iVBORw0KGgoAAA",
+                "base64 text that was never decoded: \"iVBORw0KGgoAAA\"",
+            ),
             (b"\0\0\0\0", "zero bytes, not media: 00 00 00 00"),
             (b"\x01\x02\x03", "no known kind of picture or sound: 01 02 03"),
             (b"PK\x03\x04..", "a ZIP archive, which is not accepted"),
@@ -281,8 +322,14 @@ mod tests {
             (b"\0\0\0\x20ftypisom", "an MP4 file, which is not accepted"),
             (b"\xff\xf1\x50\x80", "an AAC (ADTS) sound, which is not accepted"),
             (b"BM12345", "a BMP picture, which is not accepted"),
-            (b"RF64\xff\xff\xff\xffWAVE", "an RF64 (64-bit) wave file, which is not accepted"),
-            (b"RIFF\0\0\0\0", "a RIFF file that ends within its header: 52 49 46 46 00 00 00 00"),
+            (
+                b"RF64\xff\xff\xff\xffWAVE",
+                "an RF64 (64-bit) wave file, which is not accepted",
+            ),
+            (
+                b"RIFF\0\0\0\0",
+                "a RIFF file that ends within its header: 52 49 46 46 00 00 00 00",
+            ),
         ];
         for (front, message) in cases {
             assert_eq!(found(front), message);

@@ -34,7 +34,11 @@ pub(super) trait Walk: fmt::Debug + Send {
 
     /// The file ended too early.
     fn truncated(&self, at: u64) -> Defect {
-        Defect::Truncated { format: self.format(), at, missing: self.missing() }
+        Defect::Truncated {
+            format: self.format(),
+            at,
+            missing: self.missing(),
+        }
     }
 }
 
@@ -59,7 +63,14 @@ pub(super) struct Feeder {
 
 impl Feeder {
     pub(super) fn new(walk: Box<dyn Walk>) -> Self {
-        Self { walk, at: 0, skip: 0, held: Vec::new(), want: 0, ended: None }
+        Self {
+            walk,
+            at: 0,
+            skip: 0,
+            held: Vec::new(),
+            want: 0,
+            ended: None,
+        }
     }
 
     pub(super) fn push(&mut self, mut chunk: &[u8]) -> Result<(), Defect> {
@@ -92,7 +103,9 @@ impl Feeder {
                 continue;
             }
             // Some more than needed, so that a walker that leaves a bit of every window gets back to the chunk.
-            let added = chunk.len().min(self.want.saturating_sub(self.held.len()).max(EXCERPT));
+            let added = chunk
+                .len()
+                .min(self.want.saturating_sub(self.held.len()).max(EXCERPT));
             self.held.extend_from_slice(head(chunk, added));
             if self.held.len() < self.want {
                 return Ok(());
@@ -162,7 +175,12 @@ impl Feeder {
             let length = self.held.len() as u64 + self.skip;
             if length > 0 {
                 let excerpt = sniff::excerpt(head(&self.held, EXCERPT), length > EXCERPT as u64);
-                return Err(Defect::TrailingData { format: inspection.format, at, length, excerpt });
+                return Err(Defect::TrailingData {
+                    format: inspection.format,
+                    at,
+                    length,
+                    excerpt,
+                });
             }
             return Ok(inspection);
         }

@@ -54,7 +54,11 @@ struct Data {
 impl Wav {
     fn start(&mut self, window: &[u8]) -> Result<Step, Defect> {
         let Some([b'R', b'I', b'F', b'F', s0, s1, s2, s3, b'W', b'A', b'V', b'E']) = array(window, 0) else {
-            return if window.len() < 12 { Ok(Step::More(12)) } else { corrupt(FORMAT, 0, "its header is wrong") };
+            return if window.len() < 12 {
+                Ok(Step::More(12))
+            } else {
+                corrupt(FORMAT, 0, "its header is wrong")
+            };
         };
         self.riff = Some(Size::new(u32::from_le_bytes([s0, s1, s2, s3])));
         Ok(Step::Used(12))
@@ -78,7 +82,9 @@ impl Wav {
             _ if at >= limit => return Ok(Step::End),
             _ => {}
         }
-        let Some([k0, k1, k2, k3, s0, s1, s2, s3]) = array(window, 0) else { return Ok(Step::More(8)) };
+        let Some([k0, k1, k2, k3, s0, s1, s2, s3]) = array(window, 0) else {
+            return Ok(Step::More(8));
+        };
         let (kind, size) = ([k0, k1, k2, k3], u32::from_le_bytes([s0, s1, s2, s3]));
         if !is_name(&kind) {
             return corrupt(FORMAT, at, "there is no chunk where one should begin");
@@ -109,7 +115,9 @@ impl Wav {
     }
 
     fn data(&mut self, at: u64, size: u32, riff: Size) -> Result<Step, Defect> {
-        let Some(fmt) = self.fmt else { return corrupt(FORMAT, at, "its sound comes before its format") };
+        let Some(fmt) = self.fmt else {
+            return corrupt(FORMAT, at, "its sound comes before its format");
+        };
         if self.data.is_some() {
             return corrupt(FORMAT, at, "it has a second sound chunk");
         }
@@ -120,7 +128,9 @@ impl Wav {
             (size, _) => size,
         };
         self.data = Some(Data { start, size });
-        let Size::Known(known) = size else { return Ok(Step::Used(8)) };
+        let Size::Known(known) = size else {
+            return Ok(Step::Used(8));
+        };
         if known % u64::from(fmt.align) != 0 {
             return corrupt(FORMAT, at, "its sound is no whole number of samples");
         }
@@ -140,7 +150,10 @@ impl Wav {
         let mut mend = |offset, size: u64| {
             // Above 4 GB there is no true value; the placeholder stays.
             if let Ok(size) = u32::try_from(size) {
-                mends.push(Mend { offset, bytes: size.to_le_bytes().to_vec() });
+                mends.push(Mend {
+                    offset,
+                    bytes: size.to_le_bytes().to_vec(),
+                });
             }
         };
         if riff == Size::Open {
@@ -213,7 +226,8 @@ impl Walk for Wav {
             Size::Open => {
                 let size = at - data.start;
                 // One byte too many is the padding of an odd size.
-                let padding = size % 2 == 0 && size % align != 0 && (size - 1) % align == 0;
+                let padding =
+                    size.is_multiple_of(2) && !size.is_multiple_of(align) && (size - 1).is_multiple_of(align);
                 size - u64::from(padding)
             }
         };
@@ -221,7 +235,10 @@ impl Walk for Wav {
             return Err(self.truncated(at));
         }
         let sound = Inspection::sound(FORMAT, size / align, fmt.rate)?;
-        Ok(Inspection { mends: Self::mends(data, size, riff, at), ..sound })
+        Ok(Inspection {
+            mends: Self::mends(data, size, riff, at),
+            ..sound
+        })
     }
 
     fn format(&self) -> Format {
@@ -234,5 +251,115 @@ impl Walk for Wav {
             (_, Some(Data { size: Size::Open, .. })) => "its last sample is complete",
             _ => "the length that its header states",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::validate::encoders::{wav, wav_fmt};
+    use crate::validate::tests::{nothing_else_passes, passes};
+    use crate::validate::{Defect, Mend, inspect};
+    use std::time::Duration;
+
+    const OPEN: u32 = 0xffff_ffff;
+
+    fn defect(bytes: &[u8]) -> String {
+        inspect(bytes).unwrap_err().to_string()
+    }
+
+    fn mend(offset: u64, size: u32) -> Mend {
+        Mend {
+            offset,
+            bytes: size.to_le_bytes().to_vec(),
+        }
+    }
+
+    #[test]
+    fn plain_ones_pass() {
+        for (tag, channels, bits) in [
+            (1, 1, 8),
+            (1, 2, 16),
+            (1, 1, 24),
+            (1, 6, 32),
+            (3, 2, 32),
+            (3, 1, 64),
+        ] {
+            let fmt = wav_fmt(tag, channels, bits);
+            let size = 4 * u32::from(channels * bits);
+            let sound = passes(&wav(36 + size, &fmt, size, &vec![1; size as usize]));
+            assert_eq!(sound.duration, Some(Duration::from_millis(4)));
+            nothing_else_passes(&wav(36 + size, &fmt, size, &vec![1; size as usize]));
+        }
+    }
+
+    #[test]
+    fn placeholders_are_mended_and_then_pass_without() {
+        for open in [0, OPEN, 0x7fff_ffff, 0x7fff_f024, 0x8000_0000, 0xffff_ffdb] {
+            let mut bytes = wav(open, &wav_fmt(1, 1, 16), open, &[1; 100]);
+            let mends = passes(&bytes).mends;
+            assert_eq!(mends, [mend(4, 136), mend(40, 100)], "{open:x}");
+            for mend in mends {
+                let at = mend.offset as usize;
+                bytes[at..at + mend.bytes.len()].copy_from_slice(&mend.bytes);
+            }
+            assert_eq!(passes(&bytes).mends, []);
+            nothing_else_passes(&bytes);
+        }
+    }
+
+    #[test]
+    fn one_placeholder_is_mended_from_the_other_size() {
+        let fmt = wav_fmt(1, 1, 16);
+        assert_eq!(passes(&wav(136, &fmt, OPEN, &[1; 100])).mends, [mend(40, 100)]);
+        assert_eq!(passes(&wav(OPEN, &fmt, 100, &[1; 100])).mends, [mend(4, 136)]);
+        assert!(defect(&wav(136, &fmt, OPEN, &[1; 98])).contains("ends before"));
+        assert!(defect(&wav(136, &fmt, OPEN, &[1; 101])).contains("1 byte after its end"));
+        assert!(defect(&wav(OPEN, &fmt, 100, &[1; 98])).contains("ends before"));
+        assert!(defect(&wav(OPEN, &fmt, 100, &[1; 120])).contains("20 bytes after its end"));
+        assert!(
+            defect(&wav(OPEN, &fmt, OPEN, &[1; 101])).contains("ends before its last sample is complete")
+        );
+    }
+
+    #[test]
+    fn odd_sizes_are_padded_or_at_the_end_not() {
+        let fmt = wav_fmt(1, 1, 8);
+        passes(&wav(36 + 6, &fmt, 5, &[1, 2, 3, 4, 5, 0]));
+        passes(&wav(36 + 5, &fmt, 5, &[1, 2, 3, 4, 5]));
+        assert!(defect(&wav(36 + 6, &fmt, 5, &[1, 2, 3, 4, 5])).contains("ends before"));
+        let list = b"\0LIST\x04\0\0\0abcd";
+        passes(&wav(36 + 5 + 13, &fmt, 5, &[b"12345".as_slice(), list].concat()));
+        // 3-byte samples to a pipe: the padding shows as one byte too many.
+        let sound = passes(&wav(OPEN, &wav_fmt(1, 1, 24), OPEN, &[1; 16]));
+        assert_eq!(sound.mends, [mend(4, 52), mend(40, 15)]);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        let pcm = wav_fmt(1, 1, 16);
+        assert_eq!(
+            inspect(&wav(36, &pcm, 0, &[])),
+            Err(Defect::NoSound {
+                format: super::FORMAT
+            })
+        );
+        assert_eq!(
+            inspect(&wav(OPEN, &pcm, OPEN, &[])),
+            Err(Defect::NoSound {
+                format: super::FORMAT
+            })
+        );
+        assert!(defect(&wav(39, &pcm, 3, &[1; 3])).ends_with("its sound is no whole number of samples"));
+        assert!(
+            defect(&wav(40, &pcm, 100, &[1; 100])).ends_with("its sound is longer than what contains it")
+        );
+        assert!(defect(&wav(40, &wav_fmt(2, 1, 4), 4, &[1; 4])).ends_with("not accepted: ADPCM"));
+        assert!(defect(&wav(40, &wav_fmt(0x1234, 1, 8), 4, &[1; 4])).ends_with("codec 0x1234"));
+        assert!(defect(&wav(40, &wav_fmt(1, 0, 16), 4, &[1; 4])).ends_with("its format contradicts itself"));
+        assert!(defect(b"RIFF\x04\0\0\0WAVE").ends_with("it has no sound chunk"));
+        let bare = [b"RIFF\x0c\0\0\0WAVEdata\0\0\0\0".as_slice()].concat();
+        assert!(
+            defect(&bare).contains("its sound comes before its format") || defect(&bare).contains("damaged")
+        );
     }
 }

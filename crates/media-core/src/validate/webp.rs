@@ -21,7 +21,11 @@ pub(super) struct Webp {
 impl Webp {
     fn start(&mut self, window: &[u8]) -> Result<Step, Defect> {
         let Some([b'R', b'I', b'F', b'F', s0, s1, s2, s3, b'W', b'E', b'B', b'P']) = array(window, 0) else {
-            return if window.len() < 12 { Ok(Step::More(12)) } else { corrupt(FORMAT, 0, "its header is wrong") };
+            return if window.len() < 12 {
+                Ok(Step::More(12))
+            } else {
+                corrupt(FORMAT, 0, "its header is wrong")
+            };
         };
         let size = u32::from_le_bytes([s0, s1, s2, s3]);
         // Chunks are padded to even sizes, and so is their sum.
@@ -48,7 +52,9 @@ impl Webp {
         if at + 8 > limit {
             return corrupt(FORMAT, at, "there is no chunk where one should begin");
         }
-        let Some([k0, k1, k2, k3, s0, s1, s2, s3]) = array(window, 0) else { return Ok(Step::More(8)) };
+        let Some([k0, k1, k2, k3, s0, s1, s2, s3]) = array(window, 0) else {
+            return Ok(Step::More(8));
+        };
         let (kind, size) = ([k0, k1, k2, k3], u32::from_le_bytes([s0, s1, s2, s3]));
         let whole = 8 + u64::from(size) + u64::from(size % 2);
         if at + whole > limit {
@@ -74,10 +80,18 @@ impl Webp {
                     return corrupt(FORMAT, at, "its lossy picture has no valid header");
                 }
                 let side = |low, high| u32::from(u16::from_le_bytes([low, high]) & 0x3fff);
-                self.picture(Dimensions { width: side(w0, w1), height: side(h0, h1) }, at)?;
+                self.picture(
+                    Dimensions {
+                        width: side(w0, w1),
+                        height: side(h0, h1),
+                    },
+                    at,
+                )?;
             }
             b"VP8L" => {
-                let Some([signature, b0, b1, b2, b3]) = array(window, 8) else { return Ok(Step::More(13)) };
+                let Some([signature, b0, b1, b2, b3]) = array(window, 8) else {
+                    return Ok(Step::More(13));
+                };
                 let bits = u32::from_le_bytes([b0, b1, b2, b3]);
                 if signature != 0x2f || bits >> 29 != 0 {
                     return corrupt(FORMAT, at, "its lossless picture has no valid header");
@@ -93,7 +107,10 @@ impl Webp {
                     return corrupt(FORMAT, at, "a header stands where it cannot");
                 }
                 let side = |a, b, c| u32::from_le_bytes([a, b, c, 0]) + 1;
-                self.dimensions = Some(Dimensions { width: side(w0, w1, w2), height: side(h0, h1, h2) });
+                self.dimensions = Some(Dimensions {
+                    width: side(w0, w1, w2),
+                    height: side(h0, h1, h2),
+                });
             }
             b"ANMF" => {
                 if self.frame.is_some() {
@@ -109,7 +126,11 @@ impl Webp {
 
     fn picture(&mut self, dimensions: Dimensions, at: u64) -> Result<(), Defect> {
         if dimensions.width == 0 || dimensions.height == 0 {
-            return corrupt(FORMAT, at, format!("its size is {} x {}", dimensions.width, dimensions.height));
+            return corrupt(
+                FORMAT,
+                at,
+                format!("its size is {} x {}", dimensions.width, dimensions.height),
+            );
         }
         match &mut self.frame {
             Some((_, true)) => return corrupt(FORMAT, at, "an animation frame has two pictures"),
@@ -149,6 +170,70 @@ impl Walk for Webp {
     }
 
     fn missing(&self) -> &'static str {
-        if self.end.is_none() { "its header is complete" } else { "the length that its header states" }
+        if self.end.is_none() {
+            "its header is complete"
+        } else {
+            "the length that its header states"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::validate::encoders::picture;
+    use crate::validate::tests::{fixture, nothing_else_passes, passes};
+    use crate::validate::{Dimensions, inspect};
+    use image::ImageFormat;
+
+    fn webp(chunks: &[u8]) -> Vec<u8> {
+        [
+            b"RIFF",
+            (chunks.len() as u32 + 4).to_le_bytes().as_slice(),
+            b"WEBP",
+            chunks,
+        ]
+        .concat()
+    }
+
+    fn defect(chunks: &[u8]) -> String {
+        inspect(&webp(chunks)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn another_encoder_passes() {
+        for side in [1, 17, 30] {
+            let lossless = picture(side, 20, ImageFormat::WebP);
+            assert_eq!(
+                passes(&lossless).dimensions,
+                Some(Dimensions {
+                    width: side,
+                    height: 20
+                })
+            );
+            nothing_else_passes(&lossless);
+        }
+    }
+
+    #[test]
+    fn broken_structure_is_named() {
+        let plain = &fixture("lossy.webp")[12..];
+        passes(&webp(plain));
+        passes(&webp(&[plain, b"EXIF\x01\0\0\0x\0"].concat()));
+        assert!(defect(b"EXIF\x02\0\0\0ab").ends_with("it has no picture data"));
+        assert!(defect(&[plain, plain].concat()).ends_with("it has a second picture"));
+        assert!(defect(b"EXIF\xff\0\0\0ab").ends_with("a chunk is longer than what contains it"));
+        assert!(defect(b"VP8L\x02\0\0\0ab").ends_with("a chunk is too short for its own header"));
+        assert!(defect(&[plain, b"abcd"].concat()).ends_with("there is no chunk where one should begin"));
+        let frame = [b"ANMF\x10\0\0\0".as_slice(), &[0; 16]].concat();
+        assert!(defect(&frame).ends_with("an animation frame has no picture"));
+        assert!(defect(&[&frame, plain].concat()).ends_with("an animation frame has no picture"));
+        let mut odd = webp(plain);
+        odd[4] ^= 1;
+        assert!(
+            inspect(&odd)
+                .unwrap_err()
+                .to_string()
+                .contains("its header says that it is")
+        );
     }
 }

@@ -44,7 +44,13 @@ impl Order {
     /// A request without a past.
     #[must_use]
     pub fn new(tag: u64, request: MediaRequest) -> Order {
-        Order { tag, request, take: 1, attempt: 1, prior: Prior::Fresh }
+        Order {
+            tag,
+            request,
+            take: 1,
+            attempt: 1,
+            prior: Prior::Fresh,
+        }
     }
 }
 
@@ -76,7 +82,11 @@ impl Client {
 
     /// A client of a provider that a registry made.
     pub fn of(provider: Arc<dyn MediaProvider>) -> Client {
-        Client { provider, project: Uuid::new_v4().to_string().into(), level: CheckLevel::default() }
+        Client {
+            provider,
+            project: Uuid::new_v4().to_string().into(),
+            level: CheckLevel::default(),
+        }
     }
 
     /// Computes attempt keys within this project, so that a later process with the same project asks with the same
@@ -116,14 +126,22 @@ impl Client {
         let info = self.provider.info();
         let refuse = |kind, message: String| Err(Error::new(kind, message).not_billed());
         let Some(formats) = info.formats.get(&request.kind) else {
-            return refuse(ErrorKind::Unsupported, format!("{} makes no {}", info.name, request.kind));
+            return refuse(
+                ErrorKind::Unsupported,
+                format!("{} makes no {}", info.name, request.kind),
+            );
         };
         let wanted = format_of(&request.output_path)?;
         if !formats.contains(&wanted) {
             let known: Vec<_> = formats.iter().map(|format| format.name()).collect();
             return refuse(
                 ErrorKind::Unsupported,
-                format!("{} gives {} as {}, not as {wanted}", info.name, request.kind, known.join(", ")),
+                format!(
+                    "{} gives {} as {}, not as {wanted}",
+                    info.name,
+                    request.kind,
+                    known.join(", ")
+                ),
             );
         }
         if request.content.trim().is_empty() {
@@ -204,7 +222,10 @@ pub fn format_of(path: &Path) -> Result<Format> {
     let Some(extension) = path.extension().and_then(|extension| extension.to_str()) else {
         return Err(Error::new(
             ErrorKind::InvalidRequest,
-            format!("the path {:?} has no extension, so the format is unknown", path.display().to_string()),
+            format!(
+                "the path {:?} has no extension, so the format is unknown",
+                path.display().to_string()
+            ),
         )
         .not_billed());
     };
@@ -212,7 +233,10 @@ pub fn format_of(path: &Path) -> Result<Format> {
         let known: Vec<_> = Format::ALL.iter().map(|format| format.name()).collect();
         Error::new(
             ErrorKind::Unsupported,
-            format!("files of type .{extension} cannot be checked; the known ones are {}", known.join(", ")),
+            format!(
+                "files of type .{extension} cannot be checked; the known ones are {}",
+                known.join(", ")
+            ),
         )
         .not_billed()
     })

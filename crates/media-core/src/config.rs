@@ -83,11 +83,16 @@ impl Config {
             complain(format!("cannot read the folder {}", folder.display())).because(error)
         })?;
         for entry in entries {
-            let path = entry.map_err(|error| complain(format!("cannot read {}", folder.display())).because(error))?.path();
+            let path = entry
+                .map_err(|error| complain(format!("cannot read {}", folder.display())).because(error))?
+                .path();
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
-            let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            let name = path
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .unwrap_or_default();
             if !is_instance_name(name) {
                 return Err(complain(format!(
                     "{}: an instance is named by lower-case letters, digits and hyphens, beginning with a letter",
@@ -102,11 +107,20 @@ impl Config {
             }
         }
         for (name, values, source) in &sources.overlays {
-            let section = if name == PROGRAM { Some(&mut program) } else { providers.get_mut(name) };
-            let section = section.ok_or_else(|| complain(format!("{source}: there is no instance {name:?}")))?;
+            let section = if name == PROGRAM {
+                Some(&mut program)
+            } else {
+                providers.get_mut(name)
+            };
+            let section =
+                section.ok_or_else(|| complain(format!("{source}: there is no instance {name:?}")))?;
             section.lay(values, source, None)?;
         }
-        Ok(Config { dir, program, providers })
+        Ok(Config {
+            dir,
+            program,
+            providers,
+        })
     }
 
     /// The folder it was read from.
@@ -147,9 +161,11 @@ fn find_dir(sources: &Sources) -> Result<PathBuf> {
     let named = sources.dir.clone().map(|dir| (dir, "--config"));
     let named = named.or_else(|| Some((PathBuf::from(sources.environment.get(ENV_DIR)?), ENV_DIR)));
     match named {
-        Some((dir, by)) if !dir.is_dir() => {
-            Err(complain(format!("{} (named by {by}) is no folder", dir.display())).hint("media init DIR writes one"))
-        }
+        Some((dir, by)) if !dir.is_dir() => Err(complain(format!(
+            "{} (named by {by}) is no folder",
+            dir.display()
+        ))
+        .hint("media init DIR writes one")),
         Some((dir, _)) => Ok(dir),
         None if Path::new("config").is_dir() => Ok(PathBuf::from("config")),
         None => Err(complain(format!(
@@ -161,7 +177,9 @@ fn find_dir(sources: &Sources) -> Result<PathBuf> {
 
 fn is_instance_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
         && name != PROGRAM
 }
 
@@ -178,18 +196,27 @@ fn lay_variable(
     let section = if name == PROGRAM {
         Some(program)
     } else {
-        providers.iter_mut().find(|(other, _)| other.replace('-', "_") == name || *other == name).map(|(_, s)| s)
+        providers
+            .iter_mut()
+            .find(|(other, _)| other.replace('-', "_") == name || *other == name)
+            .map(|(_, s)| s)
     };
     let Some(section) = section else {
-        return Err(complain(format!("the variable {variable} is for an instance {name:?} that does not exist")));
+        return Err(complain(format!(
+            "the variable {variable} is for an instance {name:?} that does not exist"
+        )));
     };
     let keys: Vec<&str> = keys.collect();
     if keys.is_empty() || keys.iter().any(|key| key.is_empty()) {
-        return Err(complain(format!("the variable {variable} names no key: write {ENV_PREFIX}INSTANCE__KEY")));
+        return Err(complain(format!(
+            "the variable {variable} names no key: write {ENV_PREFIX}INSTANCE__KEY"
+        )));
     }
     // JSON if it is JSON, else text: numbers and flags need no quotes, and "007" can be had as '"007"'.
     let value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
-    let nested = keys.iter().rev().fold(value, |inner, key| Value::Object([((*key).to_owned(), inner)].into_iter().collect()));
+    let nested = keys.iter().rev().fold(value, |inner, key| {
+        Value::Object([((*key).to_owned(), inner)].into_iter().collect())
+    });
     section.lay(&nested, variable, None)
 }
 
@@ -200,8 +227,12 @@ impl Section {
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let value: Value = serde_json::from_str(text)
             .map_err(|error| complain(format!("{}: not JSON: {error}", path.display())))?;
-        let mut section =
-            Section { name: name.to_owned(), file: path.to_owned(), common: Figment::new(), own: Figment::new() };
+        let mut section = Section {
+            name: name.to_owned(),
+            file: path.to_owned(),
+            common: Figment::new(),
+            own: Figment::new(),
+        };
         section.lay(&value, &path.display().to_string(), Some(path))?;
         Ok(section)
     }
@@ -225,8 +256,14 @@ impl Section {
         let Value::Object(map) = strip_remarks(value) else {
             return Err(complain(format!("{source}: a JSON object is wanted")));
         };
-        let (common, own) = map.into_iter().partition(|(key, _)| COMMON.contains(&key.as_str()));
-        let layer = |map| Layer { values: Value::Object(map), source: source.to_owned(), file: file.map(Path::to_owned) };
+        let (common, own) = map
+            .into_iter()
+            .partition(|(key, _)| COMMON.contains(&key.as_str()));
+        let layer = |map| Layer {
+            values: Value::Object(map),
+            source: source.to_owned(),
+            file: file.map(Path::to_owned),
+        };
         self.common = std::mem::take(&mut self.common).merge(layer(common));
         self.own = std::mem::take(&mut self.own).merge(layer(own));
         Ok(())
@@ -250,7 +287,8 @@ impl Section {
     /// [`ErrorKind::Config`] for values that clash.
     pub fn value(&self) -> Result<Value> {
         let both = self.common.clone().merge(&self.own);
-        both.extract::<Value>().map_err(|error| self.complain_about(error))
+        both.extract::<Value>()
+            .map_err(|error| self.complain_about(error))
     }
 
     /// The provider type: `"type"`.
@@ -258,7 +296,9 @@ impl Section {
     /// # Errors
     /// [`ErrorKind::Config`] when it is missing.
     pub fn provider_type(&self) -> Result<String> {
-        self.common.extract_inner("type").map_err(|error| self.complain_about(error))
+        self.common
+            .extract_inner("type")
+            .map_err(|error| self.complain_about(error))
     }
 
     /// The variable that holds the key: `"api_key_env"`, which may be null for servers without keys.
@@ -266,7 +306,9 @@ impl Section {
     /// # Errors
     /// [`ErrorKind::Config`] when it is missing: whether there is a key is never guessed.
     pub fn api_key_env(&self) -> Result<Option<String>> {
-        self.common.extract_inner("api_key_env").map_err(|error| self.complain_about(error))
+        self.common
+            .extract_inner("api_key_env")
+            .map_err(|error| self.complain_about(error))
     }
 
     /// The provider's own configuration: everything but `type` and `api_key_env`.
@@ -282,17 +324,27 @@ impl Section {
     /// # Errors
     /// [`ErrorKind::Config`] naming file and key.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
-        self.own.extract_inner(key).map_err(|error| self.complain_about(error))
+        self.own
+            .extract_inner(key)
+            .map_err(|error| self.complain_about(error))
     }
 
     fn complain_about(&self, error: figment::Error) -> Error {
         // figment can report several at once; the first is the one to mend.
         let error = error.into_iter().next();
-        let Some(error) = error else { return complain(format!("{}: unusable", self.file.display())) };
-        let source =
-            error.metadata.as_ref().map_or_else(|| self.file.display().to_string(), |metadata| metadata.name.to_string());
+        let Some(error) = error else {
+            return complain(format!("{}: unusable", self.file.display()));
+        };
+        let source = error.metadata.as_ref().map_or_else(
+            || self.file.display().to_string(),
+            |metadata| metadata.name.to_string(),
+        );
         let path = error.path.join(".");
-        let at = if path.is_empty() { source } else { format!("{source}: {path}") };
+        let at = if path.is_empty() {
+            source
+        } else {
+            format!("{source}: {path}")
+        };
         complain(format!("{at}: {}", error.kind))
     }
 }
@@ -313,7 +365,9 @@ impl Provider for Layer {
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        let dict = FigmentValue::serialize(&self.values)?.into_dict().unwrap_or_default();
+        let dict = FigmentValue::serialize(&self.values)?
+            .into_dict()
+            .unwrap_or_default();
         Ok(Map::from([(Profile::Default, dict)]))
     }
 }
@@ -336,13 +390,21 @@ pub fn load_keys(
             keys.insert(name.clone(), None);
             continue;
         };
-        match environment.get(&variable).map(|key| key.trim()).filter(|key| !key.is_empty()) {
+        match environment
+            .get(&variable)
+            .map(|key| key.trim())
+            .filter(|key| !key.is_empty())
+        {
             Some(key) => {
                 keys.insert(name.clone(), Some(ApiKey::new(key)));
             }
             None => {
-                let place = help(&section.provider_type()?).map(|help| format!(" ({help})")).unwrap_or_default();
-                missing.push(format!("{name} needs its key in the environment variable {variable}{place}"));
+                let place = help(&section.provider_type()?)
+                    .map(|help| format!(" ({help})"))
+                    .unwrap_or_default();
+                missing.push(format!(
+                    "{name} needs its key in the environment variable {variable}{place}"
+                ));
             }
         }
     }

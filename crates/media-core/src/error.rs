@@ -108,7 +108,10 @@ impl ErrorKind {
     pub fn is_lasting(self) -> bool {
         matches!(
             self,
-            ErrorKind::InvalidRequest | ErrorKind::Unsupported | ErrorKind::ContentRejected | ErrorKind::NotFound
+            ErrorKind::InvalidRequest
+                | ErrorKind::Unsupported
+                | ErrorKind::ContentRejected
+                | ErrorKind::NotFound
         )
     }
 }
@@ -407,7 +410,10 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
     }
 }
 
@@ -421,7 +427,10 @@ mod tests {
             .in_op("image generation")
             .because(std::io::Error::other("reset by peer"));
         assert_eq!(error.to_string(), "image generation: the connection broke");
-        assert_eq!(error.full(), "image generation: the connection broke: reset by peer");
+        assert_eq!(
+            error.full(),
+            "image generation: the connection broke: reset by peer"
+        );
     }
 
     #[test]

@@ -46,8 +46,11 @@ impl ImageRules {
     /// [`ErrorKind::InvalidRequest`] that names the rule.
     pub fn check(&self, width: u32, height: u32) -> Result<()> {
         let refuse = |why: String| {
-            Err(Error::new(ErrorKind::InvalidRequest, format!("the size {width}x{height} is not possible: {why}"))
-                .not_billed())
+            Err(Error::new(
+                ErrorKind::InvalidRequest,
+                format!("the size {width}x{height} is not possible: {why}"),
+            )
+            .not_billed())
         };
         if !self.sizes.is_empty() {
             let size = format!("{width}x{height}");
@@ -76,7 +79,10 @@ impl ImageRules {
         if let Some(most) = self.max_pixels.filter(|most| pixels > *most) {
             return refuse(format!("it has {pixels} pixels, and at most {most} are allowed"));
         }
-        if let Some(most) = self.max_ratio.filter(|most| f64::from(long) > f64::from(short) * most) {
+        if let Some(most) = self
+            .max_ratio
+            .filter(|most| f64::from(long) > f64::from(short) * most)
+        {
             return refuse(format!("one edge may be at most {most} times the other"));
         }
         Ok(())
@@ -100,7 +106,16 @@ mod tests {
         assert!(said(512, 512).contains("at least 655360"));
         assert!(said(3856, 1024).contains("longer than 3840"));
         assert!(said(3072, 512).contains("at most 3 times"), "{}", said(3072, 512));
-        let fixed = ImageRules { sizes: vec!["1024x1024".into()], ..rules };
-        assert!(fixed.check(1024, 1536).unwrap_err().to_string().contains("draws 1024x1024"));
+        let fixed = ImageRules {
+            sizes: vec!["1024x1024".into()],
+            ..rules
+        };
+        assert!(
+            fixed
+                .check(1024, 1536)
+                .unwrap_err()
+                .to_string()
+                .contains("draws 1024x1024")
+        );
     }
 }

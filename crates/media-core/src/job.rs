@@ -25,7 +25,13 @@ impl AttemptKey {
     ///
     /// The same five give the same key for ever, so a lost ledger can be rebuilt by asking with the same keys.
     #[must_use]
-    pub fn compute(project: &str, job_id: &str, request: &RequestHash, take: u32, attempt: u32) -> AttemptKey {
+    pub fn compute(
+        project: &str,
+        job_id: &str,
+        request: &RequestHash,
+        take: u32,
+        attempt: u32,
+    ) -> AttemptKey {
         let mut hash = Sha256::new();
         for part in [project, job_id] {
             hash.update((part.len() as u64).to_le_bytes());
@@ -140,10 +146,12 @@ fn canonical(value: &Value, out: &mut String) {
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// What happened to the job's current key in an earlier process.
@@ -208,7 +216,10 @@ impl Job {
             resolved,
             key,
             prior,
-            money: Mutex::new(Money { lost, ..Money::default() }),
+            money: Mutex::new(Money {
+                lost,
+                ..Money::default()
+            }),
             hold: Mutex::new(None),
             request_id: Mutex::new(None),
             answer: Mutex::new(Some(send)),
@@ -334,14 +345,20 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         if !self.is_finished() {
-            self.finish(Err(Error::new(ErrorKind::Cancelled, "it was given up before an answer came")));
+            self.finish(Err(Error::new(
+                ErrorKind::Cancelled,
+                "it was given up before an answer came",
+            )));
         }
     }
 }
 
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job").field("id", &self.request.id).field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("Job")
+            .field("id", &self.request.id)
+            .field("key", &self.key)
+            .finish_non_exhaustive()
     }
 }
 
@@ -422,7 +439,10 @@ mod tests {
     fn the_path_and_the_id_are_not_part_of_the_purchase() {
         let one = MediaRequest::image("a dog", "dog.png").id("one");
         let two = MediaRequest::image("a dog", "other.png").id("two");
-        assert_eq!(RequestHash::of("acme", &one, &resolved()), RequestHash::of("acme", &two, &resolved()));
+        assert_eq!(
+            RequestHash::of("acme", &one, &resolved()),
+            RequestHash::of("acme", &two, &resolved())
+        );
     }
 
     #[test]
@@ -433,7 +453,10 @@ mod tests {
         job.sending();
         job.sent(SendEnd::Refused);
         job.finish(Err(refused()));
-        assert_eq!(answer.blocking_recv().unwrap().unwrap_err().charge(), Some(Charge::Unknown));
+        assert_eq!(
+            answer.blocking_recv().unwrap().unwrap_err().charge(),
+            Some(Charge::Unknown)
+        );
     }
 
     #[test]
@@ -442,7 +465,10 @@ mod tests {
         job.sending();
         job.sent(SendEnd::Refused);
         job.finish(Err(refused()));
-        assert_eq!(answer.blocking_recv().unwrap().unwrap_err().charge(), Some(Charge::None));
+        assert_eq!(
+            answer.blocking_recv().unwrap().unwrap_err().charge(),
+            Some(Charge::None)
+        );
     }
 
     #[test]
@@ -451,11 +477,17 @@ mod tests {
         sent.sending();
         sent.sent(SendEnd::Answered);
         sent.finish(Err(Error::new(ErrorKind::BadResponse, "what?")));
-        assert_eq!(answer.blocking_recv().unwrap().unwrap_err().charge(), Some(Charge::Unknown));
+        assert_eq!(
+            answer.blocking_recv().unwrap().unwrap_err().charge(),
+            Some(Charge::Unknown)
+        );
 
         let (unsent, answer) = job();
         unsent.finish(Err(Error::new(ErrorKind::InvalidRequest, "no")));
-        assert_eq!(answer.blocking_recv().unwrap().unwrap_err().charge(), Some(Charge::None));
+        assert_eq!(
+            answer.blocking_recv().unwrap().unwrap_err().charge(),
+            Some(Charge::None)
+        );
     }
 
     #[test]
@@ -464,13 +496,19 @@ mod tests {
         job.sending();
         drop(job);
         let error = answer.blocking_recv().unwrap().unwrap_err();
-        assert_eq!((error.kind(), error.charge()), (ErrorKind::Cancelled, Some(Charge::Unknown)));
+        assert_eq!(
+            (error.kind(), error.charge()),
+            (ErrorKind::Cancelled, Some(Charge::Unknown))
+        );
     }
 
     #[test]
     fn canonical_json_sorts_at_every_depth() {
         let mut text = String::new();
-        canonical(&serde_json::json!({"b": [1, {"d": 1, "c": "x\""}], "a": null}), &mut text);
+        canonical(
+            &serde_json::json!({"b": [1, {"d": 1, "c": "x\""}], "a": null}),
+            &mut text,
+        );
         assert_eq!(text, r#"{"a":null,"b":[1,{"c":"x\"","d":1,},],}"#);
     }
 }

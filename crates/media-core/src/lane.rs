@@ -16,7 +16,7 @@ use tracing::Instrument;
 
 use crate::client::{CheckLevel, Client, Delivery, Order};
 use crate::error::{Charge, Error, ErrorKind, Result, Retry};
-use crate::format::{Format, MediaKind};
+use crate::format::Format;
 use crate::http::{Http, Request};
 use crate::job::{AttemptKey, Job, Prior, RequestHash};
 use crate::journal::Event;
@@ -24,7 +24,6 @@ use crate::money::Usd;
 use crate::output::{self, Staged, defect_error};
 use crate::provider::{Facts, Generated, Link, Media, Resolved};
 use crate::request::MediaRequest;
-use crate::validate::Defect;
 use crate::result::{Cost, CostBasis, MediaFile, MediaResult, Provenance};
 
 /// Results that may wait for their reader.
@@ -103,7 +102,10 @@ impl Lane {
                 let task = unit.swap_remove(first);
                 let model = probe_key(&task.resolved);
                 Arc::clone(&self).run_unit(vec![task]).await;
-                self.proven.lock().unwrap_or_else(PoisonError::into_inner).insert(model);
+                self.proven
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(model);
             }
             if !unit.is_empty() {
                 let Some(Ok(call)) = stop.or(Arc::clone(&self.calls).acquire_owned()).await else {
@@ -122,12 +124,19 @@ impl Lane {
     fn is_proven(&self, resolved: &Resolved) -> bool {
         // After a halt nothing is sent, so there is nothing to try out.
         self.halt(resolved).is_some()
-            || self.proven.lock().unwrap_or_else(PoisonError::into_inner).contains(&probe_key(resolved))
+            || self
+                .proven
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains(&probe_key(resolved))
     }
 
     fn halt(&self, resolved: &Resolved) -> Option<Error> {
         let halted = self.halted.lock().unwrap_or_else(PoisonError::into_inner);
-        halted.get(&None).or_else(|| halted.get(&Some(probe_key(resolved)))).cloned()
+        halted
+            .get(&None)
+            .or_else(|| halted.get(&Some(probe_key(resolved))))
+            .cloned()
     }
 
     /// Checks an order and makes room for it; what fails its checks is answered here.
@@ -156,10 +165,19 @@ impl Lane {
                     outcome: Err(error.with_charge(Charge::None)),
                     attempts: 0,
                     elapsed: began.elapsed(),
-                    cost: Some(Cost { usd: Usd::ZERO, basis: CostBasis::None }),
+                    cost: Some(Cost {
+                        usd: Usd::ZERO,
+                        basis: CostBasis::None,
+                    }),
                     provenance: self.provenance(None, &Facts::default()),
                 };
-                let _ = self.results.send(Delivery { tag: order.tag, result }).await;
+                let _ = self
+                    .results
+                    .send(Delivery {
+                        tag: order.tag,
+                        result,
+                    })
+                    .await;
                 None
             }
         }
@@ -168,10 +186,17 @@ impl Lane {
     fn prepare(&self, request: &MediaRequest) -> Result<()> {
         let path = &request.output_path;
         let folder = path.parent().unwrap_or(path).to_owned();
-        let known = self.folders.lock().unwrap_or_else(PoisonError::into_inner).contains(&folder);
+        let known = self
+            .folders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&folder);
         if !known {
             output::prepare(path)?;
-            self.folders.lock().unwrap_or_else(PoisonError::into_inner).insert(folder);
+            self.folders
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(folder);
         }
         if std::fs::symlink_metadata(path).is_ok() {
             return Err(Error::new(
@@ -184,7 +209,13 @@ impl Lane {
     }
 
     async fn run_unit(self: Arc<Self>, unit: Vec<Task>) {
-        match self.http().wiring().stop.or(Arc::clone(&self.calls).acquire_owned()).await {
+        match self
+            .http()
+            .wiring()
+            .stop
+            .or(Arc::clone(&self.calls).acquire_owned())
+            .await
+        {
             Some(Ok(call)) => self.run_unit_with(unit, call).await,
             _ => {
                 for task in unit {
@@ -201,7 +232,8 @@ impl Lane {
         let mut settling = JoinSet::new();
         for task in unit {
             if let Some(halt) = self.halt(&task.resolved) {
-                self.fail(task, halt).await;
+                // Never begun: no attempt of it was made.
+                self.fail(Task { attempt: 0, ..task }, halt).await;
             } else if task.prior == Prior::Fresh {
                 match self.begin(&task).await {
                     Ok((job, answer)) => {
@@ -227,7 +259,10 @@ impl Lane {
 
     /// Sets its counted calls aside and makes the job of the task's current attempt.
     async fn begin(&self, task: &Task) -> Result<(Job, Answer)> {
-        let hold = self.http().hold(&task.resolved.group, task.resolved.calls).await?;
+        let hold = self
+            .http()
+            .hold(&task.resolved.group, task.resolved.calls)
+            .await?;
         let (job, answer) = self.job(task, Prior::Fresh);
         Ok((job.holding(hold), answer))
     }
@@ -267,14 +302,22 @@ impl Lane {
                     return self.conclude(task, generated).await;
                 }
                 let again = error.charge() == Some(Charge::None) && error.retry() == Retry::Later;
-                let Some(delay) = delays.next().filter(|_| again && self.halt(&task.resolved).is_none()) else {
+                let Some(delay) = delays
+                    .next()
+                    .filter(|_| again && self.halt(&task.resolved).is_none())
+                else {
                     return self.fail(task, error).await;
                 };
                 // A per-task refusal answered inside a success; Http could not see it.
-                self.http().journal().note(task.key(self.client.project()), Event::Refused);
+                self.http()
+                    .journal()
+                    .note(task.key(self.client.project()), Event::Refused);
                 tracing::debug!(%error, "begun again under a new key");
                 task.attempt += 1;
-                answer = match self.again(&task, error.retry_after().unwrap_or(delay).max(delay)).await {
+                answer = match self
+                    .again(&task, error.retry_after().unwrap_or(delay).max(delay))
+                    .await
+                {
                     Some(answer) => answer,
                     None => return self.fail(task, error).await,
                 };
@@ -332,7 +375,10 @@ impl Lane {
                 }
             },
             Prior::Linked(link) => {
-                let generated = Generated { media: Media::Link(link), facts: Facts::default() };
+                let generated = Generated {
+                    media: Media::Link(link),
+                    facts: Facts::default(),
+                };
                 self.conclude(task, generated).await;
             }
             Prior::Have { sha256, staged } => self.place_again(task, sha256, staged).await,
@@ -343,7 +389,11 @@ impl Lane {
         let target = task.request.output_path.clone();
         let outcome = async {
             let gone = |error| {
-                Error::new(ErrorKind::Storage, format!("the staged file {} is gone", staged.display())).because(error)
+                Error::new(
+                    ErrorKind::Storage,
+                    format!("the staged file {} is gone", staged.display()),
+                )
+                .because(error)
             };
             let file = std::fs::File::open(&staged).map_err(gone)?;
             let bytes = file.metadata().map_err(gone)?.len();
@@ -361,7 +411,9 @@ impl Lane {
         }
         .await
         .map_err(|error: Error| error.with_charge(Charge::Certain));
-        self.http().journal().note(task.key(self.client.project()), Event::Done);
+        self.http()
+            .journal()
+            .note(task.key(self.client.project()), Event::Done);
         self.deliver(task, outcome, Facts::default()).await;
     }
 
@@ -373,8 +425,13 @@ impl Lane {
             Err(error) => Err(error),
         };
         // From here on the money is spent, whatever became of the file.
-        let charge = if self.client.provider().info().capabilities.free { Charge::None } else { Charge::Certain };
-        self.deliver(task, outcome.map_err(|error| error.with_charge(charge)), facts).await;
+        let charge = if self.client.provider().info().capabilities.free {
+            Charge::None
+        } else {
+            Charge::Certain
+        };
+        self.deliver(task, outcome.map_err(|error| error.with_charge(charge)), facts)
+            .await;
     }
 
     async fn fetch(&self, task: &Task, media: Media) -> Result<Staged> {
@@ -386,7 +443,10 @@ impl Lane {
             Ok(staged) => return Ok(staged),
             Err(error) => error,
         };
-        if matches!(first.kind(), ErrorKind::QuotaExhausted | ErrorKind::Storage | ErrorKind::Cancelled) {
+        if matches!(
+            first.kind(),
+            ErrorKind::QuotaExhausted | ErrorKind::Storage | ErrorKind::Cancelled
+        ) {
             return Err(first);
         }
         // The link may have expired; the service may give a fresh one without selling the same thing again.
@@ -401,7 +461,10 @@ impl Lane {
     async fn download(&self, task: &Task, link: &Link) -> Result<Staged> {
         let key = task.key(self.client.project());
         // Durable before the fetch: from now on a failure is downloaded again, never bought again.
-        self.http().journal().record(&[(key, Event::Linked(link.clone()))]).await?;
+        self.http()
+            .journal()
+            .record(&[(key, Event::Linked(link.clone()))])
+            .await?;
         let mut request = Request::download("download", link.url.clone(), &task.request.output_path);
         if let Some(group) = &link.group {
             request = request.in_group(group, &task.resolved.units).counted();
@@ -468,7 +531,9 @@ impl Lane {
         if kind.stops_lane() || kind.stops_model() {
             let what = kind.stops_model().then(|| probe_key(&task.resolved));
             let mut halted = self.halted.lock().unwrap_or_else(PoisonError::into_inner);
-            halted.entry(what).or_insert_with(|| error.clone().with_charge(Charge::None));
+            halted
+                .entry(what)
+                .or_insert_with(|| error.clone().with_charge(Charge::None));
         }
         self.deliver(task, Err(error), Facts::default()).await;
     }
@@ -487,26 +552,49 @@ impl Lane {
             request: Arc::unwrap_or_clone(task.request),
         };
         // A reader that went away wants nothing more; the work is done all the same.
-        let _ = self.results.send(Delivery { tag: task.tag, result }).await;
+        let _ = self
+            .results
+            .send(Delivery {
+                tag: task.tag,
+                result,
+            })
+            .await;
     }
 
     fn cost(&self, resolved: &Resolved, outcome: &Result<MediaFile>, facts: &Facts) -> Option<Cost> {
         match outcome.as_ref().err().and_then(Error::charge) {
-            Some(Charge::None) => return Some(Cost { usd: Usd::ZERO, basis: CostBasis::None }),
+            Some(Charge::None) => {
+                return Some(Cost {
+                    usd: Usd::ZERO,
+                    basis: CostBasis::None,
+                });
+            }
             Some(Charge::Unknown) => return None,
             Some(Charge::Certain) | None => {}
         }
         if let Some(usd) = facts.cost {
-            return Some(Cost { usd, basis: CostBasis::Reported });
+            return Some(Cost {
+                usd,
+                basis: CostBasis::Reported,
+            });
         }
         if self.client.provider().info().capabilities.free {
-            return Some(Cost { usd: Usd::ZERO, basis: CostBasis::Subscription });
+            return Some(Cost {
+                usd: Usd::ZERO,
+                basis: CostBasis::Subscription,
+            });
         }
         let prices = &self.http().settings().prices;
         if let Some(usd) = prices.of_usage(resolved, &facts.usage) {
-            return Some(Cost { usd, basis: CostBasis::Computed });
+            return Some(Cost {
+                usd,
+                basis: CostBasis::Computed,
+            });
         }
-        Some(Cost { usd: prices.row(resolved)?.price(resolved), basis: CostBasis::Estimated })
+        Some(Cost {
+            usd: prices.row(resolved)?.price(resolved),
+            basis: CostBasis::Estimated,
+        })
     }
 
     fn provenance(&self, resolved: Option<&Resolved>, facts: &Facts) -> Provenance {
@@ -530,21 +618,16 @@ fn probe_key(resolved: &Resolved) -> String {
 
 /// Decodes a whole file with the decoders that are built in.
 fn decode(path: &Path, format: Format) -> Result<()> {
-    let failed = |defect: Defect| defect_error(&defect);
-    match format.kind() {
-        #[cfg(feature = "decode-image")]
-        MediaKind::Image => {
-            crate::validate::decode_image(path, format, crate::validate::DecodeLimits::default()).map_err(failed)?;
-        }
-        #[cfg(feature = "decode-audio")]
-        MediaKind::Audio => {
-            crate::validate::decode_audio(path, format).map_err(failed)?;
-        }
-        #[cfg(not(all(feature = "decode-image", feature = "decode-audio")))]
-        _ => {
-            let _ = (path, failed);
-        }
+    #[cfg(feature = "decode-image")]
+    if format.kind() == crate::MediaKind::Image {
+        let limits = crate::validate::DecodeLimits::default();
+        crate::validate::decode_image(path, format, limits).map_err(|defect| defect_error(&defect))?;
     }
+    #[cfg(feature = "decode-audio")]
+    if format.kind() == crate::MediaKind::Audio {
+        crate::validate::decode_audio(path, format).map_err(|defect| defect_error(&defect))?;
+    }
+    let _ = (path, format);
     Ok(())
 }
 

@@ -31,7 +31,11 @@ impl Usd {
         if !dollars.is_finite() || dollars < 0.0 || micros > 1e15 {
             return None;
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked just above")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked just above"
+        )]
         Some(Usd(micros.max(0.0) as u64))
     }
 

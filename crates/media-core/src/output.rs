@@ -33,13 +33,19 @@ impl Staging {
 }
 
 fn parent(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 fn storage(what: &str, path: &Path, error: io::Error) -> Error {
     let hint = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some("free some space and run the same command"),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Some("make the folder writable"),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Some("free some space and run the same command")
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Some("make the folder writable")
+        }
         _ => None,
     };
     let failure = Error::new(ErrorKind::Storage, format!("{what} {}", path.display())).because(error);
@@ -55,7 +61,8 @@ fn storage(what: &str, path: &Path, error: io::Error) -> Error {
 /// [`ErrorKind::Storage`] when the folder cannot be created or written, or `path` is a folder.
 pub fn prepare(path: &Path) -> Result<()> {
     let folder = parent(path);
-    fs::create_dir_all(folder).map_err(|error| storage("cannot create the folder", folder, error).not_billed())?;
+    fs::create_dir_all(folder)
+        .map_err(|error| storage("cannot create the folder", folder, error).not_billed())?;
     if path.is_dir() {
         return Err(Error::new(ErrorKind::Storage, format!("{} is a folder", path.display())).not_billed());
     }
@@ -125,7 +132,8 @@ impl StageWriter {
         let folder = self.folder.clone();
         let (file, mut buffer) = blocking(move || {
             let mut file = file.map_or_else(|| create(&folder), Ok)?;
-            file.write_all(&buffer).map_err(|error| storage("cannot write in", &folder, error))?;
+            file.write_all(&buffer)
+                .map_err(|error| storage("cannot write in", &folder, error))?;
             Ok((file, buffer))
         })
         .await?;
@@ -154,13 +162,21 @@ impl StageWriter {
                 }
             }
         };
-        Ok(Staged { folder: self.folder, held, inspection, bytes: self.bytes, sha256: hex(&self.hash.finalize()) })
+        Ok(Staged {
+            folder: self.folder,
+            held,
+            inspection,
+            bytes: self.bytes,
+            sha256: hex(&self.hash.finalize()),
+        })
     }
 }
 
 impl std::fmt::Debug for StageWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StageWriter").field("bytes", &self.bytes).finish_non_exhaustive()
+        f.debug_struct("StageWriter")
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -225,12 +241,17 @@ impl Staged {
             Held::File(path) => path,
             Held::Memory(bytes) => {
                 let mut file = create(&self.folder)?;
-                file.write_all(&bytes).map_err(|error| storage("cannot write in", &self.folder, error))?;
+                file.write_all(&bytes)
+                    .map_err(|error| storage("cannot write in", &self.folder, error))?;
                 file.into_temp_path()
             }
         };
         let failed = |error| storage("cannot finish", &path, error);
-        let mut file = fs::OpenOptions::new().read(true).write(true).open(&path).map_err(failed)?;
+        let mut file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(failed)?;
         if !inspection.mends.is_empty() {
             for mend in &inspection.mends {
                 file.seek(SeekFrom::Start(mend.offset)).map_err(failed)?;
@@ -240,23 +261,32 @@ impl Staged {
             sha256 = hash_of(&mut file).map_err(failed)?;
         }
         file.sync_all().map_err(failed)?;
-        Ok(Secured { path, inspection, bytes: self.bytes, sha256 })
+        Ok(Secured {
+            path,
+            inspection,
+            bytes: self.bytes,
+            sha256,
+        })
     }
 
     /// Keeps bytes that failed their checks, with the reason, under the folder's `rejected/`. Does nothing for library
     /// users, whose folders hold nothing but outputs.
     pub(crate) async fn reject(self, staging: &Staging, key: AttemptKey, reason: String) -> Result<()> {
-        let Staging::Folder(folder) = staging else { return Ok(()) };
+        let Staging::Folder(folder) = staging else {
+            return Ok(());
+        };
         let folder = folder.join("rejected");
         blocking(move || {
-            fs::create_dir_all(&folder).map_err(|error| storage("cannot create the folder", &folder, error))?;
+            fs::create_dir_all(&folder)
+                .map_err(|error| storage("cannot create the folder", &folder, error))?;
             let target = folder.join(key.to_string());
             match self.held {
                 Held::Memory(bytes) => {
                     fs::write(&target, bytes).map_err(|error| storage("cannot keep", &target, error))?;
                 }
                 Held::File(path) => {
-                    path.persist(&target).map_err(|failure| storage("cannot keep", &target, failure.error))?;
+                    path.persist(&target)
+                        .map_err(|failure| storage("cannot keep", &target, failure.error))?;
                 }
             }
             let note = target.with_extension("txt");
@@ -334,12 +364,16 @@ fn copy_across(from: &Path, target: &Path) -> Result<()> {
     let mut source = fs::File::open(from).map_err(failed)?;
     io::copy(&mut source, &mut copy).map_err(failed)?;
     copy.as_file().sync_all().map_err(failed)?;
-    copy.into_temp_path().persist_noclobber(target).map_err(|failure| place_failure(target, failure.error))
+    copy.into_temp_path()
+        .persist_noclobber(target)
+        .map_err(|failure| place_failure(target, failure.error))
 }
 
 /// Runs file work off the async threads.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|failure| {
-        Error::new(ErrorKind::Storage, "the file work was interrupted").because(failure)
-    })?
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|failure| Error::new(ErrorKind::Storage, "the file work was interrupted").because(failure))?
 }

@@ -44,7 +44,9 @@ impl ParamType {
             ParamType::Integer => cell.trim().parse::<i64>().map(Value::from).map_err(|_| wrong()),
             ParamType::Number => {
                 let number = cell.trim().parse::<f64>().map_err(|_| wrong())?;
-                serde_json::Number::from_f64(number).map(Value::Number).ok_or_else(wrong)
+                serde_json::Number::from_f64(number)
+                    .map(Value::Number)
+                    .ok_or_else(wrong)
             }
             ParamType::Flag => match cell.trim() {
                 "true" => Ok(Value::Bool(true)),
@@ -83,13 +85,23 @@ impl ParamSpec {
     /// A parameter for pictures.
     #[must_use]
     pub const fn image(name: &'static str, value: ParamType, help: &'static str) -> ParamSpec {
-        ParamSpec { name, kind: MediaKind::Image, value, help }
+        ParamSpec {
+            name,
+            kind: MediaKind::Image,
+            value,
+            help,
+        }
     }
 
     /// A parameter for sound.
     #[must_use]
     pub const fn audio(name: &'static str, value: ParamType, help: &'static str) -> ParamSpec {
-        ParamSpec { name, kind: MediaKind::Audio, value, help }
+        ParamSpec {
+            name,
+            kind: MediaKind::Audio,
+            value,
+            help,
+        }
     }
 }
 
@@ -112,17 +124,27 @@ impl<'a> Params<'a> {
     ) -> Result<Params<'a>> {
         for (name, value) in values {
             let Some(spec) = specs.iter().find(|spec| spec.kind == kind && spec.name == name) else {
-                let known: Vec<_> = specs.iter().filter(|spec| spec.kind == kind).map(|spec| spec.name).collect();
+                let known: Vec<_> = specs
+                    .iter()
+                    .filter(|spec| spec.kind == kind)
+                    .map(|spec| spec.name)
+                    .collect();
                 return Err(Error::new(
                     ErrorKind::InvalidRequest,
-                    format!("{provider} has no parameter {name:?} for {kind}; it has: {}", known.join(", ")),
+                    format!(
+                        "{provider} has no parameter {name:?} for {kind}; it has: {}",
+                        known.join(", ")
+                    ),
                 )
                 .not_billed());
             };
             if !value.is_null() && !spec.value.accepts(value) {
                 return Err(Error::new(
                     ErrorKind::InvalidRequest,
-                    format!("the parameter {name:?} of {provider} must be {}, not {value}", spec.value.describe()),
+                    format!(
+                        "the parameter {name:?} of {provider} must be {}, not {value}",
+                        spec.value.describe()
+                    ),
                 )
                 .not_billed());
             }
@@ -133,7 +155,9 @@ impl<'a> Params<'a> {
     /// The value, unless it is missing, null or empty text.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&'a Value> {
-        self.values.get(name).filter(|value| !value.is_null() && value.as_str() != Some(""))
+        self.values
+            .get(name)
+            .filter(|value| !value.is_null() && value.as_str() != Some(""))
     }
 
     /// A text parameter.
@@ -175,7 +199,10 @@ mod tests {
     fn an_unknown_parameter_lists_the_known_ones() {
         let values = BTreeMap::from([("voice".to_string(), json!("x"))]);
         let error = Params::check("acme", MediaKind::Image, &values, SPECS).unwrap_err();
-        assert_eq!(error.to_string(), "acme has no parameter \"voice\" for image; it has: width");
+        assert_eq!(
+            error.to_string(),
+            "acme has no parameter \"voice\" for image; it has: width"
+        );
     }
 
     #[test]
@@ -190,7 +217,12 @@ mod tests {
     #[test]
     fn cells_are_read_by_type() {
         assert_eq!(ParamType::Integer.read(" 512 ").unwrap(), json!(512));
-        assert!(ParamType::Integer.read("5.5").unwrap_err().contains("whole number"));
+        assert!(
+            ParamType::Integer
+                .read("5.5")
+                .unwrap_err()
+                .contains("whole number")
+        );
         assert_eq!(ParamType::Text.read("007").unwrap(), json!("007"));
         assert_eq!(ParamType::Flag.read("true").unwrap(), json!(true));
     }

@@ -238,6 +238,8 @@ pub struct Factory {
 
 impl fmt::Debug for Factory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Factory").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Factory")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }

@@ -41,7 +41,11 @@ pub struct Limits {
 impl Default for Limits {
     /// One call at a time, and no other ceiling.
     fn default() -> Limits {
-        Limits { concurrency: NonZeroUsize::MIN, downloads: None, groups: BTreeMap::new() }
+        Limits {
+            concurrency: NonZeroUsize::MIN,
+            downloads: None,
+            groups: BTreeMap::new(),
+        }
     }
 }
 
@@ -90,8 +94,12 @@ impl GroupLimits {
 }
 
 fn ceiling_name_is_valid(name: &str) -> bool {
-    let day = name.strip_suffix("_per_day").is_some_and(|bucket| bucket == "requests");
-    day || PERIODS.iter().any(|(suffix, _)| name.strip_suffix(suffix).is_some_and(|bucket| !bucket.is_empty()))
+    let day = name
+        .strip_suffix("_per_day")
+        .is_some_and(|bucket| bucket == "requests");
+    day || PERIODS
+        .iter()
+        .any(|(suffix, _)| name.strip_suffix(suffix).is_some_and(|bucket| !bucket.is_empty()))
 }
 
 impl<'de> Deserialize<'de> for Limits {
@@ -116,7 +124,11 @@ impl<'de> Deserialize<'de> for Limits {
                     }
                 }
                 let concurrency = concurrency.ok_or_else(|| A::Error::missing_field("concurrency"))?;
-                Ok(Limits { concurrency, downloads, groups })
+                Ok(Limits {
+                    concurrency,
+                    downloads,
+                    groups,
+                })
             }
         }
         deserializer.deserialize_map(Reader)
@@ -229,7 +241,11 @@ pub struct RetrySettings {
 impl Default for RetrySettings {
     /// 4 tries, from 1 s to 60 s.
     fn default() -> RetrySettings {
-        RetrySettings { attempts: 4, first_delay: Span::secs(1), max_delay: Span::secs(60) }
+        RetrySettings {
+            attempts: 4,
+            first_delay: Span::secs(1),
+            max_delay: Span::secs(60),
+        }
     }
 }
 
@@ -282,14 +298,18 @@ impl PriceRow {
     /// The price of this request by this row.
     #[must_use]
     pub fn price(&self, resolved: &Resolved) -> Usd {
-        #[expect(clippy::cast_precision_loss, reason = "texts are far shorter than 2^52 characters")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "texts are far shorter than 2^52 characters"
+        )]
         let characters = resolved.content.chars().count() as f64;
         self.usd + Usd::from_dollars(characters * self.usd_per_million_characters / 1e6).unwrap_or_default()
     }
 }
 
 fn equal(when: &BTreeMap<String, Value>, resolved: &Resolved) -> bool {
-    when.iter().all(|(name, value)| resolved.value(name).as_ref() == Some(value))
+    when.iter()
+        .all(|(name, value)| resolved.value(name).as_ref() == Some(value))
 }
 
 impl Prices {
@@ -331,7 +351,10 @@ pub struct SizeLimits {
 impl Default for SizeLimits {
     /// 256 MiB of media, 8 MiB of text.
     fn default() -> SizeLimits {
-        SizeLimits { media: Size::mib(256), text: Size::mib(8) }
+        SizeLimits {
+            media: Size::mib(256),
+            text: Size::mib(8),
+        }
     }
 }
 
@@ -345,8 +368,12 @@ mod tests {
         let limits: Limits = serde_json::from_str(text).unwrap();
         assert_eq!(limits.concurrency.get(), 4);
         assert_eq!(limits.groups["image"].windows().len(), 2);
-        let error = serde_json::from_str::<Limits>(r#"{"concurrency": 4, "image": {"requests": 15}}"#).unwrap_err();
-        assert!(error.to_string().contains("unknown limit \"requests\""), "{error}");
+        let error =
+            serde_json::from_str::<Limits>(r#"{"concurrency": 4, "image": {"requests": 15}}"#).unwrap_err();
+        assert!(
+            error.to_string().contains("unknown limit \"requests\""),
+            "{error}"
+        );
         assert!(serde_json::from_str::<Limits>(r#"{"concurrency": 0}"#).is_err());
         assert!(serde_json::from_str::<Limits>("{}").is_err());
     }

@@ -28,7 +28,9 @@ pub fn strip_remarks(value: &Value) -> Value {
 /// [`ErrorKind::Config`] when the text does not fit the type.
 pub fn read_shipped<T: DeserializeOwned>(text: &str) -> Result<T> {
     let failed = |error: serde_json::Error| {
-        Error::new(ErrorKind::Config, "the shipped configuration is unusable").because(error).not_billed()
+        Error::new(ErrorKind::Config, "the shipped configuration is unusable")
+            .because(error)
+            .not_billed()
     };
     let mut value = strip_remarks(&serde_json::from_str(text).map_err(failed)?);
     if let Value::Object(map) = &mut value {

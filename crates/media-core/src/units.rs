@@ -26,9 +26,11 @@ impl Span {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
         let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text)
-            .map(Span)
-            .map_err(|_| D::Error::custom(format!("{text:?} is no duration; write it like \"30s\", \"5m\" or \"250ms\"")))
+        humantime::parse_duration(&text).map(Span).map_err(|_| {
+            D::Error::custom(format!(
+                "{text:?} is no duration; write it like \"30s\", \"5m\" or \"250ms\""
+            ))
+        })
     }
 }
 
@@ -54,7 +56,9 @@ impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Size, D::Error> {
         let text = String::deserialize(deserializer)?;
         parse_size(&text).map(Size).ok_or_else(|| {
-            D::Error::custom(format!("{text:?} is no size; write it like \"500kB\", \"32MiB\" or \"1GB\""))
+            D::Error::custom(format!(
+                "{text:?} is no size; write it like \"500kB\", \"32MiB\" or \"1GB\""
+            ))
         })
     }
 }
@@ -105,10 +109,21 @@ impl DayStart {
     pub fn day_of(self, now: Timestamp) -> Day {
         let local = now.to_zoned(TimeZone::UTC);
         let time = Time::new(self.hour, self.minute, 0, 0).unwrap_or(Time::MIN);
-        let today = local.date().to_datetime(time).to_zoned(TimeZone::UTC).map_or(now, |at| at.timestamp());
+        let today = local
+            .date()
+            .to_datetime(time)
+            .to_zoned(TimeZone::UTC)
+            .map_or(now, |at| at.timestamp());
         let day = jiff::SignedDuration::from_hours(24);
-        let start = if today <= now { today } else { today.checked_sub(day).unwrap_or(today) };
-        Day { start, end: start.checked_add(day).unwrap_or(Timestamp::MAX) }
+        let start = if today <= now {
+            today
+        } else {
+            today.checked_sub(day).unwrap_or(today)
+        };
+        Day {
+            start,
+            end: start.checked_add(day).unwrap_or(Timestamp::MAX),
+        }
     }
 }
 
@@ -126,7 +141,9 @@ impl<'de> Deserialize<'de> for DayStart {
             let (hour, minute) = (hour.parse().ok()?, minute.parse().ok()?);
             ((0..24).contains(&hour) && (0..60).contains(&minute)).then_some(DayStart { hour, minute })
         };
-        parse().ok_or_else(|| D::Error::custom(format!("{text:?} is no time of day; write it like \"22:00 UTC\"")))
+        parse().ok_or_else(|| {
+            D::Error::custom(format!("{text:?} is no time of day; write it like \"22:00 UTC\""))
+        })
     }
 }
 

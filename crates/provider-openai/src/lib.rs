@@ -1,1 +1,32 @@
-//! OpenAI and OpenAI-compatible servers as a media provider: images and speech.
+#![doc = include_str!("../docs.md")]
+
+mod config;
+mod error;
+mod map;
+mod provider;
+mod wire;
+
+pub use self::config::{
+    Authorization, Delivery, Dialect, ImageConfig, OpenAiConfig, ResponseFormat, SpeechConfig,
+};
+pub use self::provider::OpenAi;
+
+/// What a registry needs to make instances from configuration files.
+#[cfg(feature = "config")]
+pub const FACTORY: media_core::Factory = media_core::Factory {
+    name: "openai",
+    about: "OpenAI and OpenAI-compatible servers: images, speech",
+    config: config::SHIPPED,
+    key_help: "make one at platform.openai.com/api-keys",
+    params: map::PARAMS,
+    build: |setup| {
+        let config = setup.section.parse()?;
+        Ok(std::sync::Arc::new(OpenAi::with_wiring(
+            setup.section.name(),
+            config,
+            setup.key,
+            setup.wiring,
+        )?))
+    },
+    check_config: |section| section.parse::<OpenAiConfig>().map(drop),
+};

@@ -59,11 +59,23 @@ pub(crate) struct Diverter<'a> {
 
 enum State {
     Between,
-    Key { escaped: bool },
-    Text { escaped: bool },
+    Key {
+        escaped: bool,
+    },
+    Text {
+        escaped: bool,
+    },
     /// The value of a named field; its head decides what it is.
-    Head { text: Vec<u8>, escape: Escape },
-    Media { writer: Box<StageWriter>, base64: Vec<u8>, escape: Escape, ended: bool },
+    Head {
+        text: Vec<u8>,
+        escape: Escape,
+    },
+    Media {
+        writer: Box<StageWriter>,
+        base64: Vec<u8>,
+        escape: Escape,
+        ended: bool,
+    },
 }
 
 /// Progress inside a backslash escape.
@@ -72,7 +84,10 @@ enum Escape {
     No,
     Started,
     /// The digits of `\uXXXX` so far.
-    Unicode { value: u32, digits: u8 },
+    Unicode {
+        value: u32,
+        digits: u8,
+    },
 }
 
 impl Escape {
@@ -93,10 +108,15 @@ impl Escape {
                 }));
             }
             Escape::Unicode { value, digits } => {
-                let digit = char::from(byte).to_digit(16).ok_or_else(|| bad("a broken \\u escape"))?;
+                let digit = char::from(byte)
+                    .to_digit(16)
+                    .ok_or_else(|| bad("a broken \\u escape"))?;
                 let value = value * 16 + digit;
                 if digits < 3 {
-                    *self = Escape::Unicode { value, digits: digits + 1 };
+                    *self = Escape::Unicode {
+                        value,
+                        digits: digits + 1,
+                    };
                     return Ok(None);
                 }
                 *self = Escape::No;
@@ -148,8 +168,11 @@ impl<'a> Diverter<'a> {
                 }
                 State::Key { escaped } | State::Text { escaped } => {
                     // Up to the next byte that matters, in one go.
-                    let plain =
-                        if *escaped { 0 } else { memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len()) };
+                    let plain = if *escaped {
+                        0
+                    } else {
+                        memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len())
+                    };
                     let is_key = matches!(self.state, State::Key { .. });
                     let (run, tail) = bytes.split_at_checked(plain).unwrap_or((bytes, &[]));
                     self.keep(run)?;
@@ -186,7 +209,10 @@ impl<'a> Diverter<'a> {
         if self.rest.len() + bytes.len() > self.most_text {
             return Err(Error::new(
                 ErrorKind::BadResponse,
-                format!("the answer is longer than the allowed {} bytes of text", self.most_text),
+                format!(
+                    "the answer is longer than the allowed {} bytes of text",
+                    self.most_text
+                ),
             ));
         }
         self.rest.extend_from_slice(bytes);
@@ -201,7 +227,10 @@ impl<'a> Diverter<'a> {
                     self.key.clear();
                     self.state = State::Key { escaped: false };
                 } else if in_object && self.fields.iter().any(|field| field.as_bytes() == self.key) {
-                    self.state = State::Head { text: Vec::new(), escape: Escape::No };
+                    self.state = State::Head {
+                        text: Vec::new(),
+                        escape: Escape::No,
+                    };
                     return Ok(());
                 } else {
                     self.state = State::Text { escaped: false };
@@ -209,7 +238,10 @@ impl<'a> Diverter<'a> {
             }
             b'{' | b'[' => {
                 if self.stack.len() >= MAX_DEPTH {
-                    return Err(Error::new(ErrorKind::BadResponse, "the answer is nested too deeply"));
+                    return Err(Error::new(
+                        ErrorKind::BadResponse,
+                        "the answer is nested too deeply",
+                    ));
                 }
                 self.stack.push(byte == b'{');
                 self.expect_key = byte == b'{';
@@ -226,7 +258,9 @@ impl<'a> Diverter<'a> {
     }
 
     fn string_byte(&mut self, byte: u8, is_key: bool) {
-        let (State::Key { escaped } | State::Text { escaped }) = &mut self.state else { return };
+        let (State::Key { escaped } | State::Text { escaped }) = &mut self.state else {
+            return;
+        };
         if *escaped {
             *escaped = false;
         } else if byte == b'\\' {
@@ -268,7 +302,9 @@ impl<'a> Diverter<'a> {
             let text = String::from_utf8_lossy(&text);
             let quoted = serde_json::to_string(&text).map_err(|_| bad("an unusable text"))?;
             self.keep(quoted.strip_suffix('"').unwrap_or(&quoted).as_bytes())?;
-            self.state = State::Text { escaped: escape == Escape::Started };
+            self.state = State::Text {
+                escaped: escape == Escape::Started,
+            };
             if escape != Escape::No {
                 self.keep(b"\\")?;
             }
@@ -281,13 +317,26 @@ impl<'a> Diverter<'a> {
         }
         let writer = Box::new(StageWriter::new(self.staging, self.output, self.most_media));
         base64.retain(|byte| !byte.is_ascii_whitespace());
-        self.state = State::Media { writer, base64, escape, ended: false };
+        self.state = State::Media {
+            writer,
+            base64,
+            escape,
+            ended: false,
+        };
         Ok(())
     }
 
     /// Takes base64 up to the end of the string; gives back what follows it.
     async fn media<'b>(&mut self, mut bytes: &'b [u8]) -> Result<&'b [u8]> {
-        let State::Media { writer, base64, escape, ended } = &mut self.state else { return Ok(bytes) };
+        let State::Media {
+            writer,
+            base64,
+            escape,
+            ended,
+        } = &mut self.state
+        else {
+            return Ok(bytes);
+        };
         while let Some((&byte, tail)) = bytes.split_first() {
             if *escape == Escape::No {
                 let plain = memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
@@ -317,8 +366,12 @@ impl<'a> Diverter<'a> {
     }
 
     async fn end_media(&mut self) -> Result<()> {
-        let State::Media { mut writer, mut base64, mut ended, .. } =
-            std::mem::replace(&mut self.state, State::Between)
+        let State::Media {
+            mut writer,
+            mut base64,
+            mut ended,
+            ..
+        } = std::mem::replace(&mut self.state, State::Between)
         else {
             return Ok(());
         };
@@ -349,7 +402,11 @@ async fn decode(writer: &mut StageWriter, base64: &mut Vec<u8>, ended: &mut bool
     if *ended && !base64.is_empty() {
         return Err(bad("more after the end of its base64"));
     }
-    let whole = if last { base64.len() } else { base64.len() - base64.len() % 4 };
+    let whole = if last {
+        base64.len()
+    } else {
+        base64.len() - base64.len() % 4
+    };
     let (now, later) = base64.split_at_checked(whole).unwrap_or((base64, &[]));
     let later = later.to_vec();
     let padding = now.iter().rev().take_while(|byte| **byte == b'=').count();
@@ -362,7 +419,11 @@ async fn decode(writer: &mut StageWriter, base64: &mut Vec<u8>, ended: &mut bool
         Ok(bytes) => bytes,
         // Line breaks inside base64 are rare enough to be dropped only when they are met.
         Err(_) => {
-            let clean: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+            let clean: Vec<u8> = text
+                .iter()
+                .copied()
+                .filter(|byte| !byte.is_ascii_whitespace())
+                .collect();
             if clean.len() == text.len() {
                 return Err(bad("broken base64"));
             }
@@ -384,14 +445,13 @@ mod tests {
         let staging = Staging::Beside;
         let folder = tempfile::tempdir().unwrap();
         let output = folder.path().join("x.png");
-        let mut diverter =
-            Diverter::new(&["b64_json", "url"], &staging, &output, 1 << 20, 1 << 16);
+        let mut diverter = Diverter::new(&["b64_json", "url"], &staging, &output, 1 << 20, 1 << 16);
         for chunk in body.chunks(piece) {
             diverter.push(chunk).await?;
         }
         let (rest, media) = diverter.finish();
-        let rest = serde_json::from_slice(&rest)
-            .map_err(|e| Error::new(ErrorKind::BadResponse, e.to_string()))?;
+        let rest =
+            serde_json::from_slice(&rest).map_err(|e| Error::new(ErrorKind::BadResponse, e.to_string()))?;
         Ok((rest, media))
     }
 
@@ -428,8 +488,11 @@ mod tests {
     async fn the_bytes_are_the_same_whatever_the_escapes() {
         let bytes: Vec<u8> = (0..=255).cycle().take(3000).map(|b: u16| b as u8).collect();
         let plain = STANDARD.encode(&bytes);
-        let variants =
-            [plain.replace('/', "\\/"), plain.replace('+', "\\u002b"), plain.replace("AAEC", "AA\\nEC\\r\\n")];
+        let variants = [
+            plain.replace('/', "\\/"),
+            plain.replace('+', "\\u002b"),
+            plain.replace("AAEC", "AA\\nEC\\r\\n"),
+        ];
         for text in variants {
             let body = format!(r#"{{"b64_json":"{text}"}}"#);
             for piece in [1, 3, 1000] {

@@ -57,7 +57,11 @@ impl Scripted {
     /// No answer: the connection failed before or after the request was sent.
     #[must_use]
     pub fn fails(sent: Sent) -> Scripted {
-        Scripted { delay: Duration::ZERO, answer: Err(sent), cut: false }
+        Scripted {
+            delay: Duration::ZERO,
+            answer: Err(sent),
+            cut: false,
+        }
     }
 
     /// With this header.
@@ -86,8 +90,13 @@ impl Scripted {
 
 impl MemoryTransport {
     /// Answers every request by `handler`.
-    pub fn new(handler: impl Fn(&http::Request<Bytes>) -> Scripted + Send + Sync + 'static) -> MemoryTransport {
-        MemoryTransport { handler: Arc::new(handler), log: Arc::default() }
+    pub fn new(
+        handler: impl Fn(&http::Request<Bytes>) -> Scripted + Send + Sync + 'static,
+    ) -> MemoryTransport {
+        MemoryTransport {
+            handler: Arc::new(handler),
+            log: Arc::default(),
+        }
     }
 
     /// Answers with these, one after the other. A request too many fails: it would otherwise pass unnoticed.
@@ -121,15 +130,27 @@ impl Transport for MemoryTransport {
         request.uri().clone_into(head.uri_mut());
         request.headers().clone_into(head.headers_mut());
         let scripted = (self.handler)(&request);
-        let recorded = Recorded { at: Instant::now(), head, body: request.into_body() };
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).push(recorded);
+        let recorded = Recorded {
+            at: Instant::now(),
+            head,
+            body: request.into_body(),
+        };
+        self.log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(recorded);
         if !scripted.delay.is_zero() {
             tokio::time::sleep(scripted.delay).await;
         }
         let (status, headers, pieces) = scripted
             .answer
             .map_err(|sent| TransportError::new(sent, "the scripted connection failed"))?;
-        let cut = scripted.cut.then(|| Err(TransportError::new(Sent::Maybe, "the scripted connection was cut")));
+        let cut = scripted.cut.then(|| {
+            Err(TransportError::new(
+                Sent::Maybe,
+                "the scripted connection was cut",
+            ))
+        });
         let body = Body::new(stream::iter(pieces.into_iter().map(Ok).chain(cut)));
         let mut response = http::Response::new(body);
         *response.status_mut() = status;

@@ -137,10 +137,20 @@ impl Reply<'_> {
             300..=399 => (ErrorKind::BadResponse, "the service redirected the call"),
             400..=499 => (ErrorKind::InvalidRequest, "the service refused the request"),
             500..=599 => (ErrorKind::ProviderFault, "the service failed"),
-            _ => (ErrorKind::BadResponse, "the service answered something unexpected"),
+            _ => (
+                ErrorKind::BadResponse,
+                "the service answered something unexpected",
+            ),
         };
-        let message = if shown.is_empty() { format!("{what} ({status})") } else { format!("{what} ({status}): {shown}") };
-        let error = Error::new(kind, message).in_op(self.op).with_status(status).after(self.retry_after());
+        let message = if shown.is_empty() {
+            format!("{what} ({status})")
+        } else {
+            format!("{what} ({status}): {shown}")
+        };
+        let error = Error::new(kind, message)
+            .in_op(self.op)
+            .with_status(status)
+            .after(self.retry_after());
         match status {
             429 | 503 => error.retryable().not_billed(),
             408 | 500..=599 => error.retryable(),
@@ -222,7 +232,10 @@ impl Http {
     /// Sets up the way to one service.
     #[must_use]
     pub fn new(options: HttpOptions) -> Http {
-        let account = options.key.as_ref().map_or_else(|| options.name.clone(), ApiKey::account);
+        let account = options
+            .key
+            .as_ref()
+            .map_or_else(|| options.name.clone(), ApiKey::account);
         let limiter = Limiter::new(
             account,
             &options.settings.limits,
@@ -259,7 +272,12 @@ impl Http {
     /// How long the service still wants this group to pause.
     #[must_use]
     pub fn paused_for(&self, group: &str) -> Option<Duration> {
-        Some(self.0.limiter.paused_until(group)?.saturating_duration_since(Instant::now()))
+        Some(
+            self.0
+                .limiter
+                .paused_until(group)?
+                .saturating_duration_since(Instant::now()),
+        )
     }
 
     /// The address of `path` (segments, each encoded whole) below the base URL.
@@ -300,9 +318,11 @@ impl Http {
     /// [`Staged::inspection`].
     pub async fn media(&self, request: Request<'_>) -> Result<Staged> {
         let received = self.send(&request, Expect::Media).await?;
-        received.media.into_iter().next().ok_or_else(|| {
-            Error::new(ErrorKind::BadResponse, "the answer holds no media").in_op(request.op)
-        })
+        received
+            .media
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::new(ErrorKind::BadResponse, "the answer holds no media").in_op(request.op))
     }
 
     /// Sends a request whose answer is JSON with media as base64 in `fields`, which `T` reads as [`Payload`].
@@ -320,11 +340,19 @@ impl Http {
 
     fn read<T: DeserializeOwned>(&self, request: &Request<'_>, text: &[u8]) -> Result<T> {
         serde_json::from_slice(text).map_err(|error| {
-            let reply = Reply { status: StatusCode::OK, headers: &HeaderMap::new(), body: text, op: request.op };
+            let reply = Reply {
+                status: StatusCode::OK,
+                headers: &HeaderMap::new(),
+                body: text,
+                op: request.op,
+            };
             self.scrub(
-                Error::new(ErrorKind::BadResponse, format!("the answer is not as documented: {}", reply.excerpt()))
-                    .in_op(request.op)
-                    .because(error),
+                Error::new(
+                    ErrorKind::BadResponse,
+                    format!("the answer is not as documented: {}", reply.excerpt()),
+                )
+                .in_op(request.op)
+                .because(error),
             )
         })
     }
@@ -369,9 +397,13 @@ impl Http {
             if error.retry() != Retry::Later || !may_repeat {
                 return Err(error);
             }
-            let Some(delay) = delays.next() else { return Err(error.with_retry(Retry::Spent)) };
+            let Some(delay) = delays.next() else {
+                return Err(error.with_retry(Retry::Spent));
+            };
             // The service's hint is a lower bound; the jitter on top keeps waiters from waking together.
-            let delay = error.retry_after().map_or(delay, |hint| hint + delay.min(hint / 10 + retry.first_delay.0 / 10));
+            let delay = error.retry_after().map_or(delay, |hint| {
+                hint + delay.min(hint / 10 + retry.first_delay.0 / 10)
+            });
             if error.kind() == ErrorKind::RateLimited {
                 self.0.limiter.pacer(&request.group).pause(delay);
             } else if self.patiently(request, sleep(delay)).await.is_none() {
@@ -382,7 +414,11 @@ impl Http {
 
     /// Waits for something, unless a stop is asked for and the request has nothing at stake yet.
     async fn patiently<T>(&self, request: &Request<'_>, wait: impl Future<Output = T>) -> Option<T> {
-        if request.must_be_finished() { Some(wait.await) } else { self.wiring().stop.or(wait).await }
+        if request.must_be_finished() {
+            Some(wait.await)
+        } else {
+            self.wiring().stop.or(wait).await
+        }
     }
 
     /// One send, from the permit to the verdict. Holds the permit no longer than the call takes.
@@ -390,7 +426,9 @@ impl Http {
         let (_permit, grant) = self
             .patiently(request, self.turn(request))
             .await
-            .unwrap_or_else(|| Err(Error::new(ErrorKind::Cancelled, "it was stopped before it was sent").not_billed()))?;
+            .unwrap_or_else(|| {
+                Err(Error::new(ErrorKind::Cancelled, "it was stopped before it was sent").not_billed())
+            })?;
         if request.counted && !request.jobs.iter().any(|job| job.spend_held_call()) {
             self.0.limiter.count_call(&request.group).await?;
         }
@@ -398,12 +436,19 @@ impl Http {
             self.intend(request).await?;
         }
         grant.spend();
-        let result = self.exchange(request, expect).await.map_err(|error| self.scrub(error));
+        let result = self
+            .exchange(request, expect)
+            .await
+            .map_err(|error| self.scrub(error));
         let result = self.settle(request, result);
         match result {
             Err(error) if error.kind() == ErrorKind::QuotaExhausted => {
                 let until = self.0.limiter.mark_spent(&request.group).await;
-                Err(if error.resets_at().is_none() { error.until(until) } else { error })
+                Err(if error.resets_at().is_none() {
+                    error.until(until)
+                } else {
+                    error
+                })
             }
             other => other,
         }
@@ -416,16 +461,26 @@ impl Http {
         while let Some(until) = pacer.paused_until() {
             sleep_until(until).await;
         }
-        let permit = self.0.limiter.permit(request.foreign && !self.is_ours(&request.url)).await?;
-        let grant = pacer.wait(&request.units).await.map_err(|error| error.in_op(request.op))?;
+        let permit = self
+            .0
+            .limiter
+            .permit(request.foreign && !self.is_ours(&request.url))
+            .await?;
+        let grant = pacer
+            .wait(&request.units)
+            .await
+            .map_err(|error| error.in_op(request.op))?;
         Ok((permit, grant))
     }
 
     /// Writes down, durably, that the jobs may have been billed from here on. The last thing before the wire:
     /// written any earlier, a kill would make false doubts of everything that waits.
     async fn intend(&self, request: &Request<'_>) -> Result<()> {
-        let events: Vec<_> =
-            request.jobs.iter().map(|job| (job.key(), Event::Sending { group: None })).collect();
+        let events: Vec<_> = request
+            .jobs
+            .iter()
+            .map(|job| (job.key(), Event::Sending { group: None }))
+            .collect();
         self.journal().record(&events).await.map_err(Error::not_billed)?;
         for job in &request.jobs {
             job.sending();
@@ -456,11 +511,16 @@ impl Http {
     /// The call itself, under its time limits.
     async fn exchange(&self, request: &Request<'_>, expect: Expect<'_>) -> Result<Received> {
         let total = self.settings().timeouts.total.0;
-        timeout(total, self.exchange_in_time(request, expect)).await.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Timeout, format!("not done within {}", humantime::format_duration(total)))
+        timeout(total, self.exchange_in_time(request, expect))
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::new(
+                    ErrorKind::Timeout,
+                    format!("not done within {}", humantime::format_duration(total)),
+                )
                 .in_op(request.op)
                 .retryable())
-        })
+            })
     }
 
     async fn exchange_in_time(&self, request: &Request<'_>, expect: Expect<'_>) -> Result<Received> {
@@ -476,7 +536,9 @@ impl Http {
             }
             let pacer = self.0.limiter.pacer(&request.group);
             if !request.foreign || self.is_ours(&url) {
-                limit::rate_reports(&head.headers).iter().for_each(|report| pacer.learn(report));
+                limit::rate_reports(&head.headers)
+                    .iter()
+                    .for_each(|report| pacer.learn(report));
             }
             match redirect(request, &url, head.status, &head.headers)? {
                 Some(next) => url = next,
@@ -488,7 +550,10 @@ impl Http {
 
     fn message(&self, request: &Request<'_>, url: &Url) -> Result<http::Request<bytes::Bytes>> {
         let failed = |error: http::Error| {
-            Error::new(ErrorKind::InvalidRequest, "the request cannot be built").in_op(request.op).because(error).not_billed()
+            Error::new(ErrorKind::InvalidRequest, "the request cannot be built")
+                .in_op(request.op)
+                .because(error)
+                .not_billed()
         };
         let mut message = http::Request::builder()
             .method(request.method.clone())
@@ -498,11 +563,17 @@ impl Http {
         let headers = message.headers_mut();
         headers.insert(USER_AGENT, HeaderValue::from_static(DEFAULT_USER_AGENT));
         if request.foreign && url.scheme() != "https" && !self.is_ours(url) {
-            return Err(Error::new(ErrorKind::BadResponse, "the media link leads to an unprotected host").in_op(request.op));
+            return Err(Error::new(
+                ErrorKind::BadResponse,
+                "the media link leads to an unprotected host",
+            )
+            .in_op(request.op));
         }
         if !request.foreign {
             if !self.is_ours(url) {
-                return Err(Error::new(ErrorKind::Config, "a call was about to leave for another host").not_billed());
+                return Err(
+                    Error::new(ErrorKind::Config, "a call was about to leave for another host").not_billed(),
+                );
             }
             headers.extend(self.0.options.headers.clone());
             self.authorise(headers)?;
@@ -519,9 +590,12 @@ impl Http {
             Auth::None => return Ok(()),
         };
         let mut value = HeaderValue::try_from(value).map_err(|_| {
-            Error::new(ErrorKind::Authentication, "the key holds characters that no key has")
-                .not_billed()
-                .hint("check that the key was copied whole")
+            Error::new(
+                ErrorKind::Authentication,
+                "the key holds characters that no key has",
+            )
+            .not_billed()
+            .hint("check that the key was copied whole")
         })?;
         value.set_sensitive(true);
         headers.insert(name, value);
@@ -541,14 +615,21 @@ impl Http {
         body: Body,
     ) -> Result<Received> {
         let sizes = self.wiring().sizes;
-        let mut pieces = Pieces { body, idle: self.settings().timeouts.idle.0, op: request.op };
+        let mut pieces = Pieces {
+            body,
+            idle: self.settings().timeouts.idle.0,
+            op: request.op,
+        };
         if !head.status.is_success() {
             let text = pieces.text(TEXT_IN_PLACE_OF_MEDIA, true).await?;
             self.judge(request, head, &text)?;
             // The judge saw nothing wrong in it: some services put results under other statuses.
             return match expect {
                 Expect::Media => Err(self.reply(request, head, &text).by_status()),
-                Expect::Json | Expect::JsonMedia(_) => Ok(Received { text, media: Vec::new() }),
+                Expect::Json | Expect::JsonMedia(_) => Ok(Received {
+                    text,
+                    media: Vec::new(),
+                }),
             };
         }
         match expect {
@@ -556,7 +637,10 @@ impl Http {
                 let most = usize::try_from(sizes.text.0).unwrap_or(usize::MAX);
                 let text = pieces.text(most, false).await?;
                 self.judge(request, head, &text)?;
-                Ok(Received { text, media: Vec::new() })
+                Ok(Received {
+                    text,
+                    media: Vec::new(),
+                })
             }
             Expect::JsonMedia(fields) => {
                 let staging = &self.wiring().staging;
@@ -587,13 +671,21 @@ impl Http {
                         return Err(defect_error(defect).in_op(request.op).retryable());
                     }
                 }
-                Ok(Received { text: Vec::new(), media: vec![staged] })
+                Ok(Received {
+                    text: Vec::new(),
+                    media: vec![staged],
+                })
             }
         }
     }
 
     fn reply<'r>(&self, request: &Request<'_>, head: &'r http::response::Parts, text: &'r [u8]) -> Reply<'r> {
-        Reply { status: head.status, headers: &head.headers, body: text, op: request.op }
+        Reply {
+            status: head.status,
+            headers: &head.headers,
+            body: text,
+            op: request.op,
+        }
     }
 
     fn judge(&self, request: &Request<'_>, head: &http::response::Parts, text: &[u8]) -> Result<()> {
@@ -657,31 +749,54 @@ async fn within<T>(
 }
 
 /// Where a media link leads on to; API calls follow no redirects.
-fn redirect(request: &Request<'_>, from: &Url, status: StatusCode, headers: &HeaderMap) -> Result<Option<Url>> {
+fn redirect(
+    request: &Request<'_>,
+    from: &Url,
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Result<Option<Url>> {
     if !request.foreign || !status.is_redirection() {
         return Ok(None);
     }
-    let target = headers.get(http::header::LOCATION).and_then(|value| value.to_str().ok());
-    let Some(next) = target.and_then(|target| from.join(target).ok()) else { return Ok(None) };
+    let target = headers
+        .get(http::header::LOCATION)
+        .and_then(|value| value.to_str().ok());
+    let Some(next) = target.and_then(|target| from.join(target).ok()) else {
+        return Ok(None);
+    };
     if next.scheme() != "https" && next.origin() != from.origin() {
-        return Err(Error::new(ErrorKind::BadResponse, "the media link leads to an unprotected host").in_op(request.op));
+        return Err(Error::new(
+            ErrorKind::BadResponse,
+            "the media link leads to an unprotected host",
+        )
+        .in_op(request.op));
     }
     Ok(Some(next))
 }
 
 fn wire_error(op: &'static str, failure: &TransportError) -> Error {
-    let kind = if failure.timeout { ErrorKind::Timeout } else { ErrorKind::Network };
+    let kind = if failure.timeout {
+        ErrorKind::Timeout
+    } else {
+        ErrorKind::Network
+    };
     let sent = failure.sent;
     let error = Error::new(kind, failure.to_string()).in_op(op).retryable();
     let error = match std::error::Error::source(failure) {
         Some(source) => error.because(source.to_string()),
         None => error,
     };
-    if sent == Sent::No { error.not_billed() } else { error }
+    if sent == Sent::No {
+        error.not_billed()
+    } else {
+        error
+    }
 }
 
 impl fmt::Debug for Http {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Http").field("name", &self.0.options.name).finish_non_exhaustive()
+        f.debug_struct("Http")
+            .field("name", &self.0.options.name)
+            .finish_non_exhaustive()
     }
 }

@@ -111,11 +111,16 @@ impl<'a> Request<'a> {
     /// The body cannot be written as JSON.
     pub fn with_json(mut self, body: &impl Serialize) -> Result<Request<'a>> {
         let text = serde_json::to_vec(body).map_err(|error| {
-            Error::new(ErrorKind::InvalidRequest, "the request cannot be written as JSON").because(error).not_billed()
+            Error::new(ErrorKind::InvalidRequest, "the request cannot be written as JSON")
+                .because(error)
+                .not_billed()
         })?;
         self.method = Method::POST;
         self.body = Bytes::from(text);
-        self.headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.headers.insert(
+            http::header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
         Ok(self)
     }
 
@@ -145,6 +150,9 @@ impl<'a> Request<'a> {
 impl fmt::Debug for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Never the address or the headers: both can hold the key.
-        f.debug_struct("Request").field("op", &self.op).field("jobs", &self.jobs).finish_non_exhaustive()
+        f.debug_struct("Request")
+            .field("op", &self.op)
+            .field("jobs", &self.jobs)
+            .finish_non_exhaustive()
     }
 }

@@ -37,7 +37,11 @@ impl ReqwestTransport {
 
 fn translate(error: reqwest::Error) -> TransportError {
     // Only these are proven to have sent nothing. Anything later may have reached the service.
-    let sent = if error.is_connect() || error.is_builder() { Sent::No } else { Sent::Maybe };
+    let sent = if error.is_connect() || error.is_builder() {
+        Sent::No
+    } else {
+        Sent::Maybe
+    };
     let message = match (error.is_connect(), error.is_timeout()) {
         (true, true) => "no connection within the time limit",
         (true, false) => "cannot connect",
@@ -47,7 +51,11 @@ fn translate(error: reqwest::Error) -> TransportError {
     let timeout = error.is_timeout();
     // The address can hold a key (Forvo's does).
     let translated = TransportError::new(sent, message).because(error.without_url());
-    if timeout { translated.timed_out() } else { translated }
+    if timeout {
+        translated.timed_out()
+    } else {
+        translated
+    }
 }
 
 #[async_trait]

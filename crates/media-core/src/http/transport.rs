@@ -39,7 +39,12 @@ pub struct TransportError {
 impl TransportError {
     /// A failure; `message` must hold no address: addresses can hold keys.
     pub fn new(sent: Sent, message: impl Into<String>) -> TransportError {
-        TransportError { sent, timeout: false, message: message.into(), source: None }
+        TransportError {
+            sent,
+            timeout: false,
+            message: message.into(),
+            source: None,
+        }
     }
 
     /// The time limit ended it.

@@ -22,19 +22,33 @@ pub struct RateReport {
 pub fn rate_reports(headers: &HeaderMap) -> Vec<RateReport> {
     let mut reports: Vec<RateReport> = Vec::new();
     for (name, value) in headers {
-        let Some((field, bucket)) =
-            name.as_str().strip_prefix("x-ratelimit-").and_then(|rest| rest.split_once('-'))
+        let Some((field, bucket)) = name
+            .as_str()
+            .strip_prefix("x-ratelimit-")
+            .and_then(|rest| rest.split_once('-'))
         else {
             continue;
         };
         let Ok(value) = value.to_str() else { continue };
         // `input-images` and `images` are both in use for the same thing.
-        let bucket = if bucket == "input-images" { "images" } else { bucket };
-        let index = reports.iter().position(|report| report.bucket == bucket).unwrap_or_else(|| {
-            reports.push(RateReport { bucket: bucket.to_owned(), ..RateReport::default() });
-            reports.len() - 1
-        });
-        let Some(report) = reports.get_mut(index) else { continue };
+        let bucket = if bucket == "input-images" {
+            "images"
+        } else {
+            bucket
+        };
+        let index = reports
+            .iter()
+            .position(|report| report.bucket == bucket)
+            .unwrap_or_else(|| {
+                reports.push(RateReport {
+                    bucket: bucket.to_owned(),
+                    ..RateReport::default()
+                });
+                reports.len() - 1
+            });
+        let Some(report) = reports.get_mut(index) else {
+            continue;
+        };
         match field {
             "limit" => report.limit = value.trim().parse().ok(),
             "remaining" => report.remaining = value.trim().parse().ok(),
@@ -48,7 +62,12 @@ pub fn rate_reports(headers: &HeaderMap) -> Vec<RateReport> {
 /// The least time to wait, from `retry-after-ms` or `Retry-After` (seconds, with or without a fraction, or a date).
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::trim)
+    };
     if let Some(millis) = text("retry-after-ms").and_then(|text| text.parse::<f64>().ok()) {
         return Duration::try_from_secs_f64(millis / 1000.0).ok();
     }
@@ -112,7 +131,11 @@ mod tests {
             ("1m0.5s", 60_500),
         ];
         for (text, millis) in cases {
-            assert_eq!(parse_duration(text).map(|d| d.as_millis()), Some(u128::from(millis)), "{text}");
+            assert_eq!(
+                parse_duration(text).map(|d| d.as_millis()),
+                Some(u128::from(millis)),
+                "{text}"
+            );
         }
         for text in ["", "s", "5x", "-1s", "1e400s", "m5"] {
             assert_eq!(parse_duration(text), None, "{text}");
@@ -134,7 +157,10 @@ mod tests {
         let mut reports = rate_reports(&headers);
         reports.sort_by(|a, b| a.bucket.cmp(&b.bucket));
         assert_eq!(reports.len(), 3);
-        assert_eq!((reports[0].bucket.as_str(), reports[0].limit), ("images", Some(5)));
+        assert_eq!(
+            (reports[0].bucket.as_str(), reports[0].limit),
+            ("images", Some(5))
+        );
         assert_eq!(reports[1].bucket, "project-tokens");
         assert_eq!(reports[2].reset, Some(Duration::from_millis(120)));
     }
@@ -149,8 +175,14 @@ mod tests {
         };
         assert_eq!(read("retry-after", "7"), Some(Duration::from_secs(7)));
         assert_eq!(read("retry-after-ms", "534"), Some(Duration::from_millis(534)));
-        assert_eq!(read("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT"), Some(Duration::from_secs(10)));
-        assert_eq!(read("retry-after", "Sun, 06 Nov 1994 08:49:27 GMT"), Some(Duration::ZERO));
+        assert_eq!(
+            read("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT"),
+            Some(Duration::from_secs(10))
+        );
+        assert_eq!(
+            read("retry-after", "Sun, 06 Nov 1994 08:49:27 GMT"),
+            Some(Duration::ZERO)
+        );
         assert_eq!(read("retry-after", "soon"), None);
         assert_eq!(read("retry-after", "-3"), None);
     }

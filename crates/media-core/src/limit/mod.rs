@@ -38,7 +38,10 @@ impl Units {
     /// How much of `bucket` one send takes.
     #[must_use]
     pub fn of(&self, bucket: &str) -> u64 {
-        self.0.get(bucket).copied().unwrap_or(u64::from(bucket == "requests"))
+        self.0
+            .get(bucket)
+            .copied()
+            .unwrap_or(u64::from(bucket == "requests"))
     }
 }
 
@@ -79,7 +82,9 @@ impl Limiter {
         Limiter {
             account,
             calls: Arc::new(Semaphore::new(concurrency)),
-            downloads: Arc::new(Semaphore::new(limits.downloads.map_or(concurrency * 2, Into::into))),
+            downloads: Arc::new(Semaphore::new(
+                limits.downloads.map_or(concurrency * 2, Into::into),
+            )),
             configured: limits.groups.clone(),
             groups: Mutex::new(BTreeMap::new()),
             quota,
@@ -117,7 +122,10 @@ impl Limiter {
     }
 
     fn quota_key(&self, group: &str) -> QuotaKey {
-        QuotaKey { account: self.account.clone(), bucket: format!("{group}.requests") }
+        QuotaKey {
+            account: self.account.clone(),
+            bucket: format!("{group}.requests"),
+        }
     }
 
     fn spent(&self, group: &str, limit: u64, day: &Day) -> Error {
@@ -132,7 +140,9 @@ impl Limiter {
 
     /// Sets `calls` counted calls aside, so that a job is never begun that could not be ended today.
     pub(crate) async fn hold(&self, group: &str, calls: u32) -> Result<Option<Hold>> {
-        let Some((limit, day)) = self.day(group) else { return Ok(None) };
+        let Some((limit, day)) = self.day(group) else {
+            return Ok(None);
+        };
         let key = self.quota_key(group);
         if self.quota.take(&key, &day, limit, u64::from(calls)).await? {
             return Ok(Some(Hold::new(key, day, calls)));
@@ -144,7 +154,10 @@ impl Limiter {
     pub(crate) async fn release(&self, hold: Option<Hold>) {
         if let Some(hold) = hold
             && hold.left() > 0
-            && let Err(error) = self.quota.give_back(hold.key(), hold.day(), u64::from(hold.left())).await
+            && let Err(error) = self
+                .quota
+                .give_back(hold.key(), hold.day(), u64::from(hold.left()))
+                .await
         {
             // Too few calls are then left today, never too many.
             tracing::warn!(%error, "unspent calls could not be given back to the daily quota");
@@ -153,7 +166,9 @@ impl Limiter {
 
     /// Counts one call that no hold covers.
     pub(crate) async fn count_call(&self, group: &str) -> Result<()> {
-        let Some((limit, day)) = self.day(group) else { return Ok(()) };
+        let Some((limit, day)) = self.day(group) else {
+            return Ok(());
+        };
         if self.quota.take(&self.quota_key(group), &day, limit, 1).await? {
             return Ok(());
         }
@@ -191,6 +206,8 @@ impl Limiter {
 
 impl fmt::Debug for Limiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Limiter").field("configured", &self.configured).finish_non_exhaustive()
+        f.debug_struct("Limiter")
+            .field("configured", &self.configured)
+            .finish_non_exhaustive()
     }
 }

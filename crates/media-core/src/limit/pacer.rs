@@ -101,7 +101,9 @@ impl Gauge {
 
     /// The first moment from `now` on at which `amount` may pass.
     fn earliest(&mut self, now: Instant, amount: u64, raise: bool) -> Result<Instant> {
-        let Some(limit) = self.limit(raise) else { return Ok(now) };
+        let Some(limit) = self.limit(raise) else {
+            return Ok(now);
+        };
         if amount > limit {
             return Err(Error::new(
                 ErrorKind::InvalidRequest,
@@ -132,14 +134,18 @@ impl Gauge {
     }
 
     fn commit(&mut self, now: Instant, amount: u64, id: u64, raise: bool) {
-        let Some(limit) = self.limit(raise).filter(|limit| *limit > 0) else { return };
+        let Some(limit) = self.limit(raise).filter(|limit| *limit > 0) else {
+            return;
+        };
         if amount == 0 {
             return;
         }
         self.log.push_back(Entry { at: now, amount, id });
         self.in_log += amount;
         let spacing = self.length.mul_f64(ratio(amount, limit));
-        let schedule = self.next_free.map_or(now, |free| free.max(now.checked_sub(CATCH_UP).unwrap_or(now)));
+        let schedule = self
+            .next_free
+            .map_or(now, |free| free.max(now.checked_sub(CATCH_UP).unwrap_or(now)));
         self.next_free = Some(schedule.min(now) + spacing);
     }
 
@@ -166,8 +172,10 @@ impl Pacer {
     /// A pacer with these ceilings. With `raise_to_reported`, a higher limit that the service reports replaces ours.
     #[must_use]
     pub fn new(windows: Vec<Window>, raise_to_reported: bool) -> Pacer {
-        let gauges =
-            windows.into_iter().map(|w| Gauge::new(w.bucket, w.length, Some(w.limit))).collect();
+        let gauges = windows
+            .into_iter()
+            .map(|w| Gauge::new(w.bucket, w.length, Some(w.limit)))
+            .collect();
         Pacer {
             turn: Semaphore::new(1),
             state: Mutex::new(State {
@@ -202,7 +210,13 @@ impl Pacer {
             let changed = self.changed.notified();
             let began = Instant::now();
             let (at, slowest) = match self.admit(began, units)? {
-                Admission::Now(id) => return Ok(Grant { pacer: Arc::clone(self), id, used: false }),
+                Admission::Now(id) => {
+                    return Ok(Grant {
+                        pacer: Arc::clone(self),
+                        id,
+                        used: false,
+                    });
+                }
                 Admission::At(at, slowest) => (at, slowest),
             };
             tokio::select! {
@@ -263,7 +277,9 @@ impl Pacer {
         state.paused_until = Some(state.paused_until.map_or(until, |other| other.max(until)));
         // Without a known limit, everybody would start together at its end; so find a pace by trial.
         if state.gauges.is_empty() {
-            let wider = state.adaptive.map_or(ADAPTIVE_FIRST, |spacing| (spacing * 2).min(ADAPTIVE_MOST));
+            let wider = state
+                .adaptive
+                .map_or(ADAPTIVE_FIRST, |spacing| (spacing * 2).min(ADAPTIVE_MOST));
             state.adaptive = Some(wider);
         }
         drop(state);
@@ -284,7 +300,11 @@ impl Pacer {
         let mut state = self.state();
         let now = Instant::now();
         let mut known = false;
-        for gauge in state.gauges.iter_mut().filter(|gauge| gauge.bucket == report.bucket) {
+        for gauge in state
+            .gauges
+            .iter_mut()
+            .filter(|gauge| gauge.bucket == report.bucket)
+        {
             known = true;
             gauge.reported = report.limit.filter(|limit| *limit > 0).or(gauge.reported);
             if report.remaining == Some(0)

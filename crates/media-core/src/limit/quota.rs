@@ -119,7 +119,11 @@ pub struct Hold {
 
 impl Hold {
     pub(super) fn new(key: QuotaKey, day: Day, calls: u32) -> Hold {
-        Hold { key, day, left: calls }
+        Hold {
+            key,
+            day,
+            left: calls,
+        }
     }
 
     pub(super) fn key(&self) -> &QuotaKey {

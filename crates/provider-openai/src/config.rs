@@ -1,0 +1,202 @@
+//! The configuration of one OpenAI account or compatible server.
+
+use std::collections::BTreeMap;
+
+use media_core::{
+    Format, ImageRules, Limits, Prices, RetrySettings, ServiceSettings, Timeouts, read_shipped,
+};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// The shipped file, as `media init` writes it.
+pub(crate) const SHIPPED: &str = include_str!("../config/openai.json");
+
+/// `config/providers/openai.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenAiConfig {
+    /// Where the service is, up to and including `/v1` (which is added to a bare host).
+    pub base_url: Url,
+    /// How it wants to see the key.
+    #[serde(default)]
+    pub auth: Authorization,
+    /// Sent with every call as query parameters, such as Azure's `api-version`.
+    #[serde(default)]
+    pub query: BTreeMap<String, String>,
+    /// The `OpenAI-Organization` header.
+    #[serde(default)]
+    pub organization: Option<String>,
+    /// The `OpenAI-Project` header.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// A server of one's own: nothing is ever billed, so everything may be asked again.
+    #[serde(default)]
+    pub free: bool,
+    /// Pictures; without it this instance makes none.
+    #[serde(default)]
+    pub image: Option<ImageConfig>,
+    /// Speech; without it this instance makes none.
+    #[serde(default)]
+    pub speech: Option<SpeechConfig>,
+    /// How many at once, per minute, per day.
+    pub limits: Limits,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+    /// How often to try again.
+    pub retry: RetrySettings,
+    /// What things cost.
+    pub prices: Prices,
+}
+
+/// How the service wants to see its key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Authorization {
+    /// `Authorization: Bearer KEY`.
+    #[default]
+    Bearer,
+    /// `api-key: KEY`, as Azure has it.
+    ApiKey,
+}
+
+/// Which parameters the image models of a server understand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dialect {
+    /// The GPT image models: `output_format`, `background`, ...; always answered as base64.
+    GptImage,
+    /// The older form that compatible servers speak: `response_format`, `style`; always PNG.
+    DallE,
+}
+
+/// How pictures are delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// One answer, when the picture is done.
+    #[default]
+    Direct,
+}
+
+/// How a server of the older dialect gives its pictures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResponseFormat {
+    /// In the answer.
+    #[default]
+    B64Json,
+    /// As a link.
+    Url,
+}
+
+/// `image`. What is null or left out is not sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageConfig {
+    /// Which parameters the models understand.
+    pub dialect: Dialect,
+    /// The model id.
+    pub model: String,
+    /// What the models can give.
+    pub formats: Vec<Format>,
+    /// `auto` or `WxH` in pixels.
+    #[serde(default)]
+    pub size: Option<String>,
+    /// `low`, `medium`, `high`, ...
+    #[serde(default)]
+    pub quality: Option<String>,
+    /// `opaque`, `transparent` or `auto`.
+    #[serde(default)]
+    pub background: Option<String>,
+    /// `auto` or `low`.
+    #[serde(default)]
+    pub moderation: Option<String>,
+    /// 0 to 100, sent for JPEG and WebP only.
+    #[serde(default)]
+    pub output_compression: Option<u8>,
+    /// `vivid` or `natural`; the older dialect only.
+    #[serde(default)]
+    pub style: Option<String>,
+    /// The older dialect only.
+    #[serde(default)]
+    pub response_format: ResponseFormat,
+    /// How pictures are delivered.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// The longest prompt.
+    pub max_characters: usize,
+    /// What sizes which models draw.
+    #[serde(default)]
+    pub rules: Vec<ImageRules>,
+}
+
+/// `speech`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpeechConfig {
+    /// The model id.
+    pub model: String,
+    /// The voice's name, or `voice_...` for a custom one.
+    pub voice: String,
+    /// How to speak.
+    #[serde(default)]
+    pub instructions: Option<String>,
+    /// 0.25 to 4.
+    #[serde(default)]
+    pub speed: Option<f64>,
+    /// What the models can give.
+    pub formats: Vec<Format>,
+    /// The longest text.
+    pub max_characters: usize,
+    /// Models that take no instructions, by how their id begins.
+    #[serde(default)]
+    pub without_instructions: Vec<String>,
+}
+
+impl Default for OpenAiConfig {
+    /// The shipped configuration.
+    fn default() -> OpenAiConfig {
+        #[expect(clippy::expect_used, reason = "compiled in, and read by a test")]
+        read_shipped(SHIPPED).expect("the shipped configuration fits its type")
+    }
+}
+
+impl OpenAiConfig {
+    /// For another server: `http://127.0.0.1:8080/v1`.
+    #[must_use]
+    pub fn at(mut self, base_url: Url) -> OpenAiConfig {
+        self.base_url = base_url;
+        self
+    }
+
+    /// What core needs to know.
+    #[must_use]
+    pub fn settings(&self) -> ServiceSettings {
+        ServiceSettings {
+            limits: self.limits.clone(),
+            timeouts: self.timeouts,
+            retry: self.retry,
+            prices: self.prices.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_file_fits_and_its_default_sizes_have_prices() {
+        let config = OpenAiConfig::default();
+        let image = config.image.unwrap();
+        assert_eq!(image.dialect, Dialect::GptImage);
+        assert!(
+            config
+                .prices
+                .items
+                .iter()
+                .any(|row| row.when.get("model").is_some_and(|m| *m == image.model))
+        );
+        assert!(!config.prices.shut_down.contains_key(&image.model));
+    }
+}

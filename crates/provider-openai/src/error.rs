@@ -1,0 +1,398 @@
+//! What the API's errors mean, for the request and for the money.
+//!
+//! Decided by `error.code`, then `error.type`, then the message, then the status: a 429 alone is three things (too
+//! fast; never possible; no money). Source: the error table of the API reference as of 2026-11-23.
+
+use std::time::Duration;
+
+use media_core::http::{Judge, Reply};
+use media_core::limit::parse_duration;
+use media_core::{Charge, Error, ErrorKind, Result};
+use serde_json::Value;
+
+/// Reads answers of OpenAI and of compatible servers.
+#[derive(Debug)]
+pub(crate) struct OpenAiJudge;
+
+impl Judge for OpenAiJudge {
+    fn judge(&self, reply: &Reply<'_>) -> Result<()> {
+        let complaint = reply.json().as_ref().and_then(Complaint::read);
+        match complaint {
+            // Compatible gateways answer 200 with an error inside.
+            Some(complaint) if !reply.status.is_success() || complaint.explicit => {
+                Err(complaint.judge(reply))
+            }
+            _ if reply.status.is_success() => Ok(()),
+            _ => Err(reply.by_status()),
+        }
+    }
+}
+
+/// An error body, whatever its shape.
+#[derive(Debug, Default)]
+struct Complaint {
+    message: String,
+    code: String,
+    kind: String,
+    stage: Option<String>,
+    /// It stands under `error`, not merely beside something else.
+    explicit: bool,
+}
+
+impl Complaint {
+    /// `{"error": {...}}`, `{"error": "text"}`, `{"detail": ...}`, `{"message": ...}`.
+    fn read(body: &Value) -> Option<Complaint> {
+        let text = |value: &Value| match value {
+            Value::String(text) => text.clone(),
+            Value::Null => String::new(),
+            other => other.to_string(),
+        };
+        match body.get("error").filter(|error| !error.is_null()) {
+            Some(Value::Object(error)) => {
+                let field = |name: &str| error.get(name).map(text).unwrap_or_default();
+                let stage = error
+                    .get("moderation_details")
+                    .and_then(|details| details.get("moderation_stage"));
+                Some(Complaint {
+                    message: field("message"),
+                    code: field("code"),
+                    kind: field("type"),
+                    stage: stage.and_then(Value::as_str).map(str::to_owned),
+                    explicit: true,
+                })
+            }
+            Some(other) => {
+                // sd-server: {"error": "server_error", "message": "..."}.
+                let message = body.get("message").map_or_else(|| text(other), text);
+                Some(Complaint {
+                    message,
+                    explicit: true,
+                    ..Complaint::default()
+                })
+            }
+            None => {
+                let message = body.get("detail").or_else(|| body.get("message"))?;
+                Some(Complaint {
+                    message: text(message),
+                    ..Complaint::default()
+                })
+            }
+        }
+    }
+
+    fn judge(&self, reply: &Reply<'_>) -> Error {
+        let error = self.classify(reply);
+        let code = Some(&self.code).filter(|code| !code.is_empty()).cloned();
+        error
+            .in_op(reply.op)
+            .with_status(reply.status.as_u16())
+            .with_code(code)
+    }
+
+    fn classify(&self, reply: &Reply<'_>) -> Error {
+        let said = shorten(&self.message);
+        let error = |kind, what: &str| {
+            let message = if said.is_empty() {
+                what.to_owned()
+            } else {
+                format!("{what}: {said}")
+            };
+            Error::new(kind, message)
+        };
+        if let Some(known) = self.by_code(reply, &error) {
+            return known;
+        }
+        let message = self.message.to_ascii_lowercase();
+        match reply.status.as_u16() {
+            401 if message.contains("scope") => missing_scope(),
+            // The message repeats part of the key.
+            401 => wrong_key(),
+            403 if message.contains("must be verified") => {
+                error(ErrorKind::PermissionDenied, "the organisation is not verified")
+                    .not_billed()
+                    .hint("verify it in the organisation's settings; it takes effect within 15 minutes")
+            }
+            403 => error(ErrorKind::PermissionDenied, "access was denied").not_billed(),
+            404 => error(
+                ErrorKind::Config,
+                "the service does not know this model or address",
+            )
+            .not_billed(),
+            400 if message.contains("model") && message.contains("does not exist") => no_such_model(&error),
+            // Definite refusals bill nothing; 408 and 5xx bodies other than the known ones say nothing about money.
+            429 => self.too_fast(reply, &error),
+            503 => error(ErrorKind::ProviderFault, "the service is overloaded")
+                .after(reply.retry_after())
+                .retryable()
+                .not_billed(),
+            408 => error(ErrorKind::Timeout, "the service gave up waiting").retryable(),
+            409 => error(
+                ErrorKind::ProviderFault,
+                "the service was busy with the same thing",
+            )
+            .retryable(),
+            400..=499 => error(ErrorKind::InvalidRequest, "the service refused the request").not_billed(),
+            500..=599 => error(ErrorKind::ProviderFault, "the service failed")
+                .after(reply.retry_after())
+                .retryable(),
+            _ => error(ErrorKind::BadResponse, "the service answered with an error"),
+        }
+    }
+
+    fn by_code(&self, reply: &Reply<'_>, error: &dyn Fn(ErrorKind, &str) -> Error) -> Option<Error> {
+        Some(match self.code.as_str() {
+            "moderation_blocked" | "content_policy_violation" | "contentFilter" | "content_filter" => {
+                let refused =
+                    error(ErrorKind::ContentRejected, "moderation refused it").hint("change the prompt");
+                // Refused before drawing is free; what was drawn and then withheld may be billed.
+                match self.stage.as_deref() {
+                    None | Some("input") => refused.not_billed(),
+                    Some(_) => refused.with_charge(Charge::Unknown),
+                }
+            }
+            "billing_hard_limit_reached"
+            | "credit_balance_exhausted"
+            | "organization_spend_limit_exceeded"
+            | "project_spend_limit_exceeded"
+            | "organization_usage_limit_exceeded"
+            | "insufficient_quota" => no_money(error),
+            _ if self.kind == "insufficient_quota" => no_money(error),
+            "invalid_api_key" => wrong_key(),
+            "insufficient_scope" => missing_scope(),
+            "model_not_found" if reply.status == 403 => {
+                error(ErrorKind::PermissionDenied, "the project may not use this model")
+                    .not_billed()
+                    .hint("allow the model in the project's limits; it takes about half a minute")
+            }
+            "model_not_found" | "DeploymentNotFound" => no_such_model(error),
+            "rate_limit_exceeded" | "slow_down" => self.too_fast(reply, error),
+            "server_is_overloaded" => error(ErrorKind::ProviderFault, "the service is overloaded")
+                .after(reply.retry_after())
+                .retryable()
+                .not_billed(),
+            // The one server fault that says what became of the picture: there is none.
+            "image_generation_failed" => error(ErrorKind::ProviderFault, "the picture could not be made")
+                .retryable()
+                .not_billed(),
+            _ => return None,
+        })
+    }
+
+    /// A 429 that is neither money nor, perhaps, a matter of pace.
+    fn too_fast(&self, reply: &Reply<'_>, error: &dyn Fn(ErrorKind, &str) -> Error) -> Error {
+        if let (Some(limit), Some(asked)) = (
+            number_after(&self.message, "Limit "),
+            number_after(&self.message, "Requested "),
+        ) && asked > limit
+        {
+            return if limit == 0 {
+                error(
+                    ErrorKind::PermissionDenied,
+                    "the account has no allowance for this model",
+                )
+                .not_billed()
+                .hint("image models need a paid account: see its limits page")
+            } else {
+                error(
+                    ErrorKind::InvalidRequest,
+                    "one request is more than the account's limit allows",
+                )
+                .not_billed()
+            };
+        }
+        // Hints of less than a second understate what image-per-minute limits need.
+        let told = self.message.split_once("try again in ").and_then(|(_, rest)| {
+            let end = rest
+                .find(|c: char| !c.is_ascii_alphanumeric() && c != '.')
+                .unwrap_or(rest.len());
+            parse_duration(rest.get(..end)?.trim_end_matches('.'))
+        });
+        let wait = reply.retry_after().into_iter().chain(told).max();
+        error(ErrorKind::RateLimited, "too many requests")
+            .after(wait.map(|wait| wait.max(Duration::from_millis(500))))
+            .retryable()
+            .not_billed()
+    }
+}
+
+fn no_money(error: &dyn Fn(ErrorKind, &str) -> Error) -> Error {
+    error(ErrorKind::InsufficientCredit, "the account has no credit left")
+        .not_billed()
+        .hint("add credit or raise the limit in the account's billing settings")
+}
+
+fn no_such_model(error: &dyn Fn(ErrorKind, &str) -> Error) -> Error {
+    error(ErrorKind::Config, "the model is not there").not_billed().hint(
+        "name another model in the provider's configuration: `media check` lists what is about to be shut down",
+    )
+}
+
+fn wrong_key() -> Error {
+    Error::new(ErrorKind::Authentication, "the key was refused")
+        .not_billed()
+        .hint("check the key at platform.openai.com/api-keys")
+}
+
+fn missing_scope() -> Error {
+    Error::new(
+        ErrorKind::PermissionDenied,
+        "the key lacks the permission for this",
+    )
+    .not_billed()
+    .hint("give the key the scopes for images, audio and models")
+}
+
+fn number_after(text: &str, label: &str) -> Option<u64> {
+    let (_, rest) = text.split_once(label)?;
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    rest.get(..end)?.parse().ok()
+}
+
+/// One line of what the service said, without its full stop.
+fn shorten(message: &str) -> String {
+    let line: String = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars()
+        .take(300)
+        .collect::<String>()
+        .trim_end_matches('.')
+        .to_owned()
+}
+
+/// Whether a failure of listing models still proves that the key is good.
+pub(crate) fn proves_the_key(error: &Error) -> bool {
+    error.kind() == ErrorKind::PermissionDenied
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use media_core::Retry;
+    use media_core::http::Reply;
+
+    fn judge(status: u16, headers: &[(&'static str, &str)], body: &str) -> Result<()> {
+        let mut map = http::HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().unwrap());
+        }
+        let status = http::StatusCode::from_u16(status).unwrap();
+        OpenAiJudge.judge(&Reply {
+            status,
+            headers: &map,
+            body: body.as_bytes(),
+            op: "image generation",
+        })
+    }
+
+    fn error(status: u16, body: &str) -> Error {
+        judge(status, &[], body).unwrap_err()
+    }
+
+    fn api(kind: &str, code: &str, message: &str) -> String {
+        serde_json::json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
+            .to_string()
+    }
+
+    /// Every row of the reference's error table: status, type, code, message; kind, retry, charge.
+    #[test]
+    fn the_documented_errors() {
+        use ErrorKind::*;
+        let none = Some(Charge::None);
+        type Row = (
+            u16,
+            &'static str,
+            &'static str,
+            &'static str,
+            ErrorKind,
+            Retry,
+            Option<Charge>,
+        );
+        #[rustfmt::skip]
+        let rows: &[Row] = &[
+            (400, "invalid_request_error", "unknown_parameter", "Unknown parameter: 'X'.", InvalidRequest, Retry::Never, none),
+            (400, "invalid_request_error", "string_above_max_length", "too long", InvalidRequest, Retry::Never, none),
+            (400, "image_generation_user_error", "invalid_value", "Invalid size '1x1'.", InvalidRequest, Retry::Never, none),
+            (400, "image_generation_user_error", "invalid_value", "The model 'dall-e-3' does not exist.", Config, Retry::Never, none),
+            (400, "image_generation_user_error", "moderation_blocked", "rejected", ContentRejected, Retry::Never, none),
+            (400, "invalid_request_error", "content_policy_violation", "rejected", ContentRejected, Retry::Never, none),
+            (400, "insufficient_quota", "billing_hard_limit_reached", "hard limit", InsufficientCredit, Retry::Never, none),
+            (401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided: sk-ab*yz", Authentication, Retry::Never, none),
+            (401, "invalid_request_error", "", "Missing scopes: api.model.images.request", PermissionDenied, Retry::Never, none),
+            (403, "invalid_request_error", "", "Your organization must be verified to use the model", PermissionDenied, Retry::Never, none),
+            (403, "invalid_request_error", "model_not_found", "Project does not have access", PermissionDenied, Retry::Never, none),
+            (404, "invalid_request_error", "model_not_found", "no", Config, Retry::Never, none),
+            (429, "rate_limit_error", "rate_limit_exceeded", "Rate limit reached: Limit 5, Used 5, Requested 1. Please try again in 12s.", RateLimited, Retry::Later, none),
+            (429, "", "rate_limit_exceeded", "Request too large: Limit 5, Requested 10", InvalidRequest, Retry::Never, none),
+            (429, "", "rate_limit_exceeded", "Limit 0, Requested 1", PermissionDenied, Retry::Never, none),
+            (429, "rate_limit_error", "slow_down", "slow down", RateLimited, Retry::Later, none),
+            (429, "insufficient_quota", "", "You exceeded your current quota", InsufficientCredit, Retry::Never, none),
+            (429, "insufficient_quota", "credit_balance_exhausted", "no", InsufficientCredit, Retry::Never, none),
+            (500, "image_generation_server_error", "image_generation_failed", "failed", ProviderFault, Retry::Later, none),
+            (500, "server_error", "", "The server had an error", ProviderFault, Retry::Later, None),
+            (503, "service_unavailable_error", "server_is_overloaded", "overloaded", ProviderFault, Retry::Later, none),
+        ];
+        for (status, kind, code, message, expected, retry, charge) in rows {
+            let error = error(*status, &api(kind, code, message));
+            let found = (error.kind(), error.retry(), error.charge());
+            assert_eq!(
+                found,
+                (*expected, *retry, *charge),
+                "{status} {kind} {code} {message}"
+            );
+            assert!(!error.to_string().contains("sk-ab"), "{error}");
+        }
+    }
+
+    #[test]
+    fn hints_about_time_are_read_from_headers_and_text() {
+        let body = api(
+            "",
+            "rate_limit_exceeded",
+            "Limit 5, Used 5, Requested 1. Please try again in 12s.",
+        );
+        assert_eq!(error(429, &body).retry_after(), Some(Duration::from_secs(12)));
+        let longer = judge(429, &[("retry-after", "20")], &body).unwrap_err();
+        assert_eq!(longer.retry_after(), Some(Duration::from_secs(20)));
+        let body = api("", "rate_limit_exceeded", "Please try again in 467ms.");
+        assert_eq!(error(429, &body).retry_after(), Some(Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn what_was_drawn_and_withheld_may_have_cost() {
+        let body = |stage: &str| {
+            serde_json::json!({"error": {"code": "moderation_blocked", "message": "no",
+                "moderation_details": {"moderation_stage": stage, "categories": []}}})
+            .to_string()
+        };
+        assert_eq!(error(400, &body("input")).charge(), Some(Charge::None));
+        assert_eq!(error(400, &body("output")).charge(), Some(Charge::Unknown));
+    }
+
+    #[test]
+    fn the_shapes_of_compatible_servers() {
+        assert!(
+            error(500, r#"{"error":{"code":500,"message":"boom","type":""}}"#)
+                .to_string()
+                .contains("boom")
+        );
+        assert!(
+            error(400, r#"{"error":"server_error","message":"bad size"}"#)
+                .to_string()
+                .contains("bad size")
+        );
+        assert!(
+            error(422, r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#)
+                .to_string()
+                .contains("field required")
+        );
+        assert!(
+            error(400, r#"{"error":"just text"}"#)
+                .to_string()
+                .contains("just text")
+        );
+        assert_eq!(error(500, "").kind(), ErrorKind::ProviderFault);
+        assert_eq!(error(502, "<html>Bad gateway</html>").charge(), None);
+        assert!(judge(200, &[], r#"{"error":{"message":"inside a success"}}"#).is_err());
+        assert!(judge(200, &[], r#"{"created":1,"data":[],"error":null}"#).is_ok());
+        assert!(judge(200, &[], r#"{"created":1,"message":"welcome","data":[]}"#).is_ok());
+    }
+}

@@ -1,0 +1,459 @@
+//! From requests to the API's bodies and from its answers to results. Pure.
+
+use std::collections::BTreeMap;
+
+use media_core::http::Payload;
+use media_core::limit::Units;
+use media_core::{
+    Error, ErrorKind, Facts, Format, Generated, ImageRules, Link, Media, MediaKind, MediaRequest, ParamSpec,
+    ParamType, Params, Prices, Resolved, Result, Staged, format_of,
+};
+use serde_json::Value;
+use url::Url;
+
+use crate::config::{Dialect, ImageConfig, OpenAiConfig, ResponseFormat, SpeechConfig};
+use crate::wire::{ImageBody, Images, SpeechBody, Usage};
+
+/// What requests may set.
+pub(crate) const PARAMS: &[ParamSpec] = &[
+    ParamSpec::image("model", ParamType::Text, "model id"),
+    ParamSpec::image("size", ParamType::Text, "auto or WxH in pixels"),
+    ParamSpec::image(
+        "quality",
+        ParamType::Text,
+        "low, medium, high, auto; newer models also xhigh, max",
+    ),
+    ParamSpec::image("background", ParamType::Text, "opaque, transparent or auto"),
+    ParamSpec::image("moderation", ParamType::Text, "auto or low"),
+    ParamSpec::image(
+        "output_compression",
+        ParamType::Integer,
+        "0 to 100, for jpeg and webp",
+    ),
+    ParamSpec::image(
+        "style",
+        ParamType::Text,
+        "vivid or natural, for the older dialect",
+    ),
+    ParamSpec::audio("model", ParamType::Text, "model id"),
+    ParamSpec::audio(
+        "voice",
+        ParamType::Text,
+        "a voice's name, or voice_... for a custom one",
+    ),
+    ParamSpec::audio("instructions", ParamType::Text, "how to speak"),
+    ParamSpec::audio("speed", ParamType::Number, "0.25 to 4"),
+];
+
+fn refuse(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidRequest, message).not_billed()
+}
+
+/// The request as it would be sent.
+pub(crate) fn resolve(name: &str, config: &OpenAiConfig, request: &MediaRequest) -> Result<Resolved> {
+    let params = Params::check(name, request.kind, &request.params, PARAMS)?;
+    let format = format_of(&request.output_path)?;
+    match (request.kind, &config.image, &config.speech) {
+        (MediaKind::Image, Some(image), _) => resolve_image(image, &config.prices, request, params, format),
+        (MediaKind::Audio, _, Some(speech)) => resolve_speech(speech, request, params, format),
+        (kind, _, _) => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("{name} is not configured for {kind}"),
+        )
+        .not_billed()),
+    }
+}
+
+fn check_length(text: &str, most: usize) -> Result<()> {
+    let length = text.chars().count();
+    if length > most {
+        return Err(refuse(format!(
+            "the text has {length} characters, and at most {most} are allowed"
+        )));
+    }
+    Ok(())
+}
+
+fn resolve_image(
+    config: &ImageConfig,
+    prices: &Prices,
+    request: &MediaRequest,
+    params: Params<'_>,
+    format: Format,
+) -> Result<Resolved> {
+    check_length(&request.content, config.max_characters)?;
+    let model = params.text("model").unwrap_or(&config.model).to_owned();
+    let mut chosen = BTreeMap::new();
+    let mut choose = |name: &str, configured: Option<Value>| {
+        if let Some(value) = params.get(name).cloned().or(configured) {
+            chosen.insert(name.to_owned(), value);
+        }
+    };
+    let text = |value: &Option<String>| value.as_deref().map(Value::from);
+    choose("size", text(&config.size));
+    choose("quality", text(&config.quality));
+    match config.dialect {
+        Dialect::GptImage => {
+            if params.get("style").is_some() {
+                return Err(refuse("the parameter \"style\" is refused by GPT image models"));
+            }
+            choose("background", text(&config.background));
+            choose("moderation", text(&config.moderation));
+            if matches!(format, Format::Jpeg | Format::Webp) {
+                choose("output_compression", config.output_compression.map(Value::from));
+            } else if params.get("output_compression").is_some() {
+                return Err(refuse(format!(
+                    "\"output_compression\" is for jpeg and webp, not for {format}"
+                )));
+            }
+        }
+        Dialect::DallE => {
+            choose("style", text(&config.style));
+            if let Some(name) = ["background", "moderation", "output_compression"]
+                .into_iter()
+                .find(|name| params.get(name).is_some())
+            {
+                return Err(refuse(format!("the older dialect has no parameter {name:?}")));
+            }
+        }
+    }
+    let is = |name: &str, value: &str| chosen.get(name).and_then(Value::as_str) == Some(value);
+    if is("background", "transparent") && format == Format::Jpeg {
+        return Err(refuse("a transparent background needs png or webp").hint("change the path's extension"));
+    }
+    if let Some(level) = chosen.get("output_compression").and_then(Value::as_i64)
+        && !(0..=100).contains(&level)
+    {
+        return Err(refuse(format!("\"output_compression\" is 0 to 100, not {level}")));
+    }
+    let dimensions = match chosen.get("size").and_then(Value::as_str) {
+        None | Some("auto") => None,
+        Some(size) => Some(parse_size(size).ok_or_else(|| {
+            refuse(format!(
+                "the size {size:?} is neither auto nor WIDTHxHEIGHT, such as 1024x1024"
+            ))
+        })?),
+    };
+    if let (Some((width, height)), Some(rules)) = (dimensions, ImageRules::of_model(&config.rules, &model)) {
+        rules.check(width, height)?;
+    }
+    let mut resolved = Resolved {
+        model,
+        content: request.content.clone(),
+        language: None,
+        params: chosen,
+        format,
+        group: "image".to_owned(),
+        units: Units::default(),
+        calls: 1,
+        dimensions,
+    };
+    let tokens = text_tokens(&request.content) + output_tokens(prices, &resolved);
+    resolved.units = Units::default().with("images", 1).with("tokens", tokens);
+    Ok(resolved)
+}
+
+fn parse_size(size: &str) -> Option<(u32, u32)> {
+    let (width, height) = size.split_once('x')?;
+    let edge = |text: &str| text.parse::<u32>().ok().filter(|edge| *edge > 0);
+    Some((edge(width)?, edge(height)?))
+}
+
+/// About four characters of text are one token; only used to stay under the tokens per minute.
+fn text_tokens(text: &str) -> u64 {
+    (text.chars().count() as u64).div_ceil(4)
+}
+
+/// What the picture itself takes of the tokens per minute: its listed price, over the listed price of a token.
+fn output_tokens(prices: &Prices, resolved: &Resolved) -> u64 {
+    let price = prices.row(resolved).map_or(0, |row| row.price(resolved).micros());
+    let row = prices
+        .tokens
+        .iter()
+        .find(|row| row.when.get("model").and_then(Value::as_str) == Some(&resolved.model));
+    // Dollars per million tokens are micro-dollars per token.
+    let per_token = row
+        .and_then(|row| row.usd_per_million.get("image_out"))
+        .copied()
+        .unwrap_or(0.0);
+    if per_token <= 0.0 {
+        return 0;
+    }
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a positive number of a few thousand"
+    )]
+    let tokens = (price as f64 / per_token).ceil() as u64;
+    tokens
+}
+
+fn resolve_speech(
+    config: &SpeechConfig,
+    request: &MediaRequest,
+    params: Params<'_>,
+    format: Format,
+) -> Result<Resolved> {
+    check_length(&request.content, config.max_characters)?;
+    let model = params.text("model").unwrap_or(&config.model).to_owned();
+    let mut chosen = BTreeMap::new();
+    chosen.insert(
+        "voice".to_owned(),
+        Value::from(params.text("voice").unwrap_or(&config.voice)),
+    );
+    if let Some(speed) = params.number("speed").or(config.speed) {
+        if !(0.25..=4.0).contains(&speed) {
+            return Err(refuse(format!("\"speed\" is 0.25 to 4, not {speed}")));
+        }
+        chosen.insert("speed".to_owned(), Value::from(speed));
+    }
+    let takes_instructions = !config
+        .without_instructions
+        .iter()
+        .any(|start| model.starts_with(start));
+    if takes_instructions {
+        if let Some(how) = params.text("instructions").or(config.instructions.as_deref()) {
+            chosen.insert("instructions".to_owned(), Value::from(how));
+        }
+    } else if params.get("instructions").is_some() {
+        return Err(refuse(format!("the model {model} takes no instructions")));
+    }
+    Ok(Resolved {
+        model,
+        content: request.content.clone(),
+        language: None,
+        params: chosen,
+        format,
+        group: "speech".to_owned(),
+        units: Units::default().with("tokens", text_tokens(&request.content)),
+        calls: 1,
+        dimensions: None,
+    })
+}
+
+/// The body of an image request.
+pub(crate) fn image_body<'a>(config: &ImageConfig, resolved: &'a Resolved) -> ImageBody<'a> {
+    let names = [
+        "size",
+        "quality",
+        "background",
+        "moderation",
+        "output_compression",
+        "style",
+    ];
+    let mut params: BTreeMap<&'static str, Value> = names
+        .into_iter()
+        .filter_map(|name| Some((name, resolved.params.get(name)?.clone())))
+        .collect();
+    match config.dialect {
+        Dialect::GptImage => {
+            params.insert("output_format", Value::from(resolved.format.name()));
+        }
+        Dialect::DallE => {
+            let form = match config.response_format {
+                ResponseFormat::B64Json => "b64_json",
+                ResponseFormat::Url => "url",
+            };
+            params.insert("response_format", Value::from(form));
+            params.insert("n", Value::from(1));
+        }
+    }
+    ImageBody {
+        model: &resolved.model,
+        prompt: &resolved.content,
+        params,
+    }
+}
+
+/// The body of a speech request.
+pub(crate) fn speech_body(resolved: &Resolved) -> Result<SpeechBody<'_>> {
+    let text = |name: &str| resolved.params.get(name).and_then(Value::as_str);
+    let voice = text("voice").unwrap_or_default();
+    Ok(SpeechBody {
+        model: &resolved.model,
+        input: &resolved.content,
+        // Custom voices are named by an object.
+        voice: if voice.starts_with("voice_") {
+            serde_json::json!({ "id": voice })
+        } else {
+            Value::from(voice)
+        },
+        response_format: match resolved.format {
+            Format::Mp3 => "mp3",
+            // What the API calls opus is Opus in Ogg.
+            Format::Opus | Format::Ogg => "opus",
+            Format::Flac => "flac",
+            Format::Wav => "wav",
+            other => {
+                return Err(
+                    Error::new(ErrorKind::Unsupported, format!("speech does not come as {other}"))
+                        .not_billed(),
+                );
+            }
+        },
+        speed: resolved.params.get("speed").and_then(Value::as_f64),
+        instructions: text("instructions"),
+    })
+}
+
+/// The one picture of an answer.
+pub(crate) fn picture(answer: Images, media: Vec<Staged>, request_id: Option<String>) -> Result<Generated> {
+    let Some(image) = answer.data.unwrap_or_default().into_iter().next() else {
+        return Err(
+            Error::new(ErrorKind::BadResponse, "the answer holds no picture").in_op("image generation")
+        );
+    };
+    let mut media: Vec<Option<Staged>> = media.into_iter().map(Some).collect();
+    let media = match (image.b64_json, image.url) {
+        (Some(Payload::Staged(place)), _) | (None, Some(Payload::Staged(place))) => {
+            media.get_mut(place).and_then(Option::take).map(Media::Staged)
+        }
+        (_, Some(Payload::Text(link))) => Url::parse(&link).ok().map(|url| Media::Link(Link::new(url))),
+        _ => None,
+    };
+    let media = media.ok_or_else(|| {
+        Error::new(
+            ErrorKind::BadResponse,
+            "the answer's picture is neither base64 nor a link",
+        )
+        .in_op("image generation")
+    })?;
+    let facts = Facts {
+        remote_id: request_id,
+        usage: answer.usage.as_ref().map(usage).unwrap_or_default(),
+        revised_prompt: image.revised_prompt,
+        ..Facts::default()
+    };
+    Ok(Generated { media, facts })
+}
+
+/// Tokens by the names of the price table.
+fn usage(usage: &Usage) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    let mut count = |name: &str, amount: u64| {
+        if amount > 0 {
+            counts.insert(name.to_owned(), amount);
+        }
+    };
+    match &usage.input_tokens_details {
+        Some(details) => {
+            let cached = details.cached_tokens.min(details.text_tokens);
+            count("text_in", details.text_tokens - cached);
+            count("text_in_cached", cached);
+            count("image_in", details.image_tokens);
+        }
+        None => count("text_in", usage.input_tokens),
+    }
+    match &usage.output_tokens_details {
+        Some(details) => {
+            count("image_out", details.image_tokens);
+            count("text_out", details.text_tokens);
+        }
+        None => count("image_out", usage.output_tokens),
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn image(request: &MediaRequest) -> Result<(Resolved, Value)> {
+        let config = OpenAiConfig::default();
+        let resolved = resolve("openai", &config, request)?;
+        let body = serde_json::to_value(image_body(config.image.as_ref().unwrap(), &resolved)).unwrap();
+        Ok((resolved, body))
+    }
+
+    #[test]
+    fn a_gpt_image_body_holds_what_the_model_takes_and_nothing_else() {
+        let (resolved, body) = image(&MediaRequest::image("a red kettle", "k.webp")).unwrap();
+        assert_eq!(
+            body,
+            json!({"model": "gpt-image-2", "prompt": "a red kettle", "size": "1024x1024", "quality": "medium",
+                "background": "opaque", "moderation": "auto", "output_format": "webp", "output_compression": 85})
+        );
+        assert_eq!(resolved.dimensions, Some((1024, 1024)));
+        assert_eq!(resolved.units.of("images"), 1);
+        // 0.053 USD at 30 USD per million tokens.
+        assert_eq!(resolved.units.of("tokens"), 1767 + 3);
+        let (_, body) = image(&MediaRequest::image("a red kettle", "k.png")).unwrap();
+        assert_eq!(body.get("output_compression"), None);
+        assert_eq!(body.get("response_format"), None);
+    }
+
+    #[test]
+    fn what_the_service_would_refuse_is_refused_here() {
+        let said = |request: MediaRequest| image(&request).unwrap_err().to_string();
+        let base = || MediaRequest::image("x", "x.png");
+        assert!(said(base().param("size", "1000x1000")).contains("multiples of 16"));
+        assert!(said(base().param("size", "big")).contains("neither auto"));
+        assert!(said(base().param("style", "vivid")).contains("style"));
+        assert!(said(base().param("output_compression", 50)).contains("for jpeg and webp"));
+        assert!(said(MediaRequest::image("x".repeat(32_001), "x.png")).contains("32001 characters"));
+        let jpeg = MediaRequest::image("x", "x.jpg").param("background", "transparent");
+        assert!(said(jpeg).contains("needs png or webp"));
+        assert!(
+            image(&base().param("size", "auto"))
+                .unwrap()
+                .0
+                .dimensions
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn the_older_dialect_asks_for_base64_and_sends_no_newer_field() {
+        let mut config = OpenAiConfig::default();
+        let image = config.image.as_mut().unwrap();
+        image.dialect = Dialect::DallE;
+        image.model = "sd".into();
+        image.quality = None;
+        let request = MediaRequest::image("x", "x.png");
+        let resolved = resolve("local", &config, &request).unwrap();
+        let body = serde_json::to_value(image_body(config.image.as_ref().unwrap(), &resolved)).unwrap();
+        assert_eq!(
+            body,
+            json!({"model": "sd", "prompt": "x", "size": "1024x1024", "response_format": "b64_json", "n": 1})
+        );
+    }
+
+    #[test]
+    fn speech_bodies() {
+        let config = OpenAiConfig::default();
+        let request = MediaRequest::audio("Hola", "h.ogg")
+            .param("voice", "voice_123")
+            .param("speed", 0.5);
+        let resolved = resolve("openai", &config, &request).unwrap();
+        let body = serde_json::to_value(speech_body(&resolved).unwrap()).unwrap();
+        assert_eq!(
+            body,
+            json!({"model": "gpt-4o-mini-tts", "input": "Hola", "voice": {"id": "voice_123"}, "speed": 0.5,
+                "response_format": "opus", "instructions": "Speak slowly and clearly."})
+        );
+        let older = MediaRequest::audio("Hola", "h.mp3").param("model", "tts-1");
+        let resolved = resolve("openai", &config, &older).unwrap();
+        assert!(!resolved.params.contains_key("instructions"));
+        let refused = resolve("openai", &config, &older.param("instructions", "whisper")).unwrap_err();
+        assert!(refused.to_string().contains("takes no instructions"));
+    }
+
+    #[test]
+    fn usage_in_every_shape() {
+        let read = |value: Value| usage(&serde_json::from_value(value).unwrap());
+        let full = read(
+            json!({"input_tokens": 12, "output_tokens": 196, "total_tokens": 208,
+            "input_tokens_details": {"text_tokens": 12, "image_tokens": 0},
+            "output_tokens_details": {"image_tokens": 196, "text_tokens": 0}}),
+        );
+        assert_eq!(
+            full,
+            BTreeMap::from([("text_in".into(), 12), ("image_out".into(), 196)])
+        );
+        let short = read(json!({"input_tokens": 12, "output_tokens": 196}));
+        assert_eq!(short, full);
+        assert!(read(json!({"input_tokens": 0, "output_tokens": 0})).is_empty());
+    }
+}

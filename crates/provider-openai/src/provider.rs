@@ -1,0 +1,265 @@
+//! The provider: asks, reads the answer, and leaves everything else to core.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use jiff::civil::Date;
+use media_core::http::{Auth, Http, HttpOptions, Request, Resend, Wiring};
+use media_core::{
+    ApiKey, Capabilities, Connection, Error, ErrorKind, Facts, Generated, Job, Media, MediaKind,
+    MediaProvider, MediaRequest, ProviderInfo, Resolved, Result,
+};
+use url::Url;
+
+use crate::config::{Authorization, OpenAiConfig};
+use crate::error::{OpenAiJudge, proves_the_key};
+use crate::map;
+use crate::wire::{Images, Models};
+
+/// One OpenAI account, or one compatible server.
+#[derive(Debug)]
+pub struct OpenAi {
+    info: ProviderInfo,
+    config: OpenAiConfig,
+    http: Http,
+}
+
+/// A shutdown nearer than this is worth a warning.
+const SHUTDOWN_NOTICE_DAYS: i32 = 90;
+
+impl OpenAi {
+    /// An account with this key, over the shipped transport. Reads no environment.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for a configuration that cannot work.
+    #[cfg(feature = "http")]
+    pub fn new(config: OpenAiConfig, key: ApiKey) -> Result<OpenAi> {
+        let wiring = Wiring::new(config.timeouts.connect.0)?;
+        OpenAi::with_wiring("openai", config, Some(key), wiring)
+    }
+
+    /// An instance called `name` with its surroundings given.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for a configuration that cannot work.
+    pub fn with_wiring(
+        name: &str,
+        config: OpenAiConfig,
+        key: Option<ApiKey>,
+        wiring: Wiring,
+    ) -> Result<OpenAi> {
+        let mut formats = BTreeMap::new();
+        if let Some(image) = &config.image {
+            formats.insert(MediaKind::Image, image.formats.clone());
+        }
+        if let Some(speech) = &config.speech {
+            formats.insert(MediaKind::Audio, speech.formats.clone());
+        }
+        let info = ProviderInfo {
+            name: name.to_owned(),
+            provider: "openai".to_owned(),
+            formats,
+            capabilities: Capabilities {
+                batch_supported: false,
+                max_batch: 1,
+                // Nothing on the wire names an attempt, so a lost answer cannot be asked for.
+                recoverable: false,
+                free: config.free,
+            },
+        };
+        let http = Http::new(HttpOptions {
+            name: name.to_owned(),
+            base_url: base_url(&config.base_url),
+            key,
+            auth: match config.auth {
+                Authorization::Bearer => Auth::Bearer,
+                Authorization::ApiKey => Auth::Header(HeaderName::from_static("api-key")),
+            },
+            headers: headers(name, &config)?,
+            settings: config.settings(),
+            judge: Arc::new(OpenAiJudge),
+            wiring,
+        });
+        Ok(OpenAi { info, config, http })
+    }
+
+    fn url(&self, path: &[&str]) -> Url {
+        let mut url = self.http.url(path);
+        if !self.config.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&self.config.query);
+        }
+        url
+    }
+
+    /// A request that is billed unless this is a server of one's own. A re-sent POST is a new billed generation: the
+    /// API takes no idempotency key.
+    fn buying<'a>(&self, op: &'static str, path: &[&str], job: &'a Job) -> Request<'a> {
+        let url = self.url(path);
+        let request = if self.config.free {
+            Request::free(op, url).serving(&[job])
+        } else {
+            Request::paid(op, url, &[job], Resend::Never)
+        };
+        request
+            .in_group(&job.resolved().group, &job.resolved().units)
+            .counted()
+    }
+
+    async fn draw(&self, job: &Job) -> Result<Generated> {
+        let image = self.config.image.as_ref().ok_or_else(not_configured)?;
+        let body = map::image_body(image, job.resolved());
+        let request = self
+            .buying("image generation", &["images", "generations"], job)
+            .with_json(&body)?;
+        let (answer, media) = self
+            .http
+            .json_media::<Images>(request, &["b64_json", "url"])
+            .await?;
+        map::picture(answer, media, job.request_id())
+    }
+
+    async fn speak(&self, job: &Job) -> Result<Generated> {
+        let body = map::speech_body(job.resolved())?;
+        let request = self
+            .buying("speech", &["audio", "speech"], job)
+            .with_json(&body)?;
+        let staged = self.http.media(request).await?;
+        let facts = Facts {
+            remote_id: job.request_id(),
+            ..Facts::default()
+        };
+        Ok(Generated {
+            media: Media::Staged(staged),
+            facts,
+        })
+    }
+
+    /// The models that this instance is configured to use.
+    fn models(&self) -> impl Iterator<Item = &str> {
+        let image = self.config.image.iter().map(|image| image.model.as_str());
+        image.chain(self.config.speech.iter().map(|speech| speech.model.as_str()))
+    }
+
+    /// What is known about the end of a model: from the service, or else from the configuration.
+    fn shutdown_warning(&self, model: &str, told: Option<&str>) -> Option<String> {
+        let configured = self.config.prices.shut_down.get(model).map(String::as_str);
+        let day = told.or(configured)?;
+        let date: Date = day.parse().ok()?;
+        let today = self
+            .http
+            .wiring()
+            .clock
+            .now()
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .date();
+        let left = today.until(date).ok()?.get_days();
+        if left < 0 {
+            Some(format!(
+                "the model {model} was shut down on {day}: name another in the configuration"
+            ))
+        } else if left <= SHUTDOWN_NOTICE_DAYS {
+            Some(format!(
+                "the model {model} will be shut down on {day}, in {left} days"
+            ))
+        } else {
+            None
+        }
+    }
+}
+
+/// A bare host gets the usual `/v1`.
+fn base_url(configured: &Url) -> Url {
+    let mut url = configured.clone();
+    if matches!(url.path(), "" | "/") {
+        url.set_path("/v1");
+    }
+    url
+}
+
+fn headers(name: &str, config: &OpenAiConfig) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    let given = [
+        ("openai-organization", &config.organization),
+        ("openai-project", &config.project),
+    ];
+    for (header, value) in given {
+        if let Some(value) = value {
+            let value = HeaderValue::try_from(value).map_err(|_| {
+                Error::new(
+                    ErrorKind::Config,
+                    format!("{name}: the value for {header} holds characters that no header can"),
+                )
+                .not_billed()
+            })?;
+            headers.insert(HeaderName::from_static(header), value);
+        }
+    }
+    Ok(headers)
+}
+
+fn not_configured() -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        "this instance is not configured for pictures",
+    )
+    .not_billed()
+}
+
+#[async_trait]
+impl MediaProvider for OpenAi {
+    fn info(&self) -> &ProviderInfo {
+        &self.info
+    }
+
+    fn http(&self) -> &Http {
+        &self.http
+    }
+
+    fn check(&self, request: &MediaRequest) -> Result<Resolved> {
+        map::resolve(&self.info.name, &self.config, request)
+    }
+
+    async fn generate(&self, job: &Job) -> Result<Generated> {
+        match job.request().kind {
+            MediaKind::Image => self.draw(job).await,
+            MediaKind::Audio => self.speak(job).await,
+        }
+    }
+
+    /// Lists the models: free, and proof of the key; not of image permission, verification or credit.
+    async fn test_connection(&self) -> Result<Connection> {
+        let mut connection = Connection::default();
+        let models: Models = match self
+            .http
+            .json(Request::free("listing models", self.url(&["models"])))
+            .await
+        {
+            Ok(models) => models,
+            Err(error) if proves_the_key(&error) => {
+                connection
+                    .notes
+                    .push("the key works, but may not list models".to_owned());
+                Models { data: Vec::new() }
+            }
+            Err(error) => return Err(error),
+        };
+        if !models.data.is_empty() {
+            connection.notes.push(format!("{} models", models.data.len()));
+        }
+        for model in self.models() {
+            let listed = models.data.iter().find(|listed| listed.id == model);
+            if let Some(warning) =
+                self.shutdown_warning(model, listed.and_then(|l| l.shutdown_date.as_deref()))
+            {
+                connection.warnings.push(warning);
+            } else if listed.is_none() && !models.data.is_empty() {
+                connection.warnings.push(format!(
+                    "the model {model} is not among those that the key can see"
+                ));
+            }
+        }
+        Ok(connection)
+    }
+}

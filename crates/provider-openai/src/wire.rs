@@ -1,0 +1,95 @@
+//! The API's own shapes. Everything that an answer may lack is optional: compatible servers lack most of it.
+
+use std::collections::BTreeMap;
+
+use media_core::http::Payload;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Body of `POST /images/generations`. What is `None` is not sent: unknown or unsuitable fields are refused.
+#[derive(Debug, Serialize)]
+pub(crate) struct ImageBody<'a> {
+    pub(crate) model: &'a str,
+    pub(crate) prompt: &'a str,
+    /// Everything else, by its own name.
+    #[serde(flatten)]
+    pub(crate) params: BTreeMap<&'static str, Value>,
+}
+
+/// Body of `POST /audio/speech`.
+#[derive(Debug, Serialize)]
+pub(crate) struct SpeechBody<'a> {
+    pub(crate) model: &'a str,
+    pub(crate) input: &'a str,
+    pub(crate) voice: Value,
+    pub(crate) response_format: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) speed: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) instructions: Option<&'a str>,
+}
+
+/// Answer of `POST /images/generations`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Images {
+    #[serde(default)]
+    pub(crate) data: Option<Vec<Image>>,
+    #[serde(default)]
+    pub(crate) usage: Option<Usage>,
+}
+
+/// One picture: base64, a link, or a data URI in place of a link.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Image {
+    #[serde(default)]
+    pub(crate) b64_json: Option<Payload>,
+    #[serde(default)]
+    pub(crate) url: Option<Payload>,
+    #[serde(default)]
+    pub(crate) revised_prompt: Option<String>,
+}
+
+/// Tokens used. LocalAI sends all zeros; `output_tokens_details` may be absent.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Usage {
+    #[serde(default)]
+    pub(crate) input_tokens: u64,
+    #[serde(default)]
+    pub(crate) output_tokens: u64,
+    #[serde(default)]
+    pub(crate) input_tokens_details: Option<InputTokens>,
+    #[serde(default)]
+    pub(crate) output_tokens_details: Option<OutputTokens>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct InputTokens {
+    #[serde(default)]
+    pub(crate) text_tokens: u64,
+    #[serde(default)]
+    pub(crate) image_tokens: u64,
+    #[serde(default)]
+    pub(crate) cached_tokens: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct OutputTokens {
+    #[serde(default)]
+    pub(crate) text_tokens: u64,
+    #[serde(default)]
+    pub(crate) image_tokens: u64,
+}
+
+/// Answer of `GET /models`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Models {
+    #[serde(default)]
+    pub(crate) data: Vec<Model>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Model {
+    pub(crate) id: String,
+    #[serde(default)]
+    pub(crate) shutdown_date: Option<String>,
+}

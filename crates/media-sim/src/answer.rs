@@ -66,6 +66,8 @@ pub(crate) struct Answer {
     /// Chunked transfer without a length.
     pub(crate) chunked: bool,
     receipt: Option<Receipt>,
+    /// Waited before the first byte.
+    pub(crate) hold: Duration,
     /// The connection closes instead.
     pub(crate) cut: bool,
 }
@@ -78,7 +80,15 @@ impl Answer {
     pub(crate) fn of_pieces(status: u16, content_type: &'static str, pieces: Vec<Piece>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static(content_type))];
-        Self { status, headers, pieces, chunked: false, receipt: None, cut: false }
+        Self {
+            status,
+            headers,
+            pieces,
+            chunked: false,
+            receipt: None,
+            hold: Duration::ZERO,
+            cut: false,
+        }
     }
 
     pub(crate) fn json(status: u16, value: &Value) -> Self {
@@ -117,7 +127,10 @@ impl Answer {
     /// When the last byte is out, these charges count as delivered (`None`: each of their results).
     pub(crate) fn delivering(mut self, ledger: &Ledger, charges: Vec<(ChargeId, Option<usize>)>) -> Self {
         if !charges.is_empty() {
-            self.receipt = Some(Receipt { ledger: ledger.clone(), charges });
+            self.receipt = Some(Receipt {
+                ledger: ledger.clone(),
+                charges,
+            });
         }
         self
     }
@@ -135,13 +148,19 @@ impl Answer {
 
     fn is_json(&self) -> bool {
         let json = |value: &HeaderValue| value.as_bytes().starts_with(b"application/json");
-        self.headers.iter().any(|(name, value)| *name == header::CONTENT_TYPE && json(value))
+        self.headers
+            .iter()
+            .any(|(name, value)| *name == header::CONTENT_TYPE && json(value))
     }
 
     /// Lets a fault strike the finished answer.
     pub(crate) fn struck(mut self, fault: &FaultKind, default_error: impl Fn(u16) -> Answer) -> Answer {
         match fault {
             FaultKind::CutAfterBilling => Answer::cut(),
+            FaultKind::DelayAfterBilling { ms } => {
+                self.hold = Duration::from_millis(*ms);
+                self
+            }
             FaultKind::CutMiddle { after_bytes } => {
                 let length = self.length();
                 let keep = after_bytes.unwrap_or(length / 2).min(length.saturating_sub(1));
@@ -168,7 +187,8 @@ impl Answer {
                 pieces.push(Piece::Cut);
                 // The promised length stays that of the whole answer, or the client could not notice.
                 if !self.chunked {
-                    self.headers.push((header::CONTENT_LENGTH, HeaderValue::from(length)));
+                    self.headers
+                        .push((header::CONTENT_LENGTH, HeaderValue::from(length)));
                 }
                 self.pieces = pieces;
                 self.receipt = None;
@@ -206,7 +226,14 @@ impl Answer {
     /// The answer of a status, redirect or error-body fault.
     pub(crate) fn of_status_fault(fault: &FaultKind, default_error: impl Fn(u16) -> Answer) -> Answer {
         match fault {
-            FaultKind::Status { status, retry_after, retry_after_ms, headers, body, .. } => {
+            FaultKind::Status {
+                status,
+                retry_after,
+                retry_after_ms,
+                headers,
+                body,
+                ..
+            } => {
                 let mut answer = match body {
                     None => default_error(*status),
                     Some(Value::String(page)) => Answer::html(*status, page),
@@ -254,8 +281,14 @@ impl Answer {
             (true, Some(Piece::Bytes(bytes))) => Body::from(bytes),
             (_, last) => {
                 self.pieces.extend(last);
-                if !self.chunked && !self.headers.iter().any(|(name, _)| *name == header::CONTENT_LENGTH) {
-                    self.headers.push((header::CONTENT_LENGTH, HeaderValue::from(length)));
+                if !self.chunked
+                    && !self
+                        .headers
+                        .iter()
+                        .any(|(name, _)| *name == header::CONTENT_LENGTH)
+                {
+                    self.headers
+                        .push((header::CONTENT_LENGTH, HeaderValue::from(length)));
                 }
                 let outlet = Outlet {
                     pieces: self.pieces.into(),

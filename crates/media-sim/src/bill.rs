@@ -89,8 +89,14 @@ impl Ledger {
             delivered: 0,
         };
         let mut ledger = lock(&self.0);
-        ledger.1.push(Entry { charge, results: vec![0; results.max(1)] });
-        ChargeId { era: ledger.0, index: ledger.1.len() - 1 }
+        ledger.1.push(Entry {
+            charge,
+            results: vec![0; results.max(1)],
+        });
+        ChargeId {
+            era: ledger.0,
+            index: ledger.1.len() - 1,
+        }
     }
 
     /// Notes that one result was handed out completely; `None` means all of them at once.
@@ -99,7 +105,9 @@ impl Ledger {
         if ledger.0 != id.era {
             return;
         }
-        let Some(entry) = ledger.1.get_mut(id.index) else { return };
+        let Some(entry) = ledger.1.get_mut(id.index) else {
+            return;
+        };
         for (index, count) in entry.results.iter_mut().enumerate() {
             if result.is_none_or(|wanted| wanted == index) {
                 *count += 1;
@@ -111,8 +119,15 @@ impl Ledger {
     pub(crate) fn bill(&self, quotas: Vec<Quota>) -> Bill {
         let charges: Vec<Charge> = lock(&self.0).1.iter().map(|entry| entry.charge.clone()).collect();
         // Summed in whole nano-dollars: a sum of many 0.0006 should read like one.
-        let nanos: i64 = charges.iter().map(|charge| (charge.usd * 1e9).round() as i64).sum();
-        Bill { total_usd: nanos as f64 / 1e9, charges, quotas }
+        let nanos: i64 = charges
+            .iter()
+            .map(|charge| (charge.usd * 1e9).round() as i64)
+            .sum();
+        Bill {
+            total_usd: nanos as f64 / 1e9,
+            charges,
+            quotas,
+        }
     }
 
     pub(crate) fn clear(&self) {

@@ -19,7 +19,11 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub(crate) fn full(per_minute: u64, now_ms: u64) -> Self {
-        Self { per_minute, level: per_minute as f64, at_ms: now_ms }
+        Self {
+            per_minute,
+            level: per_minute as f64,
+            at_ms: now_ms,
+        }
     }
 
     fn refill(&mut self, now_ms: u64) {
@@ -50,9 +54,16 @@ impl Bucket {
     pub(crate) fn show(&mut self, now_ms: u64) -> Level {
         self.refill(now_ms);
         let missing = (self.per_minute as f64 - self.level).max(0.0);
-        let reset_ms =
-            if self.per_minute == 0 { 60_000 } else { (missing * 60_000.0 / self.per_minute as f64).ceil() as u64 };
-        Level { limit: self.per_minute, remaining: self.level.max(0.0).floor() as u64, reset_ms }
+        let reset_ms = if self.per_minute == 0 {
+            60_000
+        } else {
+            (missing * 60_000.0 / self.per_minute as f64).ceil() as u64
+        };
+        Level {
+            limit: self.per_minute,
+            remaining: self.level.max(0.0).floor() as u64,
+            reset_ms,
+        }
     }
 }
 
@@ -85,7 +96,14 @@ mod tests {
         assert_eq!(bucket.wait_ms(1, 0), Some(1000));
         assert_eq!(bucket.wait_ms(1, 1000), Some(0));
         assert_eq!(bucket.wait_ms(61, 1000), None);
-        assert_eq!(bucket.show(1000), Level { limit: 60, remaining: 1, reset_ms: 59_000 });
+        assert_eq!(
+            bucket.show(1000),
+            Level {
+                limit: 60,
+                remaining: 1,
+                reset_ms: 59_000
+            }
+        );
         assert_eq!(Bucket::full(0, 0).wait_ms(1, 0), None);
     }
 

@@ -51,7 +51,9 @@ impl Calls {
     /// Notes the answer of a call that may have been forgotten since.
     pub(crate) fn answered(&self, number: u64, status: u16) {
         let mut log = lock(&self.0);
-        let Some(index) = number.checked_sub(log.first) else { return };
+        let Some(index) = number.checked_sub(log.first) else {
+            return;
+        };
         if let Some(call) = log.calls.get_mut(index as usize) {
             call.status = status;
         }

@@ -13,8 +13,16 @@ pub(crate) struct SimClock {
 
 impl SimClock {
     pub(crate) fn new(start_ms: Option<u64>) -> Self {
-        let real = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        Self { started: Instant::now(), start_ms: start_ms.unwrap_or_else(real), ahead_ms: AtomicU64::new(0) }
+        let real = || {
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_millis() as u64)
+        };
+        Self {
+            started: Instant::now(),
+            start_ms: start_ms.unwrap_or_else(real),
+            ahead_ms: AtomicU64::new(0),
+        }
     }
 
     /// Now, in milliseconds since 1970.

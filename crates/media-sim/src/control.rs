@@ -37,7 +37,9 @@ pub(crate) async fn arm(State(shared): State<Arc<Shared>>, body: String) -> Resp
     };
     match parsed {
         Ok(faults) => faults.into_iter().for_each(|fault| shared.faults.arm(fault)),
-        Err(error) => return (StatusCode::BAD_REQUEST, Json(json!({"error": error.to_string()}))).into_response(),
+        Err(error) => {
+            return (StatusCode::BAD_REQUEST, Json(json!({"error": error.to_string()}))).into_response();
+        }
     }
     Json(json!({"armed": shared.faults.armed().len()})).into_response()
 }
@@ -56,7 +58,10 @@ pub(crate) async fn scenario(State(shared): State<Arc<Shared>>) -> Json<Scenario
     Json(shared.scenario.clone())
 }
 
-pub(crate) async fn overlay(State(shared): State<Arc<Shared>>, Path(provider_type): Path<String>) -> Response {
+pub(crate) async fn overlay(
+    State(shared): State<Arc<Shared>>,
+    Path(provider_type): Path<String>,
+) -> Response {
     match shared.overlay(&provider_type) {
         Some(overlay) => Json(overlay).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),

@@ -116,6 +116,11 @@ pub enum FaultKind {
         /// How long.
         ms: u64,
     },
+    /// The work is done and charged, then the answer is held back this long: what a client's timeout loses.
+    DelayAfterBilling {
+        /// How long.
+        ms: u64,
+    },
     /// The connection closes before the request is looked at: not charged.
     CutBefore,
     /// The work is done and charged, then the connection closes before the first byte of the answer.
@@ -210,15 +215,19 @@ impl FaultKind {
     pub(crate) fn stage(&self) -> Stage {
         match self {
             Self::Status { billed: true, .. } => Stage::Answer,
-            Self::Status { .. } | Self::ErrorBody { .. } | Self::Delay { .. } | Self::CutBefore => Stage::Before,
+            Self::Status { .. } | Self::ErrorBody { .. } | Self::Delay { .. } | Self::CutBefore => {
+                Stage::Before
+            }
             Self::Redirect { .. } | Self::QuotaBody => Stage::Before,
             Self::TaskError { .. } => Stage::Task,
             Self::EmptyData | Self::StreamError | Self::StreamUnfinished => Stage::Results,
             Self::Truncate { .. } | Self::Corrupt | Self::WrongType { .. } | Self::Empty => Stage::Media,
             Self::TrailingGarbage { .. } => Stage::Media,
-            Self::CutAfterBilling | Self::CutMiddle { .. } | Self::Drip { .. } | Self::Oversized { .. } => {
-                Stage::Answer
-            }
+            Self::DelayAfterBilling { .. }
+            | Self::CutAfterBilling
+            | Self::CutMiddle { .. }
+            | Self::Drip { .. }
+            | Self::Oversized { .. } => Stage::Answer,
         }
     }
 }
@@ -257,7 +266,15 @@ impl Fault {
     /// A fault that strikes the next request to this provider.
     #[must_use]
     pub fn new(provider: Provider, fault: FaultKind) -> Self {
-        Self { provider, op: None, path: None, content: None, after: 0, times: 1, fault }
+        Self {
+            provider,
+            op: None,
+            path: None,
+            content: None,
+            after: 0,
+            times: 1,
+            fault,
+        }
     }
 
     /// Only requests of this kind.
@@ -310,7 +327,10 @@ impl Fault {
         self.provider == target.provider
             && self.op.is_none_or(|op| op == target.op)
             && self.path.as_ref().is_none_or(|part| target.path.contains(part))
-            && self.content.as_ref().is_none_or(|part| target.content.contains(part))
+            && self
+                .content
+                .as_ref()
+                .is_none_or(|part| target.content.contains(part))
     }
 }
 
@@ -357,18 +377,30 @@ mod tests {
     use super::*;
 
     fn target<'a>(op: Op, content: &'a str) -> Target<'a> {
-        Target { provider: Provider::Runware, op, path: "/runware/v1", content }
+        Target {
+            provider: Provider::Runware,
+            op,
+            path: "/runware/v1",
+            content,
+        }
     }
 
     #[test]
     fn a_fault_strikes_only_what_it_names_and_only_so_often() {
         let armory = Armory::default();
-        armory.arm(Fault::new(Provider::Runware, FaultKind::Corrupt).on(Op::Media).matching("cat").times(2).after(1));
+        armory.arm(
+            Fault::new(Provider::Runware, FaultKind::Corrupt)
+                .on(Op::Media)
+                .matching("cat")
+                .times(2)
+                .after(1),
+        );
         assert_eq!(armory.take(Stage::Media, &target(Op::Media, "dog")), None);
         assert_eq!(armory.take(Stage::Media, &target(Op::Image, "cat")), None);
         assert_eq!(armory.take(Stage::Before, &target(Op::Media, "cat")), None);
-        let struck: Vec<bool> =
-            (0..4).map(|_| armory.take(Stage::Media, &target(Op::Media, "a cat")).is_some()).collect();
+        let struck: Vec<bool> = (0..4)
+            .map(|_| armory.take(Stage::Media, &target(Op::Media, "a cat")).is_some())
+            .collect();
         assert_eq!(struck, [false, true, true, false]);
         assert!(armory.armed().is_empty());
     }
@@ -380,7 +412,10 @@ mod tests {
         )
         .unwrap();
         assert_eq!(fault.times, 3);
-        assert!(serde_json::from_str::<Fault>(r#"{"provider":"openai","fault":{"kind":"corrupt","x":1}}"#).is_err());
+        assert!(
+            serde_json::from_str::<Fault>(r#"{"provider":"openai","fault":{"kind":"delay","ms":1,"x":1}}"#)
+                .is_err()
+        );
         let text = serde_json::to_string(&fault).unwrap();
         assert_eq!(serde_json::from_str::<Fault>(&text).unwrap(), fault);
     }

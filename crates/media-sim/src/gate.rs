@@ -25,7 +25,10 @@ impl Gate {
             return None;
         }
         *count += 1;
-        Some(Pass { gate: self.clone(), key })
+        Some(Pass {
+            gate: self.clone(),
+            key,
+        })
     }
 }
 

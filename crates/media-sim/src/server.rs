@@ -43,7 +43,9 @@ impl Incoming {
 
     /// A host of media links must never see a key. 400 tells a client that leaked one.
     pub(crate) fn leaked_key(&self) -> Option<Answer> {
-        let leaked = [header::AUTHORIZATION, header::COOKIE].iter().any(|name| self.headers.contains_key(name))
+        let leaked = [header::AUTHORIZATION, header::COOKIE]
+            .iter()
+            .any(|name| self.headers.contains_key(name))
             || self.headers.contains_key("api-key")
             || self.headers.contains_key("x-api-key");
         leaked.then(|| Answer::html(400, "<html><body>Only one auth mechanism allowed: links to media take no credentials.</body></html>"))
@@ -54,7 +56,10 @@ fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/_sim/bill", get(control::bill))
         .route("/_sim/calls", get(control::calls))
-        .route("/_sim/faults", get(control::faults).post(control::arm).delete(control::disarm))
+        .route(
+            "/_sim/faults",
+            get(control::faults).post(control::arm).delete(control::disarm),
+        )
         .route("/_sim/reset", post(control::reset))
         .route("/_sim/clock", get(control::clock).post(control::advance))
         .route("/_sim/overlay/{provider_type}", get(control::overlay))
@@ -94,9 +99,16 @@ async fn connection(stream: TcpStream, router: Router, mut stop: watch::Receiver
     }
 }
 
-async fn dispatch(State(shared): State<Arc<Shared>>, Extension(conn): Extension<Conn>, request: Request) -> Response {
+async fn dispatch(
+    State(shared): State<Arc<Shared>>,
+    Extension(conn): Extension<Conn>,
+    request: Request,
+) -> Response {
     let path = request.uri().path().to_owned();
-    let under = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let under = |prefix: &str| {
+        path.strip_prefix(prefix)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
     let provider = if under("/openai/v1") {
         Provider::Openai
     } else if under("/openai-compat/v1") || under("/openai-compat-media") {
@@ -106,13 +118,20 @@ async fn dispatch(State(shared): State<Arc<Shared>>, Extension(conn): Extension<
     } else if under("/forvo") {
         Provider::Forvo
     } else {
-        return (StatusCode::NOT_FOUND, "The simulator serves /openai/v1, /openai-compat/v1, /runware/v1, /forvo and /_sim.\n")
+        return (
+            StatusCode::NOT_FOUND,
+            "The simulator serves /openai/v1, /openai-compat/v1, /runware/v1, /forvo and /_sim.\n",
+        )
             .into_response();
     };
     let call = shared.calls.arrived(Call {
         provider: provider.name().to_owned(),
         method: request.method().to_string(),
-        path: if provider == Provider::Forvo { forvo::redacted(&path) } else { path.clone() },
+        path: if provider == Provider::Forvo {
+            forvo::redacted(&path)
+        } else {
+            path.clone()
+        },
         status: 0,
         at_ms: shared.clock.since_start_ms(),
     });
@@ -120,7 +139,12 @@ async fn dispatch(State(shared): State<Arc<Shared>>, Extension(conn): Extension<
     let answer = match axum::body::to_bytes(Body::new(body), MAX_REQUEST).await {
         Err(_) => Answer::html(413, "<html><body>413 Request Entity Too Large</body></html>"),
         Ok(body) => {
-            let incoming = Incoming { method: parts.method, path, headers: parts.headers, body };
+            let incoming = Incoming {
+                method: parts.method,
+                path,
+                headers: parts.headers,
+                body,
+            };
             match provider {
                 Provider::Openai => openai::answer(&shared, &incoming).await,
                 Provider::OpenaiCompat => openai::compat::answer(&shared, &incoming).await,
@@ -129,6 +153,9 @@ async fn dispatch(State(shared): State<Arc<Shared>>, Extension(conn): Extension<
             }
         }
     };
+    if !answer.hold.is_zero() {
+        tokio::time::sleep(answer.hold).await;
+    }
     if answer.cut {
         match conn.cut().await {}
     }

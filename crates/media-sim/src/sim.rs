@@ -55,13 +55,22 @@ impl Sim {
         let (report, started) = oneshot::channel();
         let (finish, stopped) = oneshot::channel();
         let state = Arc::clone(&shared);
-        std::thread::Builder::new().name("media-sim".to_owned()).spawn(move || {
-            run(listener, state, stopping, report);
-            // Nobody may be waiting.
-            let _ = finish.send(());
-        })?;
-        started.await.unwrap_or_else(|_| Err(io::Error::other("the simulator's thread ended at once")))?;
-        Ok(Self { addr, shared, stop, stopped: Some(stopped) })
+        std::thread::Builder::new()
+            .name("media-sim".to_owned())
+            .spawn(move || {
+                run(listener, state, stopping, report);
+                // Nobody may be waiting.
+                let _ = finish.send(());
+            })?;
+        started
+            .await
+            .unwrap_or_else(|_| Err(io::Error::other("the simulator's thread ended at once")))?;
+        Ok(Self {
+            addr,
+            shared,
+            stop,
+            stopped: Some(stopped),
+        })
     }
 
     /// The address it listens on.
@@ -149,7 +158,11 @@ fn run(
     stopping: watch::Receiver<bool>,
     report: oneshot::Sender<io::Result<()>>,
 ) {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             let _ = report.send(Err(error));

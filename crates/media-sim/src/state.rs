@@ -61,8 +61,12 @@ impl Shared {
     pub(crate) fn bill(&self) -> Bill {
         let today = forvo::day_of(self.clock.now_ms());
         let quotas = self.forvo.quotas(&self.scenario.forvo, today);
-        let quotas =
-            quotas.into_iter().map(|(key, used, limit)| Quota { provider: "forvo".to_owned(), key, used, limit });
+        let quotas = quotas.into_iter().map(|(key, used, limit)| Quota {
+            provider: "forvo".to_owned(),
+            key,
+            used,
+            limit,
+        });
         self.ledger.bill(quotas.collect())
     }
 

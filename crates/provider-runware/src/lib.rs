@@ -1,1 +1,32 @@
-//! Runware as a media provider: images and speech, native multi-task batches, async results.
+#![doc = include_str!("../docs.md")]
+
+mod check;
+mod config;
+mod error;
+mod fetch;
+mod map;
+mod provider;
+mod submit;
+mod wire;
+
+pub use self::check::PARAMS;
+pub use self::config::{
+    Delivery, ImageDefaults, Mode, Output, PromptRules, RunwareConfig, SHIPPED, SpeechDefaults, WhenFlagged,
+};
+pub use self::provider::Runware;
+
+/// How a registry makes Runware instances from configuration files.
+#[cfg(feature = "config")]
+pub const FACTORY: media_core::Factory = media_core::Factory {
+    name: provider::NAME,
+    about: "Runware: images and speech of many models, several tasks per call, results fetched when they are ready",
+    config: SHIPPED,
+    key_help: "make a key in your account at https://my.runware.ai",
+    params: PARAMS,
+    build: |setup| {
+        let config: RunwareConfig = setup.section.parse()?;
+        let runware = Runware::with_wiring(setup.section.name(), config, setup.key, setup.wiring)?;
+        Ok(std::sync::Arc::new(runware))
+    },
+    check_config: |section| section.parse::<RunwareConfig>()?.validate(),
+};

@@ -11,5 +11,5 @@ mod vorbis;
 mod wav;
 
 pub(crate) use picture::{PictureFormat, PictureSpec, Print, Studio, picture};
-pub(crate) use spoil::{Spoiled, spoil};
+pub(crate) use spoil::spoil;
 pub(crate) use tune::{SoundFormat, SoundSpec, Tune};

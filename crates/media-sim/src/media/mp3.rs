@@ -37,7 +37,9 @@ fn spectrum(lines: &[(usize, bool)]) -> Bits {
     let highest = lines.iter().map(|(line, _)| *line).max().unwrap_or(0);
     let mut bits = Bits::default();
     for start in (0..=highest).step_by(4) {
-        let inside: Vec<_> = (start..start + 4).filter_map(|at| lines.iter().find(|(line, _)| *line == at)).collect();
+        let inside: Vec<_> = (start..start + 4)
+            .filter_map(|at| lines.iter().find(|(line, _)| *line == at))
+            .collect();
         let set = inside.iter().fold(0, |set, (line, _)| set | 8 >> (line - start));
         bits.put(15 - set, 4);
         for (_, negative) in inside {
@@ -53,7 +55,11 @@ fn lines(tune: &Tune, granule: usize) -> Vec<(usize, bool)> {
     let ms = granule as f64 * GRANULE as f64 * 1000.0 / f64::from(RATE);
     let line = (tune.note(ms) * 2.0 * GRANULE as f64 / f64::from(RATE)) as usize;
     let turned = |line: usize| {
-        let quarter = if line.is_multiple_of(2) { granule } else { 3 * granule };
+        let quarter = if line.is_multiple_of(2) {
+            granule
+        } else {
+            3 * granule
+        };
         quarter % 4 >= 2
     };
     vec![(line, turned(line)), (2 * line, turned(2 * line))]
@@ -70,7 +76,10 @@ pub(crate) fn encode(tune: &Tune, title: Option<&str>) -> Vec<u8> {
         let padded = owed >= RATE;
         owed %= RATE;
         let length = (144 * BITRATE / RATE) as usize + usize::from(padded);
-        let granules = [spectrum(&lines(tune, 2 * frame)), spectrum(&lines(tune, 2 * frame + 1))];
+        let granules = [
+            spectrum(&lines(tune, 2 * frame)),
+            spectrum(&lines(tune, 2 * frame + 1)),
+        ];
         file.extend_from_slice(&frame_of(&granules, length, padded));
     }
     file

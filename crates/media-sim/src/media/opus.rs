@@ -14,15 +14,23 @@ const SERIAL: u32 = 0x7369_6d01;
 
 /// Opus at 32 kbit/s, mono.
 pub(crate) fn encode(tune: &Tune) -> Vec<u8> {
-    let samples: Vec<f32> = tune.pcm(RATE).into_iter().map(|sample| f32::from(sample) / 32_768.0).collect();
-    let Ok(mut encoder) = OpusEncoder::new(RATE as i32, 1, Application::Audio) else { return Vec::new() };
+    let samples: Vec<f32> = tune
+        .pcm(RATE)
+        .into_iter()
+        .map(|sample| f32::from(sample) / 32_768.0)
+        .collect();
+    let Ok(mut encoder) = OpusEncoder::new(RATE as i32, 1, Application::Audio) else {
+        return Vec::new();
+    };
     encoder.bitrate_bps = 32_000;
     let mut packets = Vec::new();
     for chunk in samples.chunks(FRAME) {
         let mut frame = chunk.to_vec();
         frame.resize(FRAME, 0.0);
         let mut packet = vec![0; 1275];
-        let Ok(length) = encoder.encode(&frame, FRAME, &mut packet) else { return Vec::new() };
+        let Ok(length) = encoder.encode(&frame, FRAME, &mut packet) else {
+            return Vec::new();
+        };
         packet.truncate(length);
         packets.push(packet);
     }
@@ -37,7 +45,13 @@ fn pages(packets: Vec<Vec<u8>>, samples: usize) -> std::io::Result<Vec<u8>> {
     head.extend_from_slice(&[0, 0, 0]);
     writer.write_packet(head, SERIAL, PacketWriteEndInfo::EndPage, 0)?;
     let vendor = b"media-sim";
-    let tags = [b"OpusTags".as_slice(), &(vendor.len() as u32).to_le_bytes(), vendor, &[0; 4]].concat();
+    let tags = [
+        b"OpusTags".as_slice(),
+        &(vendor.len() as u32).to_le_bytes(),
+        vendor,
+        &[0; 4],
+    ]
+    .concat();
     writer.write_packet(tags, SERIAL, PacketWriteEndInfo::EndPage, 0)?;
     let count = packets.len();
     for (index, packet) in packets.into_iter().enumerate() {

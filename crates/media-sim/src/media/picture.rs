@@ -55,11 +55,16 @@ pub(crate) struct Tail {
 
 impl Tail {
     pub(crate) fn new(raw: Bytes) -> Self {
-        Self { raw, base64: OnceLock::new() }
+        Self {
+            raw,
+            base64: OnceLock::new(),
+        }
     }
 
     fn base64(&self) -> Bytes {
-        self.base64.get_or_init(|| Bytes::from(STANDARD.encode(&self.raw))).clone()
+        self.base64
+            .get_or_init(|| Bytes::from(STANDARD.encode(&self.raw)))
+            .clone()
     }
 }
 
@@ -73,12 +78,18 @@ pub(crate) struct Print {
 
 impl Print {
     pub(crate) fn whole(bytes: Vec<u8>) -> Self {
-        Self { head: Bytes::from(bytes), tail: Arc::default() }
+        Self {
+            head: Bytes::from(bytes),
+            tail: Arc::default(),
+        }
     }
 
     /// The file in pieces.
     pub(crate) fn pieces(&self) -> Vec<Bytes> {
-        [self.head.clone(), self.tail.raw.clone()].into_iter().filter(|piece| !piece.is_empty()).collect()
+        [self.head.clone(), self.tail.raw.clone()]
+            .into_iter()
+            .filter(|piece| !piece.is_empty())
+            .collect()
     }
 
     /// Its base64 in pieces; the large one is shared, not copied.
@@ -96,28 +107,46 @@ impl Print {
     }
 }
 
+/// What the pixels of a plain picture depend on: format, width, height, quality, transparency.
+type Pixels = (PictureFormat, u32, u32, u8, bool);
+
 /// Makes pictures, keeping what many of them share.
 #[derive(Debug)]
 pub(crate) struct Studio {
     picture: Picture,
     pad: u64,
-    plain: Mutex<HashMap<(PictureFormat, u32, u32, u8, bool), Arc<plain::Base>>>,
+    plain: Mutex<HashMap<Pixels, Arc<plain::Base>>>,
 }
 
 impl Studio {
     pub(crate) fn new(media: &Media) -> Self {
-        Self { picture: media.picture, pad: media.bytes, plain: Mutex::default() }
+        Self {
+            picture: media.picture,
+            pad: media.bytes,
+            plain: Mutex::default(),
+        }
     }
 
     pub(crate) fn print(&self, spec: &PictureSpec) -> Print {
         match self.picture {
             Picture::Plain => {
-                let key = (spec.format, spec.width, spec.height, spec.quality, spec.transparent);
+                let key = (
+                    spec.format,
+                    spec.width,
+                    spec.height,
+                    spec.quality,
+                    spec.transparent,
+                );
                 let known = lock(&self.plain).get(&key).cloned();
                 // Made outside the lock: two first requests may both make it, and one is kept.
                 let base = known.unwrap_or_else(|| {
                     let one_colour = encode(spec, &Canvas::new(spec.width, spec.height), [70, 110, 150]);
-                    let made = Arc::new(plain::Base::new(spec.format, one_colour, self.pad, spec.transparent));
+                    let made = Arc::new(plain::Base::new(
+                        spec.format,
+                        one_colour,
+                        self.pad,
+                        spec.transparent,
+                    ));
                     Arc::clone(lock(&self.plain).entry(key).or_insert(made))
                 });
                 base.print(&spec.hash)
@@ -161,7 +190,12 @@ pub(crate) struct Canvas {
 impl Canvas {
     fn new(width: u32, height: u32) -> Self {
         let stride = width.div_ceil(8) as usize;
-        Self { width, height, stride, bits: vec![0; stride * height as usize] }
+        Self {
+            width,
+            height,
+            stride,
+            bits: vec![0; stride * height as usize],
+        }
     }
 
     fn block(&mut self, x: u32, y: u32, size: u32) {
@@ -189,7 +223,10 @@ impl Canvas {
     /// Writes the text as large as fits, and the footer small at the bottom.
     fn write(&mut self, text: &str, footer: &str) {
         let margin = (self.width.min(self.height) / 16).max(2);
-        let (wide, high) = (self.width.saturating_sub(2 * margin), self.height.saturating_sub(3 * margin));
+        let (wide, high) = (
+            self.width.saturating_sub(2 * margin),
+            self.height.saturating_sub(3 * margin),
+        );
         let fits = |scale: &u32| wrap(text, wide / (8 * scale)).len() as u32 * 10 * scale <= high;
         let largest = (self.width / 96).clamp(1, 16);
         let scale = (1..=largest).rev().find(fits).unwrap_or(1);
@@ -200,7 +237,12 @@ impl Canvas {
         }
         let small = (self.width / 512).max(1);
         let fitting: String = footer.chars().take((wide / (8 * small)) as usize).collect();
-        self.line(&fitting, margin, self.height.saturating_sub(margin.max(8 * small)), small);
+        self.line(
+            &fitting,
+            margin,
+            self.height.saturating_sub(margin.max(8 * small)),
+            small,
+        );
     }
 }
 
@@ -214,7 +256,16 @@ fn glyph(letter: char) -> [u8; 8] {
         let code = (letter as u32).to_le_bytes();
         let row = |byte: u8| 0x81 | (byte << 1 & 0x7e);
         let [a, b, c, _] = code;
-        [0xff, row(a), row(a >> 6 | b << 2), row(b >> 4), row(c), row(a ^ b), 0xff, 0]
+        [
+            0xff,
+            row(a),
+            row(a >> 6 | b << 2),
+            row(b >> 4),
+            row(c),
+            row(a ^ b),
+            0xff,
+            0,
+        ]
     })
 }
 
@@ -255,16 +306,24 @@ fn encode(spec: &PictureSpec, canvas: &Canvas, back: [u8; 3]) -> Vec<u8> {
         PictureFormat::Jpeg => {
             let mut file = Vec::new();
             let pixels = pixels(canvas, &back, &[255, 255, 255]);
-            let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, spec.quality.clamp(1, 100));
-            let done = { encoder }.encode(&pixels, canvas.width, canvas.height, image::ExtendedColorType::Rgb8);
+            let encoder =
+                image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, spec.quality.clamp(1, 100));
+            let done = { encoder }.encode(
+                &pixels,
+                canvas.width,
+                canvas.height,
+                image::ExtendedColorType::Rgb8,
+            );
             done.map(|()| file).unwrap_or_default()
         }
         PictureFormat::Webp => {
             let mut file = Vec::new();
             let [red, green, blue] = back;
             let (pixels, kind) = if spec.transparent {
-                let pixels = pixels(canvas, &[red, green, blue, 0], &[255; 4]);
-                (pixels, image::ExtendedColorType::Rgba8)
+                (
+                    pixels(canvas, &[red, green, blue, 0], &[255; 4]),
+                    image::ExtendedColorType::Rgba8,
+                )
             } else {
                 (pixels(canvas, &back, &[255; 3]), image::ExtendedColorType::Rgb8)
             };
@@ -279,7 +338,9 @@ fn pixels<const N: usize>(canvas: &Canvas, back: &[u8; N], front: &[u8; N]) -> V
     let mut pixels = Vec::with_capacity(canvas.width as usize * canvas.height as usize * N);
     for row in canvas.bits.chunks(canvas.stride.max(1)) {
         for column in 0..canvas.width as usize {
-            let set = row.get(column / 8).is_some_and(|byte| byte & (0x80 >> (column % 8)) != 0);
+            let set = row
+                .get(column / 8)
+                .is_some_and(|byte| byte & (0x80 >> (column % 8)) != 0);
             pixels.extend_from_slice(if set { front } else { back });
         }
     }

@@ -29,14 +29,26 @@ impl Base {
             // Signature and IHDR are 8 + 25 bytes.
             PictureFormat::Png => {
                 let (front, rest) = split(file, 33);
-                (front, rest, if missing > 0 { png_chunk(b"siMp", &vec![0; missing]) } else { Vec::new() })
+                (
+                    front,
+                    rest,
+                    if missing > 0 {
+                        png_chunk(b"siMp", &vec![0; missing])
+                    } else {
+                        Vec::new()
+                    },
+                )
             }
             // SOI and the JFIF segment are 2 + 18 bytes.
             PictureFormat::Jpeg => {
                 let (front, rest) = split(file, 20);
                 (front, rest, jpeg_padding(missing))
             }
-            PictureFormat::Webp => (extended_webp(&file, transparent), Vec::new(), webp_padding(missing)),
+            PictureFormat::Webp => (
+                extended_webp(&file, transparent),
+                Vec::new(),
+                webp_padding(missing),
+            ),
         };
         let comment = (HASH..HASH + 6).find(|length| {
             let whole = front.len() + comment_of(format, &vec![b' '; *length]).len();
@@ -52,7 +64,12 @@ impl Base {
             }
         }
         let tail = Arc::new(Tail::new(Bytes::from([padding, rest].concat())));
-        Self { format, front: Bytes::from(front), comment, tail }
+        Self {
+            format,
+            front: Bytes::from(front),
+            comment,
+            tail,
+        }
     }
 
     /// The file with the comment that makes it one of a kind.
@@ -60,7 +77,10 @@ impl Base {
         let mut comment = hex(hash).into_bytes();
         comment.resize(self.comment, b' ');
         let head = [self.front.as_ref(), &comment_of(self.format, &comment)].concat();
-        Print { head: Bytes::from(head), tail: Arc::clone(&self.tail) }
+        Print {
+            head: Bytes::from(head),
+            tail: Arc::clone(&self.tail),
+        }
     }
 }
 
@@ -72,7 +92,12 @@ fn split(mut file: Vec<u8>, at: usize) -> (Vec<u8>, Vec<u8>) {
 fn comment_of(format: PictureFormat, text: &[u8]) -> Vec<u8> {
     match format {
         PictureFormat::Png => png_chunk(b"tEXt", &[b"Comment\0", text].concat()),
-        PictureFormat::Jpeg => [&[0xff, 0xfe], (text.len() as u16 + 2).to_be_bytes().as_slice(), text].concat(),
+        PictureFormat::Jpeg => [
+            &[0xff, 0xfe],
+            (text.len() as u16 + 2).to_be_bytes().as_slice(),
+            text,
+        ]
+        .concat(),
         PictureFormat::Webp => riff_chunk(b"siMh", text),
     }
 }
@@ -81,7 +106,13 @@ fn png_chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     let mut checksum = crc32fast::Hasher::new();
     checksum.update(kind);
     checksum.update(data);
-    [&(data.len() as u32).to_be_bytes(), kind.as_slice(), data, &checksum.finalize().to_be_bytes()].concat()
+    [
+        &(data.len() as u32).to_be_bytes(),
+        kind.as_slice(),
+        data,
+        &checksum.finalize().to_be_bytes(),
+    ]
+    .concat()
 }
 
 /// Comment segments; each holds at most 65,533 bytes.
@@ -106,7 +137,11 @@ fn riff_chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
 }
 
 fn webp_padding(missing: usize) -> Vec<u8> {
-    if missing == 0 { Vec::new() } else { riff_chunk(b"siMp", &vec![0; missing]) }
+    if missing == 0 {
+        Vec::new()
+    } else {
+        riff_chunk(b"siMp", &vec![0; missing])
+    }
 }
 
 /// The extended form of a simple lossless WebP: only that one may hold unknown chunks.

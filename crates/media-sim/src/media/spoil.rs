@@ -30,18 +30,20 @@ pub(crate) fn spoil(fault: &FaultKind, mut bytes: Vec<u8>, other: impl FnOnce() 
         FaultKind::TrailingGarbage { bytes: count } => {
             bytes.extend(b"garbage ".iter().cycle().take(*count));
         }
-        FaultKind::WrongType { what } => match what {
-            WrongType::Html => {
-                bytes = PAGE.to_vec();
-                mime = Some("text/html; charset=utf-8");
+        FaultKind::WrongType { what } => {
+            match what {
+                WrongType::Html => {
+                    bytes = PAGE.to_vec();
+                    mime = Some("text/html; charset=utf-8");
+                }
+                WrongType::Json => {
+                    bytes = br#"{"error":{"message":"The file is not ready.","type":"server_error","code":null}}"#.to_vec();
+                    mime = Some("application/json");
+                }
+                WrongType::HtmlAsMedia => bytes = PAGE.to_vec(),
+                WrongType::OtherFormat => bytes = other(),
             }
-            WrongType::Json => {
-                bytes = br#"{"error":{"message":"The file is not ready.","type":"server_error","code":null}}"#.to_vec();
-                mime = Some("application/json");
-            }
-            WrongType::HtmlAsMedia => bytes = PAGE.to_vec(),
-            WrongType::OtherFormat => bytes = other(),
-        },
+        }
         _ => {}
     }
     Spoiled { bytes, mime }

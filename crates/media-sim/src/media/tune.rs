@@ -50,7 +50,9 @@ pub(crate) struct Tune {
 }
 
 /// Two octaves of a pentatonic scale: any order of these sounds like music.
-const SCALE: [f64; 10] = [261.63, 293.66, 329.63, 392.0, 440.0, 523.25, 587.33, 659.26, 783.99, 880.0];
+const SCALE: [f64; 10] = [
+    261.63, 293.66, 329.63, 392.0, 440.0, 523.25, 587.33, 659.26, 783.99, 880.0,
+];
 
 /// How long speaking a text takes in the simulator: 0.4 s to 2 s.
 pub(crate) fn length_of(text: &str) -> u32 {
@@ -61,7 +63,9 @@ impl Tune {
     pub(crate) fn new(seed: u64, length_ms: u32) -> Self {
         let mut dice = Dice::new(seed);
         let count = (length_ms / 120).clamp(3, 16);
-        let notes = (0..count).map(|_| dice.pick(&SCALE).copied().unwrap_or(440.0)).collect();
+        let notes = (0..count)
+            .map(|_| dice.pick(&SCALE).copied().unwrap_or(440.0))
+            .collect();
         Self { notes, length_ms }
     }
 
@@ -73,7 +77,10 @@ impl Tune {
     /// The note at a time, in Hz.
     pub(crate) fn note(&self, ms: f64) -> f64 {
         let index = ms * self.notes.len() as f64 / f64::from(self.length_ms.max(1));
-        self.notes.get((index.max(0.0) as usize).min(self.notes.len().saturating_sub(1))).copied().unwrap_or(440.0)
+        self.notes
+            .get((index.max(0.0) as usize).min(self.notes.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or(440.0)
     }
 
     pub(crate) fn samples(&self, rate: u32) -> usize {
@@ -121,7 +128,11 @@ mod tests {
         assert_ne!(Tune::new(1, 800).pcm(24_000), Tune::new(2, 800).pcm(24_000));
         assert!(length_of("a") < length_of("a long sentence"));
         assert_eq!(length_of(&"x".repeat(4000)), 2000);
-        let loudest = Tune::new(1, 800).pcm(24_000).into_iter().map(i16::unsigned_abs).max();
+        let loudest = Tune::new(1, 800)
+            .pcm(24_000)
+            .into_iter()
+            .map(i16::unsigned_abs)
+            .max();
         assert!(loudest > Some(4000));
     }
 }

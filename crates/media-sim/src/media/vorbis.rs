@@ -48,7 +48,13 @@ fn identification() -> Vec<u8> {
 
 fn comment() -> Vec<u8> {
     let vendor = b"media-sim";
-    [b"\x03vorbis".as_slice(), &(vendor.len() as u32).to_le_bytes(), vendor, &[0, 0, 0, 0, 1]].concat()
+    [
+        b"\x03vorbis".as_slice(),
+        &(vendor.len() as u32).to_le_bytes(),
+        vendor,
+        &[0, 0, 0, 0, 1],
+    ]
+    .concat()
 }
 
 /// 1.0 in Vorbis' own float form: mantissa 1, exponent biased by 788.
@@ -103,8 +109,8 @@ fn setup() -> Vec<u8> {
     bits.put(0, 1 + 1 + 2);
     bits.put(0, 8 + 8 + 8);
     bits.put(0, 6); // one mode, of the short block size
-    bits.put(0, 1 + 16 + 16);
-    bits.put(0, 8);
+    bits.put(0, 1 + 16);
+    bits.put(0, 16 + 8);
     bits.put(1, 1);
     [b"\x05vorbis".as_slice(), &bits.bytes].concat()
 }

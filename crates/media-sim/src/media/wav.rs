@@ -3,7 +3,11 @@
 /// 16-bit mono WAV. `streamed`: the lengths are 0xFFFFFFFF, as a server writes them that does not know them yet.
 pub(crate) fn encode(samples: &[i16], rate: u32, streamed: bool) -> Vec<u8> {
     let data = samples.len() as u32 * 2;
-    let (riff, data) = if streamed { (u32::MAX, u32::MAX) } else { (data + 36, data) };
+    let (riff, data) = if streamed {
+        (u32::MAX, u32::MAX)
+    } else {
+        (data + 36, data)
+    };
     let mut file = Vec::with_capacity(44 + samples.len() * 2);
     file.extend_from_slice(b"RIFF");
     file.extend_from_slice(&riff.to_le_bytes());

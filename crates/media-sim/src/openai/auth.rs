@@ -25,7 +25,12 @@ pub(crate) fn key<'a>(call: &Call<'a>) -> Result<Key<'a>, ApiError> {
         ));
     };
     let scenario = &call.shared.scenario.openai;
-    let Some((index, entry)) = scenario.keys.iter().enumerate().find(|(_, entry)| entry.key == token) else {
+    let Some((index, entry)) = scenario
+        .keys
+        .iter()
+        .enumerate()
+        .find(|(_, entry)| entry.key == token)
+    else {
         let message = format!(
             "Incorrect API key provided: {}. You can find your API key at \
              https://platform.openai.com/account/api-keys.",
@@ -33,7 +38,11 @@ pub(crate) fn key<'a>(call: &Call<'a>) -> Result<Key<'a>, ApiError> {
         );
         return Err(ApiError::new(401, "invalid_request_error", message).code("invalid_api_key"));
     };
-    Ok(Key { index, entry, limits: entry.limits.as_ref().unwrap_or(&scenario.limits) })
+    Ok(Key {
+        index,
+        entry,
+        limits: entry.limits.as_ref().unwrap_or(&scenario.limits),
+    })
 }
 
 /// The key as the real service echoes it: the ends are kept.
@@ -55,13 +64,19 @@ impl Key<'_> {
     /// May the key list models?
     pub(crate) fn may_read_models(&self) -> Result<(), ApiError> {
         self.supported()?;
-        if self.is(OpenAiTrait::NoModelRead) { Err(missing_scope("api.model.read")) } else { Ok(()) }
+        if self.is(OpenAiTrait::NoModelRead) {
+            Err(missing_scope("api.model.read"))
+        } else {
+            Ok(())
+        }
     }
 
     fn supported(&self) -> Result<(), ApiError> {
         if self.is(OpenAiTrait::UnsupportedCountry) {
             let message = "Country, region, or territory not supported";
-            return Err(ApiError::new(403, "request_forbidden", message).code("unsupported_country_region_territory"));
+            return Err(
+                ApiError::new(403, "request_forbidden", message).code("unsupported_country_region_territory")
+            );
         }
         Ok(())
     }
@@ -86,8 +101,13 @@ impl Key<'_> {
             return Err(ApiError::new(403, "invalid_request_error", message));
         }
         if self.is(OpenAiTrait::HardLimit) {
-            let kind = if pictures { "image_generation_user_error" } else { "invalid_request_error" };
-            return Err(ApiError::new(400, kind, "Billing hard limit has been reached.").code("billing_hard_limit_reached"));
+            let kind = if pictures {
+                "image_generation_user_error"
+            } else {
+                "invalid_request_error"
+            };
+            return Err(ApiError::new(400, kind, "Billing hard limit has been reached.")
+                .code("billing_hard_limit_reached"));
         }
         let money = [
             (OpenAiTrait::NoCredit, "insufficient_quota"),
@@ -101,7 +121,9 @@ impl Key<'_> {
             return Err(ApiError::new(429, "insufficient_quota", message).code(code));
         }
         if self.is(OpenAiTrait::FreeTier) {
-            let message = format!("Rate limit reached for {model} in organization org-sim on requests per min: Limit 0, Requested 1.");
+            let message = format!(
+                "Rate limit reached for {model} in organization org-sim on requests per min: Limit 0, Requested 1."
+            );
             return Err(ApiError::new(429, "requests", message).code("rate_limit_exceeded"));
         }
         Ok(())

@@ -42,19 +42,41 @@ impl State {
 }
 
 /// Hosts a picture and gives its link.
-pub(crate) fn host(call: &Call<'_>, print: &Print, format: PictureFormat, charge: (ChargeId, Option<usize>)) -> String {
+pub(crate) fn host(
+    call: &Call<'_>,
+    print: &Print,
+    format: PictureFormat,
+    charge: (ChargeId, Option<usize>),
+) -> String {
     let mut hosted = lock(&call.shared.openai.compat.0);
-    let name = format!("{}.png", hash::uuid(&["hosted", &call.id, &hosted.len().to_string()]));
-    hosted.insert(name.clone(), Hosted { print: print.clone(), format, prompt: call.content.clone(), charge });
+    let name = format!(
+        "{}.png",
+        hash::uuid(&["hosted", &call.id, &hosted.len().to_string()])
+    );
+    hosted.insert(
+        name.clone(),
+        Hosted {
+            print: print.clone(),
+            format,
+            prompt: call.content.clone(),
+            charge,
+        },
+    );
     format!("{}/openai-compat-media/{name}", call.shared.url)
 }
 
 fn error(status: u16, message: &str) -> Answer {
-    Answer::json(status, &json!({"error": {"code": status, "message": message, "type": ""}}))
+    Answer::json(
+        status,
+        &json!({"error": {"code": status, "message": message, "type": ""}}),
+    )
 }
 
 fn default_error(status: u16) -> Answer {
-    error(status, "rpc error: code = Unavailable desc = error reading from server: EOF")
+    error(
+        status,
+        "rpc error: code = Unavailable desc = error reading from server: EOF",
+    )
 }
 
 /// Answers a request under `/openai-compat/v1` or for a hosted picture.
@@ -62,7 +84,11 @@ pub(crate) async fn answer(shared: &Arc<Shared>, incoming: &Incoming) -> Answer 
     if let Some(name) = incoming.path.strip_prefix("/openai-compat-media/") {
         return media(shared, incoming, name).await;
     }
-    let path = incoming.path.strip_prefix("/openai-compat/v1").unwrap_or_default().trim_end_matches('/');
+    let path = incoming
+        .path
+        .strip_prefix("/openai-compat/v1")
+        .unwrap_or_default()
+        .trim_end_matches('/');
     let op = match (&incoming.method, path) {
         (&Method::POST, "/images/generations") => Op::Image,
         (&Method::POST, "/audio/speech") => Op::Speech,
@@ -71,7 +97,14 @@ pub(crate) async fn answer(shared: &Arc<Shared>, incoming: &Incoming) -> Answer 
     };
     let content = content_of(&incoming.body);
     let id = shared.openai.request_id();
-    let call = Call { shared, incoming, id, op, content, provider: Provider::OpenaiCompat };
+    let call = Call {
+        shared,
+        incoming,
+        id,
+        op,
+        content,
+        provider: Provider::OpenaiCompat,
+    };
     if let Err(answer) = server::before(shared, &call.target(), default_error).await {
         return answer;
     }
@@ -92,34 +125,51 @@ pub(crate) async fn answer(shared: &Arc<Shared>, incoming: &Incoming) -> Answer 
 
 fn models(shared: &Shared) -> Answer {
     let models = &shared.scenario.openai.compat.models;
-    let data: Vec<Value> = models.iter().map(|id| json!({"id": id, "object": "model"})).collect();
+    let data: Vec<Value> = models
+        .iter()
+        .map(|id| json!({"id": id, "object": "model"}))
+        .collect();
     Answer::json(200, &json!({"object": "list", "data": data}))
 }
 
 fn body_of(call: &Call<'_>) -> Result<Map<String, Value>, Answer> {
     match serde_json::from_slice(&call.incoming.body) {
         Ok(Value::Object(object)) => Ok(object),
-        _ => Err(error(400, "failed parsing request body: unexpected end of JSON input")),
+        _ => Err(error(
+            400,
+            "failed parsing request body: unexpected end of JSON input",
+        )),
     }
 }
 
 fn model_of(call: &Call<'_>, body: &Map<String, Value>) -> Result<String, Answer> {
     let model = body.get("model").and_then(Value::as_str).unwrap_or_default();
-    if call.shared.scenario.openai.compat.models.iter().any(|known| known == model) {
+    if call
+        .shared
+        .scenario
+        .openai
+        .compat
+        .models
+        .iter()
+        .any(|known| known == model)
+    {
         return Ok(model.to_owned());
     }
     Err(error(404, &format!("model '{model}' not found")))
 }
 
 async fn image(call: &Call<'_>) -> Answer {
-    let (body, model) = match body_of(call).and_then(|body| model_of(call, &body).map(|model| (body, model))) {
+    let (body, model) = match body_of(call).and_then(|body| model_of(call, &body).map(|model| (body, model)))
+    {
         Ok(parsed) => parsed,
         Err(answer) => return answer,
     };
     let text = |name: &str| body.get(name).and_then(Value::as_str);
     let size = text("size").unwrap_or("1024x1024");
     // A size that cannot be read is silently 512x512.
-    let (width, height) = sizes::parse(size).filter(|(w, h)| (64..=4096).contains(w) && (64..=4096).contains(h)).unwrap_or((512, 512));
+    let (width, height) = sizes::parse(size)
+        .filter(|(w, h)| (64..=4096).contains(w) && (64..=4096).contains(h))
+        .unwrap_or((512, 512));
     let compat = &call.shared.scenario.openai.compat;
     let url = match text("response_format") {
         Some("b64_json") => false,
@@ -145,8 +195,14 @@ async fn image(call: &Call<'_>) -> Answer {
         dall_e: true,
     };
     // Free, but on the bill: a test wants to see what was made twice.
-    let charge =
-        call.shared.ledger.charge("openai-compat", &call.id, &request.model, &request.prompt, 0.0, n as usize);
+    let charge = call.shared.ledger.charge(
+        "openai-compat",
+        &call.id,
+        &request.model,
+        &request.prompt,
+        0.0,
+        n as usize,
+    );
     tokio::time::sleep(Duration::from_millis(compat.latency_ms)).await;
     let mut data = Vec::new();
     let mut carried = Vec::new();
@@ -166,12 +222,16 @@ async fn image(call: &Call<'_>) -> Answer {
     }
     let created = call.shared.clock.now_ms() / 1000;
     let usage = json!({"input_tokens": 0, "output_tokens": 0, "total_tokens": 0});
-    Answer::json(200, &json!({"id": call.id, "created": created, "data": data, "usage": usage}))
-        .delivering(&call.shared.ledger, carried)
+    Answer::json(
+        200,
+        &json!({"id": call.id, "created": created, "data": data, "usage": usage}),
+    )
+    .delivering(&call.shared.ledger, carried)
 }
 
 async fn sound(call: &Call<'_>) -> Answer {
-    let (body, model) = match body_of(call).and_then(|body| model_of(call, &body).map(|model| (body, model))) {
+    let (body, model) = match body_of(call).and_then(|body| model_of(call, &body).map(|model| (body, model)))
+    {
         Ok(parsed) => parsed,
         Err(answer) => return answer,
     };
@@ -190,8 +250,14 @@ async fn sound(call: &Call<'_>) -> Answer {
         events: false,
         model,
     };
-    let charge = call.shared.ledger.charge("openai-compat", &call.id, &request.model, &request.input, 0.0, 1);
-    tokio::time::sleep(Duration::from_millis(call.shared.scenario.openai.compat.latency_ms)).await;
+    let charge = call
+        .shared
+        .ledger
+        .charge("openai-compat", &call.id, &request.model, &request.input, 0.0, 1);
+    tokio::time::sleep(Duration::from_millis(
+        call.shared.scenario.openai.compat.latency_ms,
+    ))
+    .await;
     let (sound, mime) = speech::sound(call, &request, Tune::length_of(&request.input));
     speech::audio(sound, mime).delivering(&call.shared.ledger, vec![(charge, None)])
 }
@@ -199,7 +265,10 @@ async fn sound(call: &Call<'_>) -> Answer {
 /// A hosted picture.
 async fn media(shared: &Arc<Shared>, incoming: &Incoming, name: &str) -> Answer {
     let known = lock(&shared.openai.compat.0).get(name).cloned();
-    let content = known.as_ref().map(|hosted| hosted.prompt.clone()).unwrap_or_default();
+    let content = known
+        .as_ref()
+        .map(|hosted| hosted.prompt.clone())
+        .unwrap_or_default();
     let call = Call {
         shared,
         incoming,
@@ -215,9 +284,15 @@ async fn media(shared: &Arc<Shared>, incoming: &Incoming, name: &str) -> Answer 
     if let Some(answer) = incoming.leaked_key() {
         return answer;
     }
-    let Some(hosted) = known.filter(|_| incoming.method == Method::GET) else { return missing(404) };
+    let Some(hosted) = known.filter(|_| incoming.method == Method::GET) else {
+        return missing(404);
+    };
     let answer = match shared.faults.take(Stage::Media, &call.target()) {
-        None => Answer::of_pieces(200, hosted.format.mime(), hosted.print.pieces().into_iter().map(Piece::Bytes).collect()),
+        None => Answer::of_pieces(
+            200,
+            hosted.format.mime(),
+            hosted.print.pieces().into_iter().map(Piece::Bytes).collect(),
+        ),
         Some(fault) => {
             let spoiled = media::spoil(&fault, hosted.print.bytes(), || b"RIFF\x04\0\0\0WEBP".to_vec());
             Answer::new(200, spoiled.mime.unwrap_or(hosted.format.mime()), spoiled.bytes)

@@ -4,9 +4,12 @@ use serde_json::{Value, json};
 
 use crate::answer::Answer;
 
-/// An error of the API.
+/// An error of the API; boxed, because it travels in many results.
 #[derive(Debug)]
-pub(crate) struct ApiError {
+pub(crate) struct ApiError(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     status: u16,
     kind: &'static str,
     message: String,
@@ -19,7 +22,15 @@ pub(crate) struct ApiError {
 impl ApiError {
     pub(crate) fn new(status: u16, kind: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { status, kind, message, param: None, code: None, extra: None, headers: Vec::new() }
+        Self(Box::new(Parts {
+            status,
+            kind,
+            message,
+            param: None,
+            code: None,
+            extra: None,
+            headers: Vec::new(),
+        }))
     }
 
     /// 400 `invalid_request_error`.
@@ -34,41 +45,46 @@ impl ApiError {
 
     /// 400 `image_generation_user_error`, `invalid_value`: what the image service itself refuses.
     pub(crate) fn image(param: &str, message: impl Into<String>) -> Self {
-        Self::new(400, "image_generation_user_error", message).param(param).code("invalid_value")
+        Self::new(400, "image_generation_user_error", message)
+            .param(param)
+            .code("invalid_value")
     }
 
     pub(crate) fn unknown_parameter(name: &str) -> Self {
-        Self::invalid(format!("Unknown parameter: '{name}'.")).param(name).code("unknown_parameter")
+        Self::invalid(format!("Unknown parameter: '{name}'."))
+            .param(name)
+            .code("unknown_parameter")
     }
 
     pub(crate) fn code(mut self, code: impl Into<String>) -> Self {
-        self.code = Some(code.into());
+        self.0.code = Some(code.into());
         self
     }
 
     pub(crate) fn param(mut self, param: &str) -> Self {
-        self.param = Some(param.to_owned());
+        self.0.param = Some(param.to_owned());
         self
     }
 
     pub(crate) fn extra(mut self, name: &'static str, value: Value) -> Self {
-        self.extra = Some((name, value));
+        self.0.extra = Some((name, value));
         self
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: String) -> Self {
-        self.headers.push((name, value));
+        self.0.headers.push((name, value));
         self
     }
 
     pub(crate) fn into_answer(self) -> Answer {
+        let parts = *self.0;
         let mut error =
-            json!({"message": self.message, "type": self.kind, "param": self.param, "code": self.code});
-        if let (Some((name, value)), Some(object)) = (self.extra, error.as_object_mut()) {
+            json!({"message": parts.message, "type": parts.kind, "param": parts.param, "code": parts.code});
+        if let (Some((name, value)), Some(object)) = (parts.extra, error.as_object_mut()) {
             object.insert(name.to_owned(), value);
         }
-        let mut answer = Answer::json(self.status, &json!({"error": error}));
-        for (name, value) in self.headers {
+        let mut answer = Answer::json(parts.status, &json!({"error": error}));
+        for (name, value) in parts.headers {
             answer = answer.header(name, value);
         }
         answer

@@ -47,8 +47,12 @@ impl Fields {
     }
 
     pub(crate) fn integer(&self, name: &str, low: i64, high: i64) -> Result<Option<i64>, ApiError> {
-        let Some(value) = self.get(name) else { return Ok(None) };
-        let Some(number) = value.as_i64() else { return Err(wrong_type(name, "an integer", value)) };
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
+        let Some(number) = value.as_i64() else {
+            return Err(wrong_type(name, "an integer", value));
+        };
         let complain = |side, sign, bound, code| {
             let message = format!(
                 "Invalid '{name}': integer {side} value. Expected a value {sign} {bound}, but got {number} instead."
@@ -63,8 +67,12 @@ impl Fields {
     }
 
     pub(crate) fn decimal(&self, name: &str, low: f64, high: f64) -> Result<Option<f64>, ApiError> {
-        let Some(value) = self.get(name) else { return Ok(None) };
-        let Some(number) = value.as_f64() else { return Err(wrong_type(name, "a decimal", value)) };
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
+        let Some(number) = value.as_f64() else {
+            return Err(wrong_type(name, "a decimal", value));
+        };
         let complain = |side, sign, bound: f64, code| {
             let message = format!(
                 "Invalid '{name}': decimal {side} value. Expected a value {sign} {bound}, but got {number} instead."
@@ -83,7 +91,10 @@ impl Fields {
         match self.text(name)? {
             Some(text) if !choices.contains(&text) => Err(ApiError::value(
                 name,
-                format!("Invalid value: '{text}'. Supported values are: {}.", enumerate(choices)),
+                format!(
+                    "Invalid value: '{text}'. Supported values are: {}.",
+                    enumerate(choices)
+                ),
             )),
             text => Ok(text),
         }
@@ -116,9 +127,11 @@ fn wrong_type(name: &str, expected: &str, got: &Value) -> ApiError {
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
     };
-    ApiError::invalid(format!("Invalid type for '{name}': expected {expected}, but got {got} instead."))
-        .param(name)
-        .code("invalid_type")
+    ApiError::invalid(format!(
+        "Invalid type for '{name}': expected {expected}, but got {got} instead."
+    ))
+    .param(name)
+    .code("invalid_type")
 }
 
 /// `string_above_max_length`

@@ -69,10 +69,14 @@ pub(crate) fn read(call: &Call<'_>) -> Result<ImageRequest, ApiError> {
     // The default of old is dead, which is why every client has to name a model.
     let id = fields.text("model")?.unwrap_or("dall-e-2");
     let exists = models::find(call.shared, id);
-    let exists = exists.filter(|model| model.family.starts_with("gpt-image") || model.family.starts_with("dall-e"));
+    let exists =
+        exists.filter(|model| model.family.starts_with("gpt-image") || model.family.starts_with("dall-e"));
     let Some(model) = exists else {
         // This endpoint says 400 where others say 404.
-        return Err(ApiError::image("model", format!("The model '{id}' does not exist.")));
+        return Err(ApiError::image(
+            "model",
+            format!("The model '{id}' does not exist."),
+        ));
     };
     let family = model.family.as_str();
     let dall_e = family.starts_with("dall-e");
@@ -100,9 +104,16 @@ pub(crate) fn read(call: &Call<'_>) -> Result<ImageRequest, ApiError> {
         ));
     }
     if partials.is_some() && !stream {
-        return Err(ApiError::value("partial_images", "'partial_images' is only supported when 'stream' is true."));
+        return Err(ApiError::value(
+            "partial_images",
+            "'partial_images' is only supported when 'stream' is true.",
+        ));
     }
-    let url = dall_e && fields.choice("response_format", &["url", "b64_json"])?.unwrap_or("url") == "url";
+    let url = dall_e
+        && fields
+            .choice("response_format", &["url", "b64_json"])?
+            .unwrap_or("url")
+            == "url";
     fields.choice("style", &["vivid", "natural"])?;
     Ok(ImageRequest {
         model: id.to_owned(),
@@ -139,7 +150,14 @@ fn refuse_foreign(fields: &Fields, family: &str) -> Result<(), ApiError> {
             "svg",
         ],
         "gpt-image-2.6" => &["response_format", "style"],
-        _ => &["response_format", "style", "complexity", "frame_count", "frame_duration_ms", "svg"],
+        _ => &[
+            "response_format",
+            "style",
+            "complexity",
+            "frame_count",
+            "frame_duration_ms",
+            "svg",
+        ],
     };
     if let Some(name) = foreign.iter().find(|name| fields.has(name)) {
         return Err(ApiError::unknown_parameter(name));
@@ -149,7 +167,11 @@ fn refuse_foreign(fields: &Fields, family: &str) -> Result<(), ApiError> {
     }
     fields.choice("complexity", &["low", "medium", "high"])?;
     let format = fields.text("output_format")?.unwrap_or("png");
-    for (name, wanted) in [("frame_count", "gif"), ("frame_duration_ms", "gif"), ("svg", "svg")] {
+    for (name, wanted) in [
+        ("frame_count", "gif"),
+        ("frame_duration_ms", "gif"),
+        ("svg", "svg"),
+    ] {
         if fields.has(name) && format != wanted {
             let message = format!("'{name}' is only supported when 'output_format' is '{wanted}'.");
             return Err(ApiError::value(name, message));
@@ -193,8 +215,11 @@ fn quality_of(fields: &Fields, family: &str) -> Result<String, ApiError> {
 }
 
 fn format_of(fields: &Fields, family: &str) -> Result<(PictureFormat, &'static str), ApiError> {
-    let choices: &[&str] =
-        if family == "gpt-image-2.6" { &["png", "jpeg", "webp", "gif", "svg"] } else { &["png", "jpeg", "webp"] };
+    let choices: &[&str] = if family == "gpt-image-2.6" {
+        &["png", "jpeg", "webp", "gif", "svg"]
+    } else {
+        &["png", "jpeg", "webp"]
+    };
     let name = fields.choice("output_format", choices)?.unwrap_or("png");
     let format = match name {
         "png" => PictureFormat::Png,
@@ -206,10 +231,20 @@ fn format_of(fields: &Fields, family: &str) -> Result<(PictureFormat, &'static s
             return Err(ApiError::image("output_format", message));
         }
     };
-    let background = fields.choice("background", &["transparent", "opaque", "auto"])?.unwrap_or("auto");
+    let background = fields
+        .choice("background", &["transparent", "opaque", "auto"])?
+        .unwrap_or("auto");
     if background == "transparent" && format == PictureFormat::Jpeg {
-        let message = "Transparent background is not supported for output_format 'jpeg'. Use 'png' or 'webp'.";
+        let message =
+            "Transparent background is not supported for output_format 'jpeg'. Use 'png' or 'webp'.";
         return Err(ApiError::image("background", message));
     }
-    Ok((format, if background == "transparent" { "transparent" } else { "opaque" }))
+    Ok((
+        format,
+        if background == "transparent" {
+            "transparent"
+        } else {
+            "opaque"
+        },
+    ))
 }

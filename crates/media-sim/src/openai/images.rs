@@ -42,7 +42,10 @@ impl Made {
             ("background", json!(self.request.background)),
             ("output_format", json!(format)),
             ("quality", json!(self.request.quality)),
-            ("size", json!(format!("{}x{}", self.request.width, self.request.height))),
+            (
+                "size",
+                json!(format!("{}x{}", self.request.width, self.request.height)),
+            ),
         ]
     }
 }
@@ -57,7 +60,10 @@ pub(crate) async fn generate(call: &Call<'_>, key: &Key<'_>) -> Result<Answer, A
     let input = tokens_of(&request.prompt);
     let each = sizes::output_tokens(&request.family, &request.quality, request.width, request.height);
     let output = request.n * (each + PARTIAL_TOKENS * request.partials);
-    let want = limits::Want { images: Some(request.n), tokens: input + output };
+    let want = limits::Want {
+        images: Some(request.n),
+        tokens: input + output,
+    };
     let levels = match limits::admit(call, key, &request.model, want) {
         Ok(levels) => levels,
         Err(refusal) => return Ok(refusal),
@@ -71,8 +77,17 @@ pub(crate) async fn generate(call: &Call<'_>, key: &Key<'_>) -> Result<Answer, A
     } else {
         (input as f64 * per_input + output as f64 * per_output) / 1e6
     };
-    let bill = || call.shared.ledger.charge("openai", &call.id, &request.model, &request.prompt, usd, 1);
-    if let Some(FaultKind::TaskError { code, message, billed }) = call.shared.faults.take(Stage::Task, &call.target()) {
+    let bill = || {
+        call.shared
+            .ledger
+            .charge("openai", &call.id, &request.model, &request.prompt, usd, 1)
+    };
+    if let Some(FaultKind::TaskError {
+        code,
+        message,
+        billed,
+    }) = call.shared.faults.take(Stage::Task, &call.target())
+    {
         if billed {
             bill();
         }
@@ -84,7 +99,11 @@ pub(crate) async fn generate(call: &Call<'_>, key: &Key<'_>) -> Result<Answer, A
     let made = make(call, request, charge, usage(input, output)).await;
     if refused_late {
         let error = moderated(call, "output");
-        return Ok(levels.tell(if made.request.stream { stream::moderated() } else { error.into_answer() }));
+        return Ok(levels.tell(if made.request.stream {
+            stream::moderated()
+        } else {
+            error.into_answer()
+        }));
     }
     if made.request.stream {
         return Ok(levels.tell(stream::answer(call, &made)));
@@ -106,7 +125,9 @@ fn usage(input: u64, output: u64) -> Value {
 /// Whether a text holds one of the words, in any case.
 pub(crate) fn mentions(text: &str, words: &[String]) -> bool {
     let text = text.to_lowercase();
-    words.iter().any(|word| !word.is_empty() && text.contains(&word.to_lowercase()))
+    words
+        .iter()
+        .any(|word| !word.is_empty() && text.contains(&word.to_lowercase()))
 }
 
 fn moderated(call: &Call<'_>, stage: &str) -> ApiError {
@@ -117,7 +138,10 @@ fn moderated(call: &Call<'_>, stage: &str) -> ApiError {
     );
     ApiError::new(400, "image_generation_user_error", message)
         .code("moderation_blocked")
-        .extra("moderation_details", json!({"moderation_stage": stage, "categories": ["violence"]}))
+        .extra(
+            "moderation_details",
+            json!({"moderation_stage": stage, "categories": ["violence"]}),
+        )
 }
 
 async fn make(call: &Call<'_>, request: ImageRequest, charge: ChargeId, usage: Value) -> Made {
@@ -126,7 +150,14 @@ async fn make(call: &Call<'_>, request: ImageRequest, charge: ChargeId, usage: V
         prints.push(print(call, &request, index).await);
     }
     let fault = call.shared.faults.take(Stage::Results, &call.target());
-    Made { request, prints, usage, charge, created: call.shared.clock.now_ms() / 1000, fault }
+    Made {
+        request,
+        prints,
+        usage,
+        charge,
+        created: call.shared.clock.now_ms() / 1000,
+        fault,
+    }
 }
 
 /// Makes a picture, damaged if a fault says so. The real service has no seed and never makes the same picture twice:
@@ -148,8 +179,19 @@ pub(crate) async fn print(call: &Call<'_>, request: &ImageRequest, index: u64) -
         None => print,
         Some(fault) => {
             let other = || {
-                let format = if spec.format == PictureFormat::Png { PictureFormat::Jpeg } else { PictureFormat::Png };
-                call.shared.studio.print(&PictureSpec { format, transparent: false, ..spec.clone() }).bytes()
+                let format = if spec.format == PictureFormat::Png {
+                    PictureFormat::Jpeg
+                } else {
+                    PictureFormat::Png
+                };
+                call.shared
+                    .studio
+                    .print(&PictureSpec {
+                        format,
+                        transparent: false,
+                        ..spec.clone()
+                    })
+                    .bytes()
             };
             Print::whole(media::spoil(&fault, print.bytes(), other).bytes)
         }

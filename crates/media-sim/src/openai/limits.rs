@@ -30,7 +30,10 @@ impl Levels {
         self.0.iter().flat_map(|(name, level)| {
             [
                 (format!("x-ratelimit-limit-{name}"), level.limit.to_string()),
-                (format!("x-ratelimit-remaining-{name}"), level.remaining.to_string()),
+                (
+                    format!("x-ratelimit-remaining-{name}"),
+                    level.remaining.to_string(),
+                ),
                 (format!("x-ratelimit-reset-{name}"), go_duration(level.reset_ms)),
             ]
         })
@@ -54,18 +57,20 @@ pub(crate) fn admit(call: &Call<'_>, key: &Key<'_>, model: &str, want: Want) -> 
     let group = if want.images.is_some() { "gpt-image" } else { model };
     let image_bucket = call.shared.scenario.openai.image_bucket.as_str();
     let mut lanes = lock(&call.shared.openai.lanes);
-    let lane = lanes.entry((key.index, group.to_owned())).or_insert_with(|| match want.images {
-        Some(_) => Lane {
-            requests: Bucket::full(key.limits.image.requests_per_minute, now),
-            images: Some(Bucket::full(key.limits.image.images_per_minute, now)),
-            tokens: Bucket::full(key.limits.image.tokens_per_minute, now),
-        },
-        None => Lane {
-            requests: Bucket::full(key.limits.speech.requests_per_minute, now),
-            images: None,
-            tokens: Bucket::full(key.limits.speech.tokens_per_minute, now),
-        },
-    });
+    let lane = lanes
+        .entry((key.index, group.to_owned()))
+        .or_insert_with(|| match want.images {
+            Some(_) => Lane {
+                requests: Bucket::full(key.limits.image.requests_per_minute, now),
+                images: Some(Bucket::full(key.limits.image.images_per_minute, now)),
+                tokens: Bucket::full(key.limits.image.tokens_per_minute, now),
+            },
+            None => Lane {
+                requests: Bucket::full(key.limits.speech.requests_per_minute, now),
+                images: None,
+                tokens: Bucket::full(key.limits.speech.tokens_per_minute, now),
+            },
+        });
     let mut wants = vec![("requests", 1, &mut lane.requests)];
     if let (Some(count), Some(bucket)) = (want.images, lane.images.as_mut()) {
         wants.push((image_bucket, count, bucket));
@@ -88,10 +93,17 @@ pub(crate) fn admit(call: &Call<'_>, key: &Key<'_>, model: &str, want: Want) -> 
             Some(_) => {}
         }
     }
-    let levels = Levels(wants.iter_mut().map(|(name, _, bucket)| ((*name).to_owned(), bucket.show(now))).collect());
+    let levels = Levels(
+        wants
+            .iter_mut()
+            .map(|(name, _, bucket)| ((*name).to_owned(), bucket.show(now)))
+            .collect(),
+    );
     match refused {
         None => Ok(levels),
-        Some((name, amount, wait, level)) => Err(levels.tell(refusal(model, group, name, amount, wait, level).into_answer())),
+        Some((name, amount, wait, level)) => {
+            Err(levels.tell(refusal(model, group, name, amount, wait, level).into_answer()))
+        }
     }
 }
 
@@ -123,7 +135,11 @@ fn refusal(model: &str, group: &str, name: &str, amount: u64, wait: Option<u64>,
 
 /// 429 `slow_down`: more requests at a time than the scenario allows.
 pub(crate) fn slow_down() -> ApiError {
-    ApiError::new(429, "rate_limit_error", "Requests are arriving too quickly. Please slow down.")
-        .code("slow_down")
-        .header("retry-after", "1".to_owned())
+    ApiError::new(
+        429,
+        "rate_limit_error",
+        "Requests are arriving too quickly. Please slow down.",
+    )
+    .code("slow_down")
+    .header("retry-after", "1".to_owned())
 }

@@ -68,13 +68,26 @@ pub(crate) struct Call<'a> {
 
 impl<'a> Call<'a> {
     pub(crate) fn target(&'a self) -> Target<'a> {
-        Target { provider: self.provider, op: self.op, path: &self.incoming.path, content: &self.content }
+        Target {
+            provider: self.provider,
+            op: self.op,
+            path: &self.incoming.path,
+            content: &self.content,
+        }
     }
 
     /// The body as a JSON object.
     fn object(&self) -> Result<Map<String, Value>, ApiError> {
-        let kind = self.incoming.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        if !kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("application/json")) {
+        let kind = self
+            .incoming
+            .headers
+            .get(http::header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        if !kind.is_some_and(|kind| {
+            kind.trim_start()
+                .to_ascii_lowercase()
+                .starts_with("application/json")
+        }) {
             return Err(ApiError::invalid(format!(
                 "Unsupported content type: '{}'. This API method only accepts 'application/json' requests, but you \
                  specified the header 'Content-Type: {}'. Please try again with a supported content type.",
@@ -95,14 +108,24 @@ impl<'a> Call<'a> {
 
 /// The prompt or text of a body, for faults that look at it.
 pub(crate) fn content_of(body: &[u8]) -> String {
-    let Ok(Value::Object(object)) = serde_json::from_slice::<Value>(body) else { return String::new() };
-    ["prompt", "input"].into_iter().find_map(|name| object.get(name)?.as_str()).unwrap_or_default().to_owned()
+    let Ok(Value::Object(object)) = serde_json::from_slice::<Value>(body) else {
+        return String::new();
+    };
+    ["prompt", "input"]
+        .into_iter()
+        .find_map(|name| object.get(name)?.as_str())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// Answers a request under `/openai/v1`.
 pub(crate) async fn answer(shared: &Arc<Shared>, incoming: &Incoming) -> Answer {
     let started = Instant::now();
-    let path = incoming.path.strip_prefix("/openai/v1").unwrap_or_default().trim_end_matches('/');
+    let path = incoming
+        .path
+        .strip_prefix("/openai/v1")
+        .unwrap_or_default()
+        .trim_end_matches('/');
     let op = match path {
         "/images/generations" => Op::Image,
         "/audio/speech" => Op::Speech,
@@ -110,7 +133,14 @@ pub(crate) async fn answer(shared: &Arc<Shared>, incoming: &Incoming) -> Answer 
         _ => Op::Other,
     };
     let content = content_of(&incoming.body);
-    let call = Call { shared, incoming, id: shared.openai.request_id(), op, content, provider: Provider::Openai };
+    let call = Call {
+        shared,
+        incoming,
+        id: shared.openai.request_id(),
+        op,
+        content,
+        provider: Provider::Openai,
+    };
     let mut answer = match server::before(shared, &call.target(), default_error).await {
         Err(answer) => answer,
         Ok(()) => {
@@ -130,16 +160,28 @@ pub(crate) async fn answer(shared: &Arc<Shared>, incoming: &Incoming) -> Answer 
 
 async fn route(call: &Call<'_>, path: &str) -> Result<Answer, ApiError> {
     let key = auth::key(call)?;
+    let traced = call.incoming.headers.get("x-client-request-id");
+    if traced.is_some_and(|id| id.len() > 512 || id.to_str().is_err()) {
+        return Err(ApiError::invalid(
+            "X-Client-Request-Id must be ASCII and at most 512 characters long.",
+        ));
+    }
     let method = &call.incoming.method;
     let allowed = match call.op {
         Op::Image | Op::Speech => Method::POST,
         Op::Models => Method::GET,
         _ => {
-            return Err(ApiError::new(404, "invalid_request_error", format!("Invalid URL ({method} /v1{path})")));
+            return Err(ApiError::new(
+                404,
+                "invalid_request_error",
+                format!("Invalid URL ({method} /v1{path})"),
+            ));
         }
     };
     if *method != allowed {
-        let message = format!("Not allowed to {method} on /v1{path}. (HINT: Perhaps you meant to use a different HTTP method?)");
+        let message = format!(
+            "Not allowed to {method} on /v1{path}. (HINT: Perhaps you meant to use a different HTTP method?)"
+        );
         return Err(ApiError::new(405, "invalid_request_error", message).code("method_not_supported"));
     }
     match call.op {
@@ -152,17 +194,32 @@ async fn route(call: &Call<'_>, path: &str) -> Result<Answer, ApiError> {
 /// The error of a status fault that brings no body of its own.
 pub(crate) fn default_error(status: u16) -> Answer {
     let error = match status {
-        401 => ApiError::new(401, "invalid_request_error", "Incorrect API key provided.").code("invalid_api_key"),
-        429 => ApiError::new(429, "requests", "Rate limit reached for requests. Please try again in 1s.")
-            .code("rate_limit_exceeded"),
+        401 => {
+            ApiError::new(401, "invalid_request_error", "Incorrect API key provided.").code("invalid_api_key")
+        }
+        429 => ApiError::new(
+            429,
+            "requests",
+            "Rate limit reached for requests. Please try again in 1s.",
+        )
+        .code("rate_limit_exceeded"),
         502 | 504 => {
-            return Answer::html(status, "<html><head><title>Bad gateway</title></head><body>cloudflare</body></html>");
+            return Answer::html(
+                status,
+                "<html><head><title>Bad gateway</title></head><body>cloudflare</body></html>",
+            );
         }
-        503 => ApiError::new(503, "service_unavailable_error", "The server is currently overloaded with other requests.")
-            .code("server_is_overloaded"),
-        status if status >= 500 => {
-            ApiError::new(status, "server_error", "The server had an error while processing your request. Sorry about that!")
-        }
+        503 => ApiError::new(
+            503,
+            "service_unavailable_error",
+            "The server is currently overloaded with other requests.",
+        )
+        .code("server_is_overloaded"),
+        status if status >= 500 => ApiError::new(
+            status,
+            "server_error",
+            "The server had an error while processing your request. Sorry about that!",
+        ),
         status => ApiError::new(status, "invalid_request_error", "The request was refused."),
     };
     error.into_answer()

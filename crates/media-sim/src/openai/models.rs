@@ -13,7 +13,9 @@ use crate::state::Shared;
 
 /// Whether a model is gone on the simulated day.
 fn retired(shared: &Shared, model: &OpenAiModel) -> bool {
-    let Some(shutdown) = &model.shutdown_date else { return false };
+    let Some(shutdown) = &model.shutdown_date else {
+        return false;
+    };
     match &shared.scenario.openai.as_of {
         Some(day) => shutdown <= day,
         None => {
@@ -25,7 +27,12 @@ fn retired(shared: &Shared, model: &OpenAiModel) -> bool {
 
 /// A model that exists today.
 pub(crate) fn find<'a>(shared: &'a Shared, id: &str) -> Option<&'a OpenAiModel> {
-    shared.scenario.openai.models.iter().find(|model| model.id == id && !retired(shared, model))
+    shared
+        .scenario
+        .openai
+        .models
+        .iter()
+        .find(|model| model.id == id && !retired(shared, model))
 }
 
 fn show(model: &OpenAiModel) -> Value {
@@ -37,16 +44,29 @@ fn show(model: &OpenAiModel) -> Value {
 /// `GET /models` and `GET /models/{id}`: free, and no proof that the key may use what it sees.
 pub(crate) async fn list(call: &Call<'_>, key: &Key<'_>, path: &str) -> Result<Answer, ApiError> {
     key.may_read_models()?;
-    tokio::time::sleep(Duration::from_millis(call.shared.scenario.openai.latency_ms.models)).await;
+    tokio::time::sleep(Duration::from_millis(
+        call.shared.scenario.openai.latency_ms.models,
+    ))
+    .await;
     let Some(id) = path.strip_prefix("/models/") else {
-        let models = call.shared.scenario.openai.models.iter().filter(|model| !retired(call.shared, model));
+        let models = call
+            .shared
+            .scenario
+            .openai
+            .models
+            .iter()
+            .filter(|model| !retired(call.shared, model));
         let models: Vec<Value> = models.map(show).collect();
         return Ok(Answer::json(200, &json!({"object": "list", "data": models})));
     };
     match find(call.shared, id) {
         Some(model) => Ok(Answer::json(200, &show(model))),
-        None => Err(ApiError::new(404, "invalid_request_error", format!("The model '{id}' does not exist"))
-            .param("model")
-            .code("model_not_found")),
+        None => Err(ApiError::new(
+            404,
+            "invalid_request_error",
+            format!("The model '{id}' does not exist"),
+        )
+        .param("model")
+        .code("model_not_found")),
     }
 }

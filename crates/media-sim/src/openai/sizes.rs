@@ -5,7 +5,8 @@ use super::error::ApiError;
 /// `WxH` as two numbers.
 pub(crate) fn parse(size: &str) -> Option<(u32, u32)> {
     let (width, height) = size.split_once('x')?;
-    let plain = |text: &str| !text.is_empty() && text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let plain =
+        |text: &str| !text.is_empty() && text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
     (plain(width) && plain(height)).then_some(())?;
     Some((width.parse().ok()?, height.parse().ok()?))
 }
@@ -41,7 +42,11 @@ pub(crate) fn listed(size: &str, list: &[&str]) -> Result<(u32, u32), ApiError> 
     match parse(size) {
         Some(size_of) if list.contains(&size) => Ok(size_of),
         _ => {
-            let list: Vec<String> = list.iter().chain(&["auto"]).map(|size| format!("'{size}'")).collect();
+            let list: Vec<String> = list
+                .iter()
+                .chain(&["auto"])
+                .map(|size| format!("'{size}'"))
+                .collect();
             let message = format!("Invalid size '{size}'. Supported sizes are {}.", list.join(", "));
             Err(ApiError::image("size", message))
         }
@@ -92,12 +97,28 @@ mod tests {
 
     #[test]
     fn free_form_sizes_follow_the_rules() {
-        for size in ["1024x1024", "3840x2160", "2160x3840", "1536x512", "2048x1152", "1280x512"] {
+        for size in [
+            "1024x1024",
+            "3840x2160",
+            "2160x3840",
+            "1536x512",
+            "2048x1152",
+            "1280x512",
+        ] {
             assert!(free_form(size).is_ok(), "{size}");
         }
-        for size in
-            ["1000x1000", "512x512", "4096x1024", "1600x512", "3840x3840", "1024", "x", "1024X1024", "auto", "-16x16"]
-        {
+        for size in [
+            "1000x1000",
+            "512x512",
+            "4096x1024",
+            "1600x512",
+            "3840x3840",
+            "1024",
+            "x",
+            "1024X1024",
+            "auto",
+            "-16x16",
+        ] {
             assert!(free_form(size).is_err(), "{size}");
         }
     }

@@ -22,12 +22,25 @@ const CHUNK: usize = 4096;
 pub(crate) async fn speak(call: &Call<'_>, key: &Key<'_>) -> Result<Answer, ApiError> {
     let request = speech_request::read(call)?;
     key.may_generate(&request.model, false)?;
-    let _pass = call.shared.openai.busy.enter(key.index, key.limits.concurrency).ok_or_else(limits::slow_down)?;
+    let _pass = call
+        .shared
+        .openai
+        .busy
+        .enter(key.index, key.limits.concurrency)
+        .ok_or_else(limits::slow_down)?;
     let length_ms = length_ms(&request);
-    let input = tokens_of(&request.input) + if request.instructions.is_empty() { 0 } else { tokens_of(&request.instructions) };
+    let input = tokens_of(&request.input)
+        + if request.instructions.is_empty() {
+            0
+        } else {
+            tokens_of(&request.instructions)
+        };
     // Audio tokens: 1250 a minute.
     let output = (u64::from(length_ms) * 1250).div_ceil(60_000);
-    let want = limits::Want { images: None, tokens: input + output };
+    let want = limits::Want {
+        images: None,
+        tokens: input + output,
+    };
     let levels = match limits::admit(call, key, &request.model, want) {
         Ok(levels) => levels,
         Err(refusal) => return Ok(refusal),
@@ -38,10 +51,20 @@ pub(crate) async fn speak(call: &Call<'_>, key: &Key<'_>) -> Result<Answer, ApiE
         "tts-1-hd" => characters * 30.0 / 1e6,
         _ => (input as f64 * 0.60 + output as f64 * 12.0) / 1e6,
     };
-    let charge = call.shared.ledger.charge("openai", &call.id, &request.model, &request.input, usd, 1);
-    tokio::time::sleep(Duration::from_millis(call.shared.scenario.openai.latency_ms.speech)).await;
+    let charge = call
+        .shared
+        .ledger
+        .charge("openai", &call.id, &request.model, &request.input, usd, 1);
+    tokio::time::sleep(Duration::from_millis(
+        call.shared.scenario.openai.latency_ms.speech,
+    ))
+    .await;
     let (sound, mime) = sound(call, &request, length_ms);
-    let answer = if request.events { events(&sound, input, output) } else { audio(sound, mime) };
+    let answer = if request.events {
+        events(&sound, input, output)
+    } else {
+        audio(sound, mime)
+    };
     Ok(levels.tell(answer.delivering(&call.shared.ledger, vec![(charge, None)])))
 }
 
@@ -51,8 +74,18 @@ fn length_ms(request: &SpeechRequest) -> u32 {
 
 /// Makes the sound, damaged if a fault says so.
 pub(crate) fn sound(call: &Call<'_>, request: &SpeechRequest, length_ms: u32) -> (Bytes, &'static str) {
-    let seed = hash::number(&[&request.input, &request.voice, &request.model, &request.instructions]);
-    let spec = SoundSpec { seed, length_ms, format: request.format, title: None };
+    let seed = hash::number(&[
+        &request.input,
+        &request.voice,
+        &request.model,
+        &request.instructions,
+    ]);
+    let spec = SoundSpec {
+        seed,
+        length_ms,
+        format: request.format,
+        title: None,
+    };
     let sound = spec.record();
     let mime = request.format.mime();
     match call.shared.faults.take(Stage::Media, &call.target()) {

@@ -21,9 +21,19 @@ pub(crate) struct SpeechRequest {
 }
 
 /// The schema has additionalProperties = false.
-const KNOWN: [&str; 7] = ["model", "input", "voice", "response_format", "speed", "instructions", "stream_format"];
+const KNOWN: [&str; 7] = [
+    "model",
+    "input",
+    "voice",
+    "response_format",
+    "speed",
+    "instructions",
+    "stream_format",
+];
 
-const OLD_VOICES: [&str; 9] = ["alloy", "ash", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer"];
+const OLD_VOICES: [&str; 9] = [
+    "alloy", "ash", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer",
+];
 const NEW_VOICES: [&str; 4] = ["ballad", "verse", "marin", "cedar"];
 
 pub(crate) const FORMATS: [&str; 6] = ["mp3", "opus", "aac", "flac", "wav", "pcm"];
@@ -59,7 +69,10 @@ pub(crate) fn read(call: &Call<'_>) -> Result<SpeechRequest, ApiError> {
     if instructions.chars().count() > 4096 {
         return Err(too_long("instructions", 4096, instructions.chars().count()));
     }
-    let events = fields.choice("stream_format", &["audio", "sse"])?.unwrap_or("audio") == "sse";
+    let events = fields
+        .choice("stream_format", &["audio", "sse"])?
+        .unwrap_or("audio")
+        == "sse";
 
     let model = models::find(call.shared, id);
     let speaks = |family: &str| matches!(family, "tts-1" | "tts-1-hd" | "gpt-4o-mini-tts");
@@ -69,18 +82,27 @@ pub(crate) fn read(call: &Call<'_>) -> Result<SpeechRequest, ApiError> {
     };
     let old = model.family.starts_with("tts-1");
     let voice = voice(&fields, old)?;
-    for (name, used) in [("instructions", fields.has("instructions")), ("stream_format", events)] {
+    for (name, used) in [
+        ("instructions", fields.has("instructions")),
+        ("stream_format", events),
+    ] {
         if old && used {
             let message = format!("'{name}' does not work with the model '{id}'.");
             return Err(ApiError::value(name, message));
         }
     }
     if !old && tokens_of(input) > 2000 {
-        let message = format!("The input has {} tokens; this model takes at most 2000.", tokens_of(input));
+        let message = format!(
+            "The input has {} tokens; this model takes at most 2000.",
+            tokens_of(input)
+        );
         return Err(ApiError::value("input", message));
     }
     let Some(format) = format_of(name) else {
-        return Err(ApiError::value("response_format", "The simulator does not make AAC; ask for mp3, opus, flac, wav or pcm."));
+        return Err(ApiError::value(
+            "response_format",
+            "The simulator does not make AAC; ask for mp3, opus, flac, wav or pcm.",
+        ));
     };
     Ok(SpeechRequest {
         model: id.to_owned(),
@@ -104,7 +126,10 @@ fn voice(fields: &Fields, old: bool) -> Result<String, ApiError> {
         // No custom voices exist here.
         Some(Value::Object(object)) => custom(object.get("id").and_then(Value::as_str).unwrap_or_default()),
         Some(_) => {
-            let all: Vec<&str> = OLD_VOICES.into_iter().chain(NEW_VOICES.into_iter().filter(|_| !old)).collect();
+            let all: Vec<&str> = OLD_VOICES
+                .into_iter()
+                .chain(NEW_VOICES.into_iter().filter(|_| !old))
+                .collect();
             Ok(fields.choice("voice", &all)?.unwrap_or_default().to_owned())
         }
     }

@@ -13,7 +13,10 @@ use crate::media::Print;
 
 /// `event: image_generation.…` with a picture in it; the base64 stays in shared pieces.
 fn event(pieces: &mut Vec<Piece>, made: &Made, name: &str, print: &Print, last: &str) {
-    let mut start = format!("event: {name}\ndata: {{\"type\":\"{name}\",\"created_at\":{}", made.created);
+    let mut start = format!(
+        "event: {name}\ndata: {{\"type\":\"{name}\",\"created_at\":{}",
+        made.created
+    );
     for (name, value) in made.echoes() {
         start.push_str(&format!(",\"{name}\":{value}"));
     }

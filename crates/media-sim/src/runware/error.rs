@@ -16,7 +16,12 @@ pub(crate) struct TaskError {
 
 impl TaskError {
     pub(crate) fn new(status: u16, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { status, code: code.into(), message: message.into(), fields: Object::new() }
+        Self {
+            status,
+            code: code.into(),
+            message: message.into(),
+            fields: Object::new(),
+        }
     }
 
     fn with(mut self, name: &str, value: Value) -> Self {
@@ -26,8 +31,12 @@ impl TaskError {
 
     /// The parameter that is wrong.
     pub(crate) fn about(self, parameter: &str) -> Self {
-        let link = format!("https://runware.ai/docs/image-inference/api-reference#request-{}", parameter.to_lowercase());
-        self.with("parameter", json!(parameter)).with("documentation", json!(link))
+        let link = format!(
+            "https://runware.ai/docs/image-inference/api-reference#request-{}",
+            parameter.to_lowercase()
+        );
+        self.with("parameter", json!(parameter))
+            .with("documentation", json!(link))
     }
 
     /// Several parameters at once.
@@ -75,7 +84,12 @@ pub(crate) fn status_of(code: &str) -> u16 {
         code if code.contains("RateLimit") => 429,
         code if code.contains("Timeout") || code.contains("timeout") => 504,
         code if code.contains("Credits") => 402,
-        code if code.starts_with("invalid") || code.starts_with("missing") || code.starts_with("unsupported") => 400,
+        code if code.starts_with("invalid")
+            || code.starts_with("missing")
+            || code.starts_with("unsupported") =>
+        {
+            400
+        }
         code if code.to_lowercase().contains("content") || code.contains("Policy") => 400,
         "serviceUnavailable" | "noAvailableServer" | "modelUnavailable" | "providerUnavailable" => 503,
         _ => 500,

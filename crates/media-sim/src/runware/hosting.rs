@@ -12,15 +12,26 @@ use crate::server::{self, Incoming};
 use crate::state::Shared;
 
 fn missing(status: u16) -> Answer {
-    Answer::html(status, "<html><head><title>404 Not Found</title></head><body>Not Found</body></html>")
+    Answer::html(
+        status,
+        "<html><head><title>404 Not Found</title></head><body>Not Found</body></html>",
+    )
 }
 
 pub(crate) async fn answer(shared: &Arc<Shared>, incoming: &Incoming, path: &str) -> Answer {
     let file = path.rsplit('/').next().unwrap_or_default();
     let (media_uuid, extension) = file.split_once('.').unwrap_or((file, ""));
     let known = shared.runware.hosted(media_uuid);
-    let content = known.as_ref().map(|(task, _)| task.content.clone()).unwrap_or_default();
-    let target = Target { provider: Provider::Runware, op: Op::Media, path: &incoming.path, content: &content };
+    let content = known
+        .as_ref()
+        .map(|(task, _)| task.content.clone())
+        .unwrap_or_default();
+    let target = Target {
+        provider: Provider::Runware,
+        op: Op::Media,
+        path: &incoming.path,
+        content: &content,
+    };
     if let Err(answer) = server::before(shared, &target, missing).await {
         return answer;
     }
@@ -35,7 +46,9 @@ pub(crate) async fn answer(shared: &Arc<Shared>, incoming: &Incoming, path: &str
         let ready = task.ready_ms(*index);
         task.wanted.extension == extension && ready <= now && now < ready + task.wanted.ttl_s * 1000
     });
-    let Some((task, index)) = alive else { return missing(404) };
+    let Some((task, index)) = alive else {
+        return missing(404);
+    };
     let (print, mime) = item::produce(shared, &task, index).await;
     let answer = match shared.faults.take(Stage::Media, &target) {
         None => Answer::of_pieces(200, mime, print.pieces().into_iter().map(Piece::Bytes).collect()),

@@ -31,7 +31,11 @@ impl Item {
             Value::Object(object) => object,
             _ => Object::new(),
         };
-        Self { object, media: None, carries: None }
+        Self {
+            object,
+            media: None,
+            carries: None,
+        }
     }
 
     /// The item as one value.
@@ -39,14 +43,19 @@ impl Item {
         let mut object = self.object.clone();
         if let Some((field, start, base64)) = &self.media {
             let text = [start.as_bytes(), &base64.concat()].concat();
-            object.insert((*field).to_owned(), Value::from(String::from_utf8_lossy(&text).into_owned()));
+            object.insert(
+                (*field).to_owned(),
+                Value::from(String::from_utf8_lossy(&text).into_owned()),
+            );
         }
         Value::Object(object)
     }
 
     pub(crate) fn into_pieces(self) -> Vec<Piece> {
         let mut text = Value::Object(self.object).to_string();
-        let Some((field, start, base64)) = self.media else { return vec![Piece::Bytes(text.into())] };
+        let Some((field, start, base64)) = self.media else {
+            return vec![Piece::Bytes(text.into())];
+        };
         text.pop();
         text.push_str(&format!(",\"{field}\":\"{start}"));
         let mut pieces = vec![Piece::Bytes(Bytes::from(text))];
@@ -94,8 +103,15 @@ async fn result(shared: &Arc<Shared>, task: &Arc<Task>, index: usize, polled: bo
         object.insert("cost".to_owned(), json!(task.wanted.usd_each));
     }
     if task.wanted.output == Output::Url {
-        let folder = if picture { "image/os/a01d21/ws/2/ii" } else { "audio/os/a01d21/ws/2/ai" };
-        let url = format!("{}/runware-media/{folder}/{media_uuid}.{}", shared.url, task.wanted.extension);
+        let folder = if picture {
+            "image/os/a01d21/ws/2/ii"
+        } else {
+            "audio/os/a01d21/ws/2/ai"
+        };
+        let url = format!(
+            "{}/runware-media/{folder}/{media_uuid}.{}",
+            shared.url, task.wanted.extension
+        );
         object.insert(format!("{prefix}URL"), json!(url));
         return item;
     }
@@ -125,12 +141,24 @@ fn seed(task: &Task, index: usize) -> u64 {
     task.seed.saturating_add(index as u64)
 }
 
-fn picture(task: &Task, index: usize, width: u32, height: u32, format: PictureFormat, quality: u8) -> PictureSpec {
+fn picture(
+    task: &Task,
+    index: usize,
+    width: u32,
+    height: u32,
+    format: PictureFormat,
+    quality: u8,
+) -> PictureSpec {
     let seed = seed(task, index).to_string();
     PictureSpec {
         text: task.content.clone(),
         footer: format!("{} seed {seed}", task.wanted.model),
-        hash: hash::of_parts(&[&task.content, &seed, &task.wanted.model, &format!("{width}x{height}")]),
+        hash: hash::of_parts(&[
+            &task.content,
+            &seed,
+            &task.wanted.model,
+            &format!("{width}x{height}"),
+        ]),
         width,
         height,
         format,
@@ -140,32 +168,67 @@ fn picture(task: &Task, index: usize, width: u32, height: u32, format: PictureFo
 }
 
 fn sound(task: &Task, index: usize, voice: &str, format: SoundFormat) -> Bytes {
-    let seed = hash::number(&[&task.content, voice, &task.wanted.model, &seed(task, index).to_string()]);
-    SoundSpec { seed, length_ms: Tune::length_of(&task.content), format, title: None }.record()
+    let seed = hash::number(&[
+        &task.content,
+        voice,
+        &task.wanted.model,
+        &seed(task, index).to_string(),
+    ]);
+    SoundSpec {
+        seed,
+        length_ms: Tune::length_of(&task.content),
+        format,
+        title: None,
+    }
+    .record()
 }
 
 /// Makes the media of a result. The same prompt, seed, model and size give the same bytes.
 pub(crate) async fn produce(shared: &Arc<Shared>, task: &Task, index: usize) -> (Print, &'static str) {
     match &task.wanted.kind {
-        Kind::Picture { width, height, format, quality, .. } => {
+        Kind::Picture {
+            width,
+            height,
+            format,
+            quality,
+            ..
+        } => {
             let spec = picture(task, index, *width, *height, *format, *quality);
             (media::picture(shared, spec).await, format.mime())
         }
-        Kind::Sound { voice, format } => {
-            (Print::whole(sound(task, index, voice, *format).to_vec()), format.mime())
-        }
+        Kind::Sound { voice, format } => (
+            Print::whole(sound(task, index, voice, *format).to_vec()),
+            format.mime(),
+        ),
     }
 }
 
 /// The media in another format than was asked for.
 pub(crate) fn other(shared: &Shared, task: &Task, index: usize) -> Vec<u8> {
     match &task.wanted.kind {
-        Kind::Picture { width, height, format, quality, .. } => {
-            let format = if *format == PictureFormat::Png { PictureFormat::Jpeg } else { PictureFormat::Png };
-            shared.studio.print(&picture(task, index, *width, *height, format, *quality)).bytes()
+        Kind::Picture {
+            width,
+            height,
+            format,
+            quality,
+            ..
+        } => {
+            let format = if *format == PictureFormat::Png {
+                PictureFormat::Jpeg
+            } else {
+                PictureFormat::Png
+            };
+            shared
+                .studio
+                .print(&picture(task, index, *width, *height, format, *quality))
+                .bytes()
         }
         Kind::Sound { voice, format } => {
-            let format = if *format == SoundFormat::Mp3 { SoundFormat::Wav } else { SoundFormat::Mp3 };
+            let format = if *format == SoundFormat::Mp3 {
+                SoundFormat::Wav
+            } else {
+                SoundFormat::Mp3
+            };
             sound(task, index, voice, format).to_vec()
         }
     }

@@ -35,25 +35,38 @@ pub(crate) async fn answer(shared: &Arc<Shared>, incoming: &Incoming) -> Answer 
     }
     let sent = serde_json::from_slice::<Value>(&incoming.body).ok();
     let (op, content) = subject(shared, incoming, sent.as_ref());
-    let target = Target { provider: Provider::Runware, op, path: &incoming.path, content: &content };
+    let target = Target {
+        provider: Provider::Runware,
+        op,
+        path: &incoming.path,
+        content: &content,
+    };
     if let Err(answer) = server::before(shared, &target, default_error).await {
         return answer;
     }
     let answer = match tasks_of(incoming, sent) {
         Ok(elements) => match account::authenticate(shared, incoming, &elements) {
             Ok(key) => serve(shared, &target, key, elements).await,
-            Err(error) => refusal(error),
+            Err(error) => refusal(&error),
         },
-        Err(error) => refusal(error),
+        Err(error) => refusal(&error),
     };
     server::after(shared, &target, answer, default_error)
 }
 
 /// What a request is about, for faults: the kind of its first real task, and all prompts and texts in it.
 fn subject(shared: &Shared, incoming: &Incoming, sent: Option<&Value>) -> (Op, String) {
-    let elements = sent.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let kinds = elements.iter().filter_map(|element| element.get("taskType")?.as_str());
-    let op = kinds.map(op_of).max_by_key(|op| u8::from(*op != Op::Account)).unwrap_or(Op::Other);
+    let elements = sent
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let kinds = elements
+        .iter()
+        .filter_map(|element| element.get("taskType")?.as_str());
+    let op = kinds
+        .map(op_of)
+        .max_by_key(|op| u8::from(*op != Op::Account))
+        .unwrap_or(Op::Other);
     let contents = elements.iter().filter_map(|element| {
         let own = tasks::content_of(element.as_object()?);
         if !own.is_empty() {
@@ -79,12 +92,24 @@ fn op_of(kind: &str) -> Op {
 
 fn tasks_of(incoming: &Incoming, sent: Option<Value>) -> Result<Vec<Value>, TaskError> {
     if incoming.method != Method::POST {
-        return Err(TaskError::new(405, "methodNotAllowed", "Send tasks by POST; WebSocket connections are not simulated."));
+        return Err(TaskError::new(
+            405,
+            "methodNotAllowed",
+            "Send tasks by POST; WebSocket connections are not simulated.",
+        ));
     }
     match sent {
-        None => Err(TaskError::new(400, "invalidJSON", "The request body is not valid JSON.")),
+        None => Err(TaskError::new(
+            400,
+            "invalidJSON",
+            "The request body is not valid JSON.",
+        )),
         Some(Value::Array(elements)) if !elements.is_empty() => Ok(elements),
-        Some(_) => Err(TaskError::new(400, "invalidRequest", "The request body must be an array of task objects.")),
+        Some(_) => Err(TaskError::new(
+            400,
+            "invalidRequest",
+            "The request body must be an array of task objects.",
+        )),
     }
 }
 
@@ -100,16 +125,24 @@ async fn serve(shared: &Arc<Shared>, target: &Target<'_>, key: usize, elements: 
     let scenario = &shared.scenario.runware;
     if elements.len() > scenario.max_tasks {
         let message = format!("A request may hold at most {} tasks.", scenario.max_tasks);
-        return refusal(TaskError::new(400, "maxTasksExceeded", message));
+        return refusal(&TaskError::new(400, "maxTasksExceeded", message));
     }
     let Some(_pass) = shared.runware.busy.enter(key, scenario.limits.concurrency) else {
-        return refusal(TaskError::new(429, "rateLimitExceeded", "Too many requests at the same time. Please retry later."));
+        return refusal(&TaskError::new(
+            429,
+            "rateLimitExceeded",
+            "Too many requests at the same time. Please retry later.",
+        ));
     };
     let mut outcomes = Vec::new();
     for element in elements {
         outcomes.push(match element {
             Value::Object(object) => one(shared, key, object).await,
-            _ => Outcome::Failed(TaskError::new(400, "invalidRequest", "Each task must be an object.")),
+            _ => Outcome::Failed(TaskError::new(
+                400,
+                "invalidRequest",
+                "Each task must be an object.",
+            )),
         });
     }
     let until = outcomes.iter().filter_map(|outcome| match outcome {
@@ -149,7 +182,9 @@ async fn wait_until(shared: &Shared, done_ms: u64) {
 async fn one(shared: &Arc<Shared>, key: usize, object: Object) -> Outcome {
     let Some(kind) = object.get("taskType").and_then(Value::as_str).map(str::to_owned) else {
         return Outcome::Failed(
-            TaskError::new(400, "missingTaskType", "The parameter 'taskType' is required.").about("taskType").of(&object),
+            TaskError::new(400, "missingTaskType", "The parameter 'taskType' is required.")
+                .about("taskType")
+                .of(&object),
         );
     };
     let done = match kind.as_str() {
@@ -163,9 +198,21 @@ async fn one(shared: &Arc<Shared>, key: usize, object: Object) -> Outcome {
             Ok(task) => return Outcome::Sync(task),
             Err(error) => Err(error),
         },
-        other => Err(TaskError::new(400, "unsupportedTaskType", format!("The task type '{other}' is not supported."))
-            .about("taskType")
-            .allowing(&["imageInference", "audioInference", "getResponse", "getTaskDetails", "accountManagement", "authentication", "ping"])),
+        other => Err(TaskError::new(
+            400,
+            "unsupportedTaskType",
+            format!("The task type '{other}' is not supported."),
+        )
+        .about("taskType")
+        .allowing(&[
+            "imageInference",
+            "audioInference",
+            "getResponse",
+            "getTaskDetails",
+            "accountManagement",
+            "authentication",
+            "ping",
+        ])),
     };
     match done {
         Ok(items) => Outcome::Items(items),
@@ -176,7 +223,9 @@ async fn one(shared: &Arc<Shared>, key: usize, object: Object) -> Outcome {
 fn unknown(shared: &Shared) -> Result<Vec<Item>, TaskError> {
     match shared.scenario.runware.unknown_task {
         UnknownTask::Empty => Ok(Vec::new()),
-        UnknownTask::NotFound => Err(TaskError::new(404, "taskNotFound", "The task was not found.").about("taskUUID")),
+        UnknownTask::NotFound => {
+            Err(TaskError::new(404, "taskNotFound", "The task was not found.").about("taskUUID"))
+        }
     }
 }
 
@@ -184,10 +233,18 @@ fn unknown(shared: &Shared) -> Result<Vec<Item>, TaskError> {
 /// found here (seen live).
 async fn poll(shared: &Arc<Shared>, key: usize, object: &Object) -> Result<Vec<Item>, TaskError> {
     let uuid = check::task_uuid(object)?;
-    let Some(task) = shared.runware.find(key, &uuid).filter(|task| task.wanted.is_async) else {
+    let Some(task) = shared
+        .runware
+        .find(key, &uuid)
+        .filter(|task| task.wanted.is_async)
+    else {
         return unknown(shared);
     };
-    if let Some(failure) = task.failure.as_ref().filter(|_| task.done_ms() <= shared.clock.now_ms()) {
+    if let Some(failure) = task
+        .failure
+        .as_ref()
+        .filter(|_| task.done_ms() <= shared.clock.now_ms())
+    {
         return Err(failure.clone().with_status());
     }
     Ok(item::finished(shared, &task, true).await)
@@ -196,7 +253,9 @@ async fn poll(shared: &Arc<Shared>, key: usize, object: &Object) -> Result<Vec<I
 /// `getTaskDetails`: the archive of requests and answers, sync ones too. While a task runs its answer is empty.
 async fn details(shared: &Arc<Shared>, key: usize, object: &Object) -> Result<Vec<Item>, TaskError> {
     let uuid = check::task_uuid(object)?;
-    let Some(task) = shared.runware.find(key, &uuid) else { return unknown(shared) };
+    let Some(task) = shared.runware.find(key, &uuid) else {
+        return unknown(shared);
+    };
     let response = if task.done_ms() > shared.clock.now_ms() {
         json!({"data": []})
     } else if let Some(failure) = &task.failure {
@@ -213,11 +272,9 @@ async fn details(shared: &Arc<Shared>, key: usize, object: &Object) -> Result<Ve
     }))])
 }
 
-/// The whole request is refused.
-fn refusal(error: TaskError) -> Answer {
-    let status = error.status;
-    let answer = Answer::json(status, &json!({"data": [], "errors": [error.show()]}));
-    if status == 429 { answer.header("retry-after", "1") } else { answer }
+/// The whole request is refused. No `Retry-After` with 429: the real service documents none.
+fn refusal(error: &TaskError) -> Answer {
+    Answer::json(error.status, &json!({"data": [], "errors": [error.show()]}))
 }
 
 /// One body for all. With something in `data` it is a success that may also tell of errors.
@@ -255,11 +312,22 @@ fn default_error(status: u16) -> Answer {
         404 => ("taskNotFound", "The task was not found."),
         408 => ("requestTimeout", "The request timed out."),
         429 => ("rateLimitExceeded", "The queue is full. Please retry later."),
-        502 => return Answer::html(502, "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"),
+        502 => {
+            return Answer::html(
+                502,
+                "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>",
+            );
+        }
         503 => ("serviceUnavailable", "The service is temporarily unavailable."),
-        504 => ("timeoutProvider", "The external provider did not respond within the timeout window."),
+        504 => (
+            "timeoutProvider",
+            "The external provider did not respond within the timeout window.",
+        ),
         500.. => ("internalServerError", "An internal error occurred."),
         _ => ("invalidRequest", "The request was refused."),
     };
-    Answer::json(status, &json!({"data": [], "errors": [TaskError::new(status, code, message).show()]}))
+    Answer::json(
+        status,
+        &json!({"data": [], "errors": [TaskError::new(status, code, message).show()]}),
+    )
 }

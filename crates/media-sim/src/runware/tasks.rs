@@ -83,7 +83,11 @@ fn fresh(scenario: &Runware) -> Vec<Account> {
 
 impl State {
     pub(crate) fn new(scenario: &Runware) -> Self {
-        Self { accounts: Mutex::new(fresh(scenario)), hosted: Mutex::default(), busy: Gate::default() }
+        Self {
+            accounts: Mutex::new(fresh(scenario)),
+            hosted: Mutex::default(),
+            busy: Gate::default(),
+        }
     }
 
     pub(crate) fn clear(&self, scenario: &Runware) {
@@ -93,7 +97,11 @@ impl State {
 
     /// A task of this account.
     pub(crate) fn find(&self, key: usize, uuid: &str) -> Option<Arc<Task>> {
-        lock(&self.accounts).get(key)?.tasks.get(&uuid.to_ascii_lowercase()).cloned()
+        lock(&self.accounts)
+            .get(key)?
+            .tasks
+            .get(&uuid.to_ascii_lowercase())
+            .cloned()
     }
 
     pub(crate) fn hosted(&self, media_uuid: &str) -> Option<(Arc<Task>, usize)> {
@@ -101,7 +109,9 @@ impl State {
     }
 
     pub(crate) fn balance(&self, key: usize) -> f64 {
-        lock(&self.accounts).get(key).map_or(0.0, |account| account.balance_nanos as f64 / 1e9)
+        lock(&self.accounts)
+            .get(key)
+            .map_or(0.0, |account| account.balance_nanos as f64 / 1e9)
     }
 }
 
@@ -113,11 +123,20 @@ pub(crate) fn content_of(object: &Object) -> String {
 }
 
 /// Accepts a task, or refuses it without a trace: a refused submit leaves its UUID unused and costs nothing.
-pub(crate) fn accept(shared: &Shared, key: usize, kind: &str, object: Object) -> Result<Arc<Task>, TaskError> {
+pub(crate) fn accept(
+    shared: &Shared,
+    key: usize,
+    kind: &str,
+    object: Object,
+) -> Result<Arc<Task>, TaskError> {
     let scenario = &shared.scenario.runware;
     let uuid = check::task_uuid(&object)?;
     if account::has(shared, key, RunwareTrait::NoInference) {
-        return Err(TaskError::new(403, "insufficientPermissions", "The key has no permission to run inference."));
+        return Err(TaskError::new(
+            403,
+            "insufficientPermissions",
+            "The key has no permission to run inference.",
+        ));
     }
     let now = shared.clock.now_ms();
     let mut accounts = lock(&shared.runware.accounts);
@@ -125,7 +144,9 @@ pub(crate) fn accept(shared: &Shared, key: usize, kind: &str, object: Object) ->
         return Err(TaskError::new(401, "invalidApiKey", "The API key is invalid."));
     };
     if owner.tasks.contains_key(&uuid) {
-        return Err(TaskError::new(400, "conflictTaskUUID", "The taskUUID has already been used.").about("taskUUID"));
+        return Err(
+            TaskError::new(400, "conflictTaskUUID", "The taskUUID has already been used.").about("taskUUID"),
+        );
     }
     let wanted = check::inference(scenario, kind, &object)?;
     let price = nanos(wanted.usd_each) * wanted.results as i64;
@@ -135,41 +156,85 @@ pub(crate) fn accept(shared: &Shared, key: usize, kind: &str, object: Object) ->
         return Err(TaskError::new(400, "thirdPartyInsufficientCredits", message));
     }
     if owner.balance_nanos < price {
-        return Err(TaskError::new(402, "insufficientCredits", "Insufficient credits. Please add funds to your account."));
+        return Err(TaskError::new(
+            402,
+            "insufficientCredits",
+            "Insufficient credits. Please add funds to your account.",
+        ));
     }
     while owner.running.peek().is_some_and(|Reverse(done)| *done <= now) {
         owner.running.pop();
     }
     if owner.running.len() + wanted.results > scenario.limits.queue {
-        return Err(TaskError::new(429, "inferenceRateLimitExceeded", "The queue is full. Please retry later."));
+        return Err(TaskError::new(
+            429,
+            "inferenceRateLimitExceeded",
+            "The queue is full. Please retry later.",
+        ));
     }
 
     let content = content_of(&object);
-    let target = Target { provider: Provider::Runware, op: op_of(kind), path: "/runware/v1", content: &content };
+    let target = Target {
+        provider: Provider::Runware,
+        op: op_of(kind),
+        path: "/runware/v1",
+        content: &content,
+    };
     let task_of = Object::from_iter([
-        ("taskUUID".to_owned(), Value::from(object.get("taskUUID").and_then(Value::as_str).unwrap_or_default())),
+        (
+            "taskUUID".to_owned(),
+            Value::from(object.get("taskUUID").and_then(Value::as_str).unwrap_or_default()),
+        ),
         ("taskType".to_owned(), Value::from(kind)),
     ]);
     let (failure, billed) = match shared.faults.take(Stage::Task, &target) {
-        Some(FaultKind::TaskError { code, message, billed }) => {
-            (Some(TaskError::new(status_of(&code), code, message).of(&task_of)), billed)
-        }
+        Some(FaultKind::TaskError {
+            code,
+            message,
+            billed,
+        }) => (
+            Some(TaskError::new(status_of(&code), code, message).of(&task_of)),
+            billed,
+        ),
         _ if mentions(&content, &scenario.moderation) => {
             let message = "The prompt was refused by the content policy of the model.";
-            (Some(TaskError::new(400, "contentPolicyViolation", message).about("positivePrompt").of(&task_of)), false)
+            (
+                Some(
+                    TaskError::new(400, "contentPolicyViolation", message)
+                        .about("positivePrompt")
+                        .of(&task_of),
+                ),
+                false,
+            )
         }
         _ => (None, true),
     };
-    let sent_uuid = object.get("taskUUID").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let sent_uuid = object
+        .get("taskUUID")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     let charge = billed.then(|| {
         owner.balance_nanos -= price;
         let usd = price as f64 / 1e9;
-        shared.ledger.charge("runware", &sent_uuid, &wanted.model, &content, usd, wanted.results)
+        shared.ledger.charge(
+            "runware",
+            &sent_uuid,
+            &wanted.model,
+            &content,
+            usd,
+            wanted.results,
+        )
     });
-    let latency_ms =
-        if kind == "imageInference" { scenario.latency_ms.image } else { scenario.latency_ms.audio };
+    let latency_ms = if kind == "imageInference" {
+        scenario.latency_ms.image
+    } else {
+        scenario.latency_ms.audio
+    };
     // Random seeds are 32-bit numbers in the real service.
-    let seed = wanted.seed.unwrap_or_else(|| u64::from(hash::number(&["seed", &uuid]) as u32).max(1));
+    let seed = wanted
+        .seed
+        .unwrap_or_else(|| u64::from(hash::number(&["seed", &uuid]) as u32).max(1));
     let task = Arc::new(Task {
         uuid: sent_uuid,
         task_type: kind.to_owned(),

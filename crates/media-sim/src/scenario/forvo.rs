@@ -52,7 +52,12 @@ impl ForvoKey {
     /// A key with a daily quota.
     #[must_use]
     pub fn new(key: impl Into<String>, requests_per_day: u64) -> Self {
-        Self { key: key.into(), requests_per_day, disabled: false, used: 0 }
+        Self {
+            key: key.into(),
+            requests_per_day,
+            disabled: false,
+            used: 0,
+        }
     }
 }
 
@@ -112,7 +117,12 @@ impl Default for Forvo {
             latency_ms: ForvoLatency::default(),
             missing: ["ojalá", "xylofón"].map(str::to_owned).to_vec(),
             siblings: siblings
-                .map(|(word, spellings)| (word.to_owned(), spellings.iter().copied().map(str::to_owned).collect()))
+                .map(|(word, spellings)| {
+                    (
+                        word.to_owned(),
+                        spellings.iter().copied().map(str::to_owned).collect(),
+                    )
+                })
                 .into(),
             not_found: ForvoNotFound::Empty,
             quota_status: 400,
@@ -124,12 +134,18 @@ impl Default for Forvo {
 
 impl Default for ForvoLimits {
     fn default() -> Self {
-        Self { concurrency: 4, requests_per_minute: 6000 }
+        Self {
+            concurrency: 4,
+            requests_per_minute: 6000,
+        }
     }
 }
 
 impl Default for ForvoLatency {
     fn default() -> Self {
-        Self { lookup: 20, audio: 20 }
+        Self {
+            lookup: 20,
+            audio: 20,
+        }
     }
 }

@@ -10,10 +10,12 @@ use crate::fault::Fault;
 
 pub use forvo::{Forvo, ForvoKey, ForvoLatency, ForvoLimits, ForvoNotFound};
 pub use openai::{
-    Compat, CompatDelivery, ImageLimits, OpenAi, OpenAiKey, OpenAiLatency, OpenAiLimits, OpenAiModel, OpenAiTrait,
-    SpeechLimits,
+    Compat, CompatDelivery, ImageLimits, OpenAi, OpenAiKey, OpenAiLatency, OpenAiLimits, OpenAiModel,
+    OpenAiTrait, SpeechLimits,
 };
-pub use runware::{Runware, RunwareKey, RunwareLatency, RunwareLimits, RunwareModel, RunwareTrait, Shape, UnknownTask};
+pub use runware::{
+    Runware, RunwareKey, RunwareLatency, RunwareLimits, RunwareModel, RunwareTrait, Shape, UnknownTask,
+};
 
 /// A scenario. `Default` is the demo: generous limits, short latencies, the three `sim-*` keys.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -53,15 +55,31 @@ impl Scenario {
     pub fn instant() -> Self {
         let mut scenario = Self::default();
         scenario.media.picture = Picture::Plain;
-        scenario.openai.latency_ms = OpenAiLatency { image: 0, speech: 0, models: 0 };
-        scenario.openai.limits.image =
-            ImageLimits { requests_per_minute: 10_000_000, images_per_minute: 10_000_000, tokens_per_minute: 1 << 40 };
-        scenario.openai.limits.speech = SpeechLimits { requests_per_minute: 10_000_000, tokens_per_minute: 1 << 40 };
+        scenario.openai.latency_ms = OpenAiLatency {
+            image: 0,
+            speech: 0,
+            models: 0,
+        };
+        scenario.openai.limits.image = ImageLimits {
+            requests_per_minute: 10_000_000,
+            images_per_minute: 10_000_000,
+            tokens_per_minute: 1 << 40,
+        };
+        scenario.openai.limits.speech = SpeechLimits {
+            requests_per_minute: 10_000_000,
+            tokens_per_minute: 1 << 40,
+        };
         scenario.openai.limits.concurrency = 1000;
         scenario.runware.latency_ms = RunwareLatency { image: 0, audio: 0 };
-        scenario.runware.limits = RunwareLimits { concurrency: 1000, queue: 1_000_000 };
+        scenario.runware.limits = RunwareLimits {
+            concurrency: 1000,
+            queue: 1_000_000,
+        };
         scenario.forvo.latency_ms = ForvoLatency { lookup: 0, audio: 0 };
-        scenario.forvo.limits = ForvoLimits { concurrency: 1000, requests_per_minute: 10_000_000 };
+        scenario.forvo.limits = ForvoLimits {
+            concurrency: 1000,
+            requests_per_minute: 10_000_000,
+        };
         for key in &mut scenario.forvo.keys {
             key.requests_per_day = 10_000_000;
         }
@@ -114,8 +132,31 @@ mod tests {
         assert_eq!(Scenario::from_json("{}").unwrap(), Scenario::default());
         assert!(Scenario::from_json(r#"{"openai":{"latencyms":1}}"#).is_err());
         let scenario = Scenario::from_json(r#"{"runware":{"latency_ms":{"image":5}}}"#).unwrap();
-        assert_eq!((scenario.runware.latency_ms.image, scenario.runware.latency_ms.audio), (5, 300));
+        assert_eq!(
+            (
+                scenario.runware.latency_ms.image,
+                scenario.runware.latency_ms.audio
+            ),
+            (5, 300)
+        );
         let text = serde_json::to_string(&Scenario::default()).unwrap();
         assert_eq!(Scenario::from_json(&text).unwrap(), Scenario::default());
+    }
+
+    #[test]
+    fn the_readme_shows_the_defaults() {
+        let readme = include_str!("../../README.md");
+        let (_, rest) = readme.split_once("```json scenario\n").unwrap();
+        let (json, _) = rest.split_once("```").unwrap();
+        assert_eq!(Scenario::from_json(json).unwrap(), Scenario::default());
+    }
+
+    #[test]
+    fn the_readmes_faults_can_be_armed() {
+        let readme = include_str!("../../README.md");
+        let (_, rest) = readme.split_once("```json faults\n").unwrap();
+        let (json, _) = rest.split_once("```").unwrap();
+        let faults: Vec<Fault> = serde_json::from_str(json).unwrap();
+        assert!(faults.len() > 15);
     }
 }

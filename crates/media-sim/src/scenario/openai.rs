@@ -49,7 +49,11 @@ impl OpenAiKey {
     /// A key with traits and the common limits.
     #[must_use]
     pub fn new(key: impl Into<String>, traits: Vec<OpenAiTrait>) -> Self {
-        Self { key: key.into(), traits, limits: None }
+        Self {
+            key: key.into(),
+            traits,
+            limits: None,
+        }
     }
 }
 
@@ -186,25 +190,40 @@ impl Default for OpenAi {
 
 impl Default for OpenAiLimits {
     fn default() -> Self {
-        Self { concurrency: 32, image: ImageLimits::default(), speech: SpeechLimits::default() }
+        Self {
+            concurrency: 32,
+            image: ImageLimits::default(),
+            speech: SpeechLimits::default(),
+        }
     }
 }
 
 impl Default for ImageLimits {
     fn default() -> Self {
-        Self { requests_per_minute: 3000, images_per_minute: 3000, tokens_per_minute: 30_000_000 }
+        Self {
+            requests_per_minute: 3000,
+            images_per_minute: 3000,
+            tokens_per_minute: 30_000_000,
+        }
     }
 }
 
 impl Default for SpeechLimits {
     fn default() -> Self {
-        Self { requests_per_minute: 3000, tokens_per_minute: 8_000_000 }
+        Self {
+            requests_per_minute: 3000,
+            tokens_per_minute: 8_000_000,
+        }
     }
 }
 
 impl Default for OpenAiLatency {
     fn default() -> Self {
-        Self { image: 300, speech: 150, models: 10 }
+        Self {
+            image: 300,
+            speech: 150,
+            models: 10,
+        }
     }
 }
 
@@ -240,8 +259,16 @@ fn models() -> Vec<OpenAiModel> {
         ("tts-1", "tts-1", Some("2027-01-06")),
         ("tts-1-hd", "tts-1-hd", Some("2027-01-06")),
         ("gpt-4o-mini-tts", "gpt-4o-mini-tts", Some("2027-01-06")),
-        ("gpt-4o-mini-tts-2025-03-20", "gpt-4o-mini-tts", Some("2027-01-06")),
-        ("gpt-4o-mini-tts-2025-12-15", "gpt-4o-mini-tts", Some("2027-01-06")),
+        (
+            "gpt-4o-mini-tts-2025-03-20",
+            "gpt-4o-mini-tts",
+            Some("2027-01-06"),
+        ),
+        (
+            "gpt-4o-mini-tts-2025-12-15",
+            "gpt-4o-mini-tts",
+            Some("2027-01-06"),
+        ),
         ("gpt-realtime-2.1-mini", "other", None),
     ]
     .into_iter()

@@ -51,7 +51,11 @@ impl RunwareKey {
     /// A key with a balance.
     #[must_use]
     pub fn new(key: impl Into<String>, balance_usd: f64, traits: Vec<RunwareTrait>) -> Self {
-        Self { key: key.into(), balance_usd, traits }
+        Self {
+            key: key.into(),
+            balance_usd,
+            traits,
+        }
     }
 }
 
@@ -151,13 +155,19 @@ impl Default for Runware {
 
 impl Default for RunwareLimits {
     fn default() -> Self {
-        Self { concurrency: 8, queue: 500 }
+        Self {
+            concurrency: 8,
+            queue: 500,
+        }
     }
 }
 
 impl Default for RunwareLatency {
     fn default() -> Self {
-        Self { image: 300, audio: 300 }
+        Self {
+            image: 300,
+            audio: 300,
+        }
     }
 }
 
@@ -180,8 +190,17 @@ impl Default for RunwareModel {
 
 /// The models of `runware.md` section 9. Prices that are not written there are invented, round and small.
 fn models() -> BTreeMap<String, RunwareModel> {
-    let image = |usd: f64, step: u64| RunwareModel { usd, step, ..RunwareModel::default() };
-    let partner = |usd: f64| RunwareModel { usd, step: 16, partner: true, ..RunwareModel::default() };
+    let image = |usd: f64, step: u64| RunwareModel {
+        usd,
+        step,
+        ..RunwareModel::default()
+    };
+    let partner = |usd: f64| RunwareModel {
+        usd,
+        step: 16,
+        partner: true,
+        ..RunwareModel::default()
+    };
     let speech = |usd_per_1000_chars: f64, partner: bool| RunwareModel {
         task_type: "audioInference".to_owned(),
         usd: 0.0,

@@ -1,0 +1,177 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Pictures and spoken audio for a whole list, from web services, onto disk.
+#[derive(Debug, Parser)]
+#[command(name = "media", version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(flatten)]
+    pub(crate) logging: Logging,
+}
+
+const EXAMPLES: &str = "\
+Try it without keys or money, against simulated services:
+  media init my-deck && cd my-deck
+  media run words.csv --recipe flashcards.json --simulate --out demo
+
+For real:
+  export RUNWARE_API_KEY=... FORVO_API_KEY=...
+  media check                                          do the keys work?
+  media plan words.csv --recipe flashcards.json        what, how long, what it costs; sends nothing
+  media run  words.csv --recipe flashcards.json        do it; the same command again resumes
+
+Exit codes:
+  0 everything asked for is there          3 stopped: a person must act (key, permission, credit, cap)
+  1 finished, some failed or unknown       4 not finished, nothing wrong: the same command later
+  2 usage, configuration or list: nothing was sent     130, 143 interrupted";
+
+/// What every command understands.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Global {
+    /// The configuration folder [default: MEDIA_CONFIG_DIR, then ./config]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) config: Option<PathBuf>,
+    /// Read NAME=VALUE lines (keys, mostly) from this file; the environment wins
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) env_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Logging {
+    /// Say more: -v what happens, -vv every call
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Write the log as JSON lines to this file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a project folder: configuration, an example list and its recipe
+    Init(Init),
+    /// Make every file of a list; the same command again makes what is missing
+    Run(Run),
+    /// Say what a run would do, how long it takes and what it costs; no network, no keys
+    Plan(Plan),
+    /// Ask each service, for nothing, whether its key works
+    Check(Check),
+    /// List the providers: built in, configured, what they can do
+    Providers(Providers),
+    /// Check media files: whole, valid, and what their names say
+    Verify(Verify),
+    /// Show the configuration as it is understood, or its JSON Schema
+    Config(Config),
+    /// Run the simulator of the services as a server
+    Sim(Sim),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Init {
+    /// The folder to write; must not exist or be empty
+    pub(crate) dir: PathBuf,
+}
+
+/// A list and how to read it.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ListArgs {
+    /// The list: CSV, TSV or JSON lines
+    pub(crate) list: PathBuf,
+    /// The recipe that turns the list's columns into files
+    #[arg(long, value_name = "FILE")]
+    pub(crate) recipe: Option<PathBuf>,
+    /// Where the files go [default: `out` in media.json]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+    /// Talk to simulated services inside the program: no keys, no money; the same code otherwise
+    #[arg(long)]
+    pub(crate) simulate: bool,
+    /// With --simulate: the scenario (limits, latency, faults) as JSON
+    #[arg(long, value_name = "FILE", requires = "simulate")]
+    pub(crate) scenario: Option<PathBuf>,
+    /// Make at most so many files
+    #[arg(long, value_name = "N")]
+    pub(crate) max_items: Option<u64>,
+    /// Calls in flight at once at each provider [default: the configuration's]
+    #[arg(long, value_name = "N")]
+    pub(crate) concurrency: Option<std::num::NonZeroUsize>,
+    /// Print one line of JSON per result on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+    /// Stop with exit code 3 when the expected cost is more than this (US dollars)
+    #[arg(long, value_name = "USD")]
+    pub(crate) max_cost: Option<f64>,
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Check {
+    /// The instances to ask [default: all that are configured]
+    pub(crate) providers: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Providers {
+    /// Print them as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Verify {
+    /// Files, or folders to look through
+    #[arg(required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    pub(crate) what: ConfigWhat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigWhat {
+    /// Every value after files, variables and flags, and where it was read
+    Show,
+    /// The JSON Schema of a file: media, recipe, openai, runware, forvo, ...
+    Schema {
+        /// Which file
+        name: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sim {
+    /// The loopback address to listen on
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787")]
+    pub(crate) listen: SocketAddr,
+    /// The scenario as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scenario: Option<PathBuf>,
+}

@@ -1,0 +1,42 @@
+//! `media check`: asks each service, for nothing, whether its key works.
+
+use media_core::Result;
+use media_registry::Registry;
+
+use crate::args::{Check, Global};
+use crate::exit::Exit;
+use crate::session::Session;
+use crate::words;
+
+pub(crate) async fn run(registry: &Registry, global: &Global, args: &Check) -> Result<Exit> {
+    let session = Session::load(registry, global, None, None)?;
+    let all = args.providers.is_empty();
+    let names: Vec<String> =
+        if all { session.config.providers().keys().cloned().collect() } else { args.providers.clone() };
+    let mut exit = Exit::Done;
+    for name in names {
+        let client = match session.alone(&name) {
+            Ok(client) => client,
+            // Nobody needs the keys of services that they do not use.
+            Err(error) if all => {
+                println!("{name}: not asked: {}", words::of_error(&error));
+                exit = exit.max(Exit::of_error(&error));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        match client.test_connection().await {
+            Ok(connection) => {
+                println!("{name}: works{}", words::after_colon(&connection.notes));
+                for warning in connection.warnings {
+                    println!("{name}: attention: {warning}");
+                }
+            }
+            Err(error) => {
+                println!("{name}: does not work: {}", words::of_error(&error));
+                exit = exit.max(Exit::Act);
+            }
+        }
+    }
+    Ok(exit)
+}

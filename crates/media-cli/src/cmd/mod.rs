@@ -1,0 +1,10 @@
+//! The commands, one file each.
+
+pub(crate) mod check;
+pub(crate) mod config;
+pub(crate) mod init;
+pub(crate) mod plan;
+pub(crate) mod providers;
+pub(crate) mod run;
+pub(crate) mod sim;
+pub(crate) mod verify;

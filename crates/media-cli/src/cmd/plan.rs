@@ -1,0 +1,44 @@
+//! `media plan`: what a run would do, how long it takes, what it costs. Sends nothing, needs no keys.
+
+use media_core::{Result, Usd};
+use media_registry::Registry;
+
+use crate::args::{Global, ListArgs, Plan};
+use crate::exit::Exit;
+use crate::session::Session;
+use crate::words;
+
+pub(crate) fn run(registry: &Registry, global: &Global, args: &Plan) -> Result<Exit> {
+    let session = Session::load(registry, global, None, None)?;
+    let (_, plan) = make(&session, &args.list)?;
+    if args.json {
+        println!("{}", words::plan_json(&plan));
+    } else {
+        print!("{}", words::plan(&plan, &args.list));
+        println!("Nothing was sent.  Do it: {}", words::run_command(&args.list));
+    }
+    let cost: Usd = plan.providers.values().map(|provider| provider.cost).sum();
+    if args.max_cost.and_then(Usd::from_dollars).is_some_and(|cap| cost > cap) {
+        eprintln!("the expected cost of {cost} USD is over the cap");
+        return Ok(Exit::Act);
+    }
+    Ok(Exit::Done)
+}
+
+/// Opens and checks the list; a list with findings is an error that shows them.
+pub(crate) fn make(
+    session: &Session<'_>,
+    list: &ListArgs,
+) -> Result<(media_engine::Worklist, media_engine::Plan)> {
+    let project = session.offline()?;
+    let out = list.out.clone().unwrap_or_else(|| session.program.out.clone());
+    let (worklist, plan) = media_engine::plan(&project, &list.list, list.recipe.as_deref(), &out)?;
+    if let Some(error) = words::findings(&plan, &list.list) {
+        // A provider that is configured but not built in is a clearer answer than "there is no such provider".
+        return Err(error);
+    }
+    for name in plan.providers.keys() {
+        session.explain_missing(name)?;
+    }
+    Ok((worklist, plan))
+}

@@ -1,0 +1,110 @@
+//! `media run`: makes every file of a list.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use media_core::{Result, Stop};
+use media_engine::{Folder, RunOptions, Stats, Status};
+use media_registry::Registry;
+
+use crate::args::{Global, Run};
+use crate::cmd::plan;
+use crate::exit::Exit;
+use crate::progress::Progress;
+use crate::session::Session;
+use crate::simulate::Simulation;
+use crate::words;
+
+pub(crate) async fn run(registry: &Registry, global: &Global, quiet: bool, args: &Run) -> Result<Exit> {
+    let simulation =
+        if args.simulate { Some(Simulation::start(args.scenario.as_deref()).await?) } else { None };
+    let session = Session::load(registry, global, simulation, args.concurrency)?;
+    let (worklist, plan) = plan::make(&session, &args.list)?;
+    let out = args.list.out.clone().unwrap_or_else(|| session.program.out.clone());
+    let names: BTreeSet<String> = plan.providers.keys().cloned().collect();
+    // Keys before the folder: a missing key must leave nothing behind.
+    let project = session.online(&names, &out.join(".media"))?;
+    let folder = Folder::open(&out, session.is_simulated())?;
+    let stats = Arc::new(Stats::of_plan(&plan));
+    let interrupted = watch_signals(&session.stop);
+    let progress = Progress::start(Arc::clone(&stats), &plan, args.json, quiet);
+    let options = RunOptions { max_items: args.max_items, stop: session.stop.clone() };
+    let observer = progress.observer();
+    let ran = media_engine::run(project, worklist.clone(), &plan, folder, options, observer, stats).await;
+    progress.finish();
+    let (outcome, folder) = ran?;
+    let table = media_engine::write_table(&worklist, &folder)?;
+    let exit = exit_of(&outcome, interrupted.load(Ordering::Relaxed));
+    if let Some(table) = table {
+        eprintln!("the table is {}", table.display());
+    }
+    eprintln!("the files are in {}", out.display());
+    eprint!("{}", words::summary(&outcome, exit, &args.list));
+    if let Some(simulation) = session.simulation() {
+        eprintln!("simulated: no service was asked and no money spent (the simulated bill says {:.4} USD)", simulation.billed());
+    }
+    Ok(exit)
+}
+
+/// First signal: begin nothing new, finish what was sent. Second: end at once.
+fn watch_signals(stop: &Stop) -> Arc<AtomicU8> {
+    let seen = Arc::new(AtomicU8::new(0));
+    let (stop, flag) = (stop.clone(), Arc::clone(&seen));
+    tokio::spawn(async move {
+        loop {
+            let code = next_signal().await;
+            if flag.swap(code, Ordering::Relaxed) != 0 {
+                // What is in flight is abandoned: that is what a second signal asks for.
+                end_at_once(code);
+            }
+            eprintln!("stopping: what was sent is being finished; once more ends at once");
+            stop.ask();
+        }
+    });
+    seen
+}
+
+#[expect(clippy::exit, reason = "the one place that ends without unwinding: a second Ctrl-C waits for nothing")]
+fn end_at_once(code: u8) {
+    std::process::exit(i32::from(code));
+}
+
+#[cfg(unix)]
+async fn next_signal() -> u8 {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return 130;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => 130,
+        _ = terminate.recv() => 143,
+    }
+}
+
+#[cfg(not(unix))]
+async fn next_signal() -> u8 {
+    let _ = tokio::signal::ctrl_c().await;
+    130
+}
+
+/// Says how a run ended.
+fn exit_of(outcome: &media_engine::Outcome, signal: u8) -> Exit {
+    match signal {
+        143 => return Exit::Terminated,
+        0 => {}
+        _ => return Exit::Interrupted,
+    }
+    let count = |status| outcome.accounts.values().map(|account| account.count(status)).sum::<u64>();
+    let must_act = outcome.accounts.values().any(|account| account.failures.keys().any(|kind| words::needs_a_person(kind)));
+    if must_act {
+        Exit::Act
+    } else if count(Status::Waiting) > 0 || outcome.accounts.values().any(|account| account.left() > 0) {
+        Exit::Later
+    } else if count(Status::Failed) + count(Status::Unknown) + count(Status::Cancelled) > 0 {
+        Exit::SomeFailed
+    } else {
+        Exit::Done
+    }
+}

@@ -1,0 +1,23 @@
+//! `media sim`: the simulated services as a server.
+
+use media_core::{Error, ErrorKind, Result};
+use media_sim::Sim;
+
+use crate::args;
+use crate::exit::Exit;
+use crate::simulate;
+
+pub(crate) async fn run(args: &args::Sim) -> Result<Exit> {
+    let scenario = simulate::scenario(args.scenario.as_deref())?;
+    let sim = Sim::start_on(args.listen, scenario).await.map_err(|error| {
+        Error::new(ErrorKind::Config, format!("cannot listen on {}", args.listen)).because(error).not_billed()
+    })?;
+    let url = sim.url();
+    println!("openai   {url}/openai/v1    key sim-openai");
+    println!("runware  {url}/runware/v1   key sim-runware");
+    println!("forvo    {url}/forvo        key sim-forvo");
+    println!("bill     {url}/_sim/bill    faults: POST {url}/_sim/faults");
+    let _ = tokio::signal::ctrl_c().await;
+    sim.stop().await;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,43 @@
+//! The log: of our own crates only, because those below would show addresses, and an address can hold a key.
+
+use std::fs::File;
+use std::sync::Mutex;
+
+use media_core::{Error, ErrorKind, Result};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::args::Logging;
+
+/// The crates whose events are shown. `provider` is how the provider crates of this workspace are named.
+const OURS: [&str; 2] = ["media", "provider"];
+
+fn ours(level: LevelFilter) -> Targets {
+    OURS.iter().fold(Targets::new(), |targets, name| targets.with_target(*name, level))
+}
+
+/// Starts logging as the flags say.
+pub(crate) fn start(logging: &Logging) -> Result<()> {
+    let level = match (logging.quiet, logging.verbose) {
+        (true, _) => LevelFilter::ERROR,
+        (false, 0) => LevelFilter::WARN,
+        (false, 1) => LevelFilter::DEBUG,
+        (false, _) => LevelFilter::TRACE,
+    };
+    let terminal = fmt::layer().with_writer(std::io::stderr).without_time().with_filter(ours(level));
+    let file = match &logging.log {
+        Some(path) => {
+            let file = File::create(path).map_err(|error| {
+                Error::new(ErrorKind::Config, format!("cannot write the log {}", path.display())).because(error).not_billed()
+            })?;
+            Some(fmt::layer().json().with_writer(Mutex::new(file)).with_filter(ours(LevelFilter::DEBUG)))
+        }
+        None => None,
+    };
+    tracing_subscriber::registry().with(terminal).with(file).init();
+    Ok(())
+}

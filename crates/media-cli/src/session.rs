@@ -1,0 +1,201 @@
+//! From flags and files to providers that are ready for use.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use media_core::config::{Config, PROGRAM, Setup, Sources, load_keys};
+use media_core::http::{ReqwestTransport, Wiring};
+use media_core::{ApiKey, CheckLevel, Client, Error, ErrorKind, Result, SizeLimits, Staging, Stop, Timeouts};
+use media_engine::{Instance, Project};
+use media_registry::Registry;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::args::Global;
+use crate::simulate::Simulation;
+
+/// `media.json`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProgramSettings {
+    /// Where files go when no --out says otherwise.
+    pub(crate) out: PathBuf,
+    /// How closely media are looked at.
+    pub(crate) check: Check,
+    /// The largest answers that are taken.
+    pub(crate) sizes: SizeLimits,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Check {
+    /// The structure, from the first byte to the last.
+    Structure,
+    /// And decode everything.
+    Full,
+}
+
+impl From<Check> for CheckLevel {
+    fn from(check: Check) -> CheckLevel {
+        match check {
+            Check::Structure => CheckLevel::Structure,
+            Check::Full => CheckLevel::Full,
+        }
+    }
+}
+
+/// The configuration and the environment that it is used in.
+#[derive(Debug)]
+pub(crate) struct Session<'a> {
+    pub(crate) registry: &'a Registry,
+    pub(crate) config: Config,
+    pub(crate) program: ProgramSettings,
+    environment: BTreeMap<String, String>,
+    simulation: Option<Simulation>,
+    pub(crate) stop: Stop,
+}
+
+impl<'a> Session<'a> {
+    /// Loads the configuration; `simulation` and `concurrency` are laid over it.
+    pub(crate) fn load(
+        registry: &'a Registry,
+        global: &Global,
+        simulation: Option<Simulation>,
+        concurrency: Option<std::num::NonZeroUsize>,
+    ) -> Result<Session<'a>> {
+        let environment = environment(global.env_file.as_deref())?;
+        let mut sources = Sources { dir: global.config.clone(), environment: environment.clone(), overlays: Vec::new() };
+        // The names and types of the instances must be known before anything can be laid over them.
+        let bare = Config::load(&sources)?;
+        for (name, section) in bare.providers() {
+            if let Some(simulation) = &simulation
+                && let Some(values) = simulation.overlay(&section.provider_type()?)
+            {
+                sources.overlays.push((name.clone(), values, "--simulate".to_owned()));
+            }
+            if let Some(concurrency) = concurrency {
+                let values = json!({ "limits": { "concurrency": concurrency } });
+                sources.overlays.push((name.clone(), values, "--concurrency".to_owned()));
+            }
+        }
+        let config = if sources.overlays.is_empty() { bare } else { Config::load(&sources)? };
+        let program = config.program().parse()?;
+        Ok(Session { registry, config, program, environment, simulation, stop: Stop::new() })
+    }
+
+    pub(crate) fn is_simulated(&self) -> bool {
+        self.simulation.is_some()
+    }
+
+    pub(crate) fn simulation(&self) -> Option<&Simulation> {
+        self.simulation.as_ref()
+    }
+
+    /// The keys of these instances. Simulated services have keys of their own; a real key never goes to them.
+    fn keys(&self, instances: &BTreeSet<String>) -> Result<BTreeMap<String, Option<ApiKey>>> {
+        if self.simulation.is_some() {
+            let mut keys = BTreeMap::new();
+            for name in instances {
+                let kind = self.config.provider(name)?.provider_type()?;
+                let key = Simulation::key(&kind).ok_or_else(|| {
+                    Error::new(ErrorKind::Config, format!("there is no simulator of {kind} (for {name})")).not_billed()
+                })?;
+                keys.insert(name.clone(), Some(key));
+            }
+            return Ok(keys);
+        }
+        let help = |kind: &str| self.registry.factory(kind).ok().map(|factory| factory.key_help);
+        load_keys(&self.config, instances, &self.environment, help)
+    }
+
+    /// Providers that can check and plan, without keys: every configured instance that is built in.
+    pub(crate) fn offline(&self) -> Result<Project> {
+        let mut instances = BTreeMap::new();
+        for (name, section) in self.config.providers() {
+            let kind = section.provider_type()?;
+            if self.registry.factory(&kind).is_err() {
+                // Only an error for a list that uses it; see `explain_missing`.
+                continue;
+            }
+            instances.insert(name.clone(), self.instance(name, None, Staging::Beside)?);
+        }
+        Ok(Project::new(instances))
+    }
+
+    /// Why a list cannot use this provider, if it is configured but not built in.
+    pub(crate) fn explain_missing(&self, name: &str) -> Result<()> {
+        let section = self.config.provider(name)?;
+        self.registry.factory_of(section).map(drop)
+    }
+
+    /// Providers ready to send, staging in `folder`.
+    pub(crate) fn online(&self, names: &BTreeSet<String>, folder: &Path) -> Result<Project> {
+        let mut instances = BTreeMap::new();
+        for (name, key) in self.keys(names)? {
+            instances.insert(name.clone(), self.instance(&name, key, Staging::Folder(folder.into()))?);
+        }
+        Ok(Project::new(instances))
+    }
+
+    /// One provider ready to be asked whether its key works.
+    pub(crate) fn alone(&self, name: &str) -> Result<Client> {
+        let names = BTreeSet::from([name.to_owned()]);
+        let key = self.keys(&names)?.remove(name).flatten();
+        Ok(self.instance(name, key, Staging::Beside)?.client)
+    }
+
+    fn instance(&self, name: &str, key: Option<ApiKey>, staging: Staging) -> Result<Instance> {
+        let section = self.config.provider(name)?.clone();
+        let params = self.registry.factory_of(&section)?.params;
+        let timeouts: Timeouts = section.get("timeouts")?;
+        let transport = ReqwestTransport::new(timeouts.connect.0)?;
+        let mut wiring = Wiring::over(Arc::new(transport));
+        wiring.staging = staging;
+        wiring.sizes = self.program.sizes;
+        wiring.stop = self.stop.clone();
+        let provider = self.registry.build(Setup { section, key, wiring })?;
+        let client = Client::of(provider).checking(self.program.check.into());
+        Ok(Instance { client, params })
+    }
+
+    /// Every value as understood.
+    pub(crate) fn shown(&self) -> Result<Value> {
+        let mut providers = serde_json::Map::new();
+        for (name, section) in self.config.providers() {
+            providers.insert(name.clone(), section.value()?);
+        }
+        Ok(json!({ PROGRAM: self.config.program().value()?, "providers": providers }))
+    }
+}
+
+/// The environment, with the lines of --env-file beneath it.
+fn environment(file: Option<&Path>) -> Result<BTreeMap<String, String>> {
+    let mut all = BTreeMap::new();
+    if let Some(path) = file {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::new(ErrorKind::Config, format!("cannot read {}", path.display())).because(error).not_billed()
+        })?;
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let line = line.strip_prefix("export ").unwrap_or(line);
+            let Some((name, value)) = line.split_once('=') else {
+                // Never the line itself: it may be half a key.
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    format!("{}, line {}: write NAME=VALUE", path.display(), number + 1),
+                )
+                .not_billed());
+            };
+            let value = value.trim();
+            let bare = ['"', '\''].iter().find_map(|q| value.strip_prefix(*q)?.strip_suffix(*q)).unwrap_or(value);
+            all.insert(name.trim().to_owned(), bare.to_owned());
+        }
+    }
+    // Names and values that are not text cannot be ours.
+    all.extend(std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))));
+    Ok(all)
+}

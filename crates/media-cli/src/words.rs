@@ -1,0 +1,325 @@
+//! What the program says to people: plans, summaries, errors.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use media_core::{Error, ErrorKind, Usd};
+use media_engine::{Account, Outcome, Plan, Status};
+use serde_json::json;
+
+use crate::args::ListArgs;
+use crate::exit::Exit;
+
+/// An error with its causes and what to do, on one or two lines.
+pub(crate) fn of_error(error: &Error) -> String {
+    match error.next() {
+        Some(next) => format!("{}\n  {next}", error.full()),
+        None => error.full(),
+    }
+}
+
+/// `: a, b`, or nothing.
+pub(crate) fn after_colon(notes: &[String]) -> String {
+    if notes.is_empty() { String::new() } else { format!(": {}", notes.join(", ")) }
+}
+
+/// Whether a failure of this kind waits for a person.
+pub(crate) fn needs_a_person(kind: &str) -> bool {
+    [
+        ErrorKind::Config,
+        ErrorKind::MissingApiKey,
+        ErrorKind::Authentication,
+        ErrorKind::PermissionDenied,
+        ErrorKind::InsufficientCredit,
+        ErrorKind::BudgetExceeded,
+    ]
+    .iter()
+    .any(|known| known.as_str() == kind)
+}
+
+/// The command that runs this list.
+pub(crate) fn run_command(list: &ListArgs) -> String {
+    let mut command = format!("media run {}", list.list.display());
+    for (flag, value) in [("--recipe", &list.recipe), ("--out", &list.out)] {
+        if let Some(value) = value {
+            let _ = write!(command, " {flag} {}", value.display());
+        }
+    }
+    command
+}
+
+/// What is wrong with a list, as one error; `None` when nothing is.
+pub(crate) fn findings(plan: &Plan, list: &Path) -> Option<Error> {
+    let findings = &plan.findings;
+    if findings.is_good() {
+        return None;
+    }
+    let mut text = format!("{}: {} cannot be used as it is", list.display(), counted(findings.total, "row or file"));
+    for problem in &findings.problems {
+        let _ = write!(text, "\n  {problem}");
+    }
+    let shown = findings.problems.len() as u64;
+    if findings.total > shown {
+        let _ = write!(text, "\n  and {} more", findings.total - shown);
+    }
+    Some(Error::new(ErrorKind::InvalidRequest, text).not_billed().hint("nothing was sent"))
+}
+
+fn counted(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{} {what}s", number(count)) }
+}
+
+/// `1,188`.
+fn number(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `8 min`, `40 s`, `3 h 20 min`.
+fn roughly(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0 => "under a second".to_owned(),
+        1..=90 => format!("{seconds} s"),
+        91..=7200 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// `Tue 23:00 your time (22:00 UTC)`.
+pub(crate) fn moment(at: Timestamp) -> String {
+    let local = at.to_zoned(TimeZone::system());
+    let utc = at.to_zoned(TimeZone::UTC);
+    let offset = local.offset() == jiff::tz::Offset::UTC;
+    let utc = utc.strftime(if offset { "%a %H:%M UTC" } else { "%H:%M UTC" });
+    if offset { utc.to_string() } else { format!("{} your time ({utc})", local.strftime("%a %H:%M")) }
+}
+
+/// What a run would do.
+pub(crate) fn plan(plan: &Plan, list: &ListArgs) -> String {
+    let mut text = String::new();
+    let recipe = list.recipe.as_deref().map(|path| format!(" + {}", file_name(path))).unwrap_or_default();
+    let outputs: Vec<_> = plan.by_output.iter().map(|(name, count)| format!("{} {name}", number(*count))).collect();
+    let shared = match plan.findings.shared {
+        0 => String::new(),
+        shared => format!("; {} shared by equal rows", number(shared)),
+    };
+    let _ = writeln!(
+        text,
+        "{}{recipe}: {}, {} ({}{shared})",
+        file_name(&list.list),
+        counted(plan.rows, "row"),
+        counted(plan.files, "file"),
+        outputs.join(", "),
+    );
+    let _ = writeln!(text, "{:<12}{:>7}{:>7}   {:<22}time", "", "make", "there", "cost");
+    for (name, provider) in &plan.providers {
+        let cost = match (&provider.days, provider.unpriced) {
+            (Some(days), _) => format!("{} of {} a day", number(days.calls), number(days.per_day)),
+            (None, 0) if provider.cost == Usd::ZERO => "nothing by the file".to_owned(),
+            (None, 0) => format!("about {} USD", cents(provider.cost)),
+            (None, unpriced) => format!("{} USD + {} unpriced", cents(provider.cost), number(unpriced)),
+        };
+        let time = match &provider.days {
+            Some(days) => format!(
+                "{}: {} now, {} a day after {}",
+                counted(days.days(), "day"),
+                number(days.files_per_day().min(provider.make)),
+                number(days.files_per_day()),
+                moment(days.resets),
+            ),
+            None => format!("about {} ({})", roughly(provider.time), provider.because),
+        };
+        let _ = writeln!(text, "{name:<12}{:>7}{:>7}   {cost:<22}{time}", number(provider.make), number(provider.there));
+    }
+    for field in &plan.fields.fields {
+        let mut rules = Vec::new();
+        let prefixes: u64 = field.dropped_prefix.iter().map(|(_, count)| count).sum();
+        if prefixes > 0 {
+            let which: Vec<_> = field.dropped_prefix.iter().map(|(prefix, _)| format!("{:?}", prefix.trim())).collect();
+            rules.push(format!("{} lose a prefix ({})", number(prefixes), which.join(", ")));
+        }
+        for (cut, count) in &field.cut_at {
+            rules.push(format!("{} end at the first {cut:?}", number(*count)));
+        }
+        if field.dropped_characters > 0 {
+            rules.push(format!("{} lose characters", number(field.dropped_characters)));
+        }
+        let _ = writeln!(text, "field {}: {}", field.field, rules.join(", "));
+    }
+    text
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// The plan for programs.
+pub(crate) fn plan_json(plan: &Plan) -> serde_json::Value {
+    let providers: serde_json::Map<_, _> = plan
+        .providers
+        .iter()
+        .map(|(name, provider)| {
+            let days = provider.days.map(|days| {
+                json!({ "calls": days.calls, "calls_per_day": days.per_day, "days": days.days(), "resets": days.resets.to_string() })
+            });
+            let value = json!({
+                "make": provider.make, "there": provider.there, "shared": provider.shared,
+                "cost_usd": provider.cost, "unpriced": provider.unpriced,
+                "seconds": provider.time.as_secs(), "daily_quota": days,
+            });
+            (name.clone(), value)
+        })
+        .collect();
+    let cost: Usd = plan.providers.values().map(|provider| provider.cost).sum();
+    json!({ "v": 1, "rows": plan.rows, "files": plan.files, "shared": plan.findings.shared, "cost_usd": cost, "providers": providers })
+}
+
+/// How a run went.
+pub(crate) fn summary(outcome: &Outcome, exit: Exit, list: &ListArgs) -> String {
+    let mut text = String::new();
+    let accounts = || outcome.accounts.values();
+    let count = |status| accounts().map(|account| account.count(status)).sum::<u64>();
+    let _ = writeln!(text, "{} after {}", headline(outcome, exit), roughly(outcome.elapsed));
+    for status in Status::ALL {
+        let total = count(status);
+        if total == 0 {
+            continue;
+        }
+        let detail = match status {
+            Status::Done => done_detail(outcome),
+            Status::Waiting => {
+                let until = accounts().find_map(|account| account.until.as_deref()?.parse().ok());
+                until.map(|at| format!("until {}", moment(at))).unwrap_or_default()
+            }
+            Status::Unknown => "may have been billed; nothing is sent again by itself".to_owned(),
+            Status::Skipped => "there already".to_owned(),
+            Status::Failed | Status::Cancelled => String::new(),
+        };
+        let _ = writeln!(text, "  {:<9}{:>7}   {detail}", status.as_str(), number(total));
+    }
+    let left: u64 = accounts().map(Account::left).sum();
+    if left > 0 {
+        let _ = writeln!(text, "  {:<9}{:>7}   not come to", "left", number(left));
+    }
+    for (name, account) in &outcome.accounts {
+        for (kind, failure) in &account.failures {
+            let mut ids = failure.ids.join(", ");
+            let more = failure.count.saturating_sub(failure.ids.len() as u64);
+            if more > 0 {
+                let _ = write!(ids, " and {} more", number(more));
+            }
+            let _ = writeln!(text, "{name}: {} x {kind}: {}", number(failure.count), failure.message);
+            let _ = writeln!(text, "    {ids}");
+            if let Some(next) = &failure.next {
+                let _ = writeln!(text, "    {next}");
+            }
+        }
+        for (warning, count) in &account.warnings {
+            let _ = writeln!(text, "{name}: {} x attention: {warning}", number(*count));
+        }
+    }
+    for (name, slowed) in &outcome.slowed {
+        if let Some(reported) = slowed.reported.filter(|reported| *reported > slowed.configured)
+            && slowed.waited > Duration::from_secs(1)
+        {
+            let _ = writeln!(
+                text,
+                "{name}: the configured limit of {} {} slowed this run by {}; the account reports {}",
+                number(slowed.configured),
+                slowed.bucket,
+                roughly(slowed.waited),
+                number(reported),
+            );
+        }
+    }
+    if let Some(next) = next(exit, list) {
+        let _ = writeln!(text, "next: {next}");
+    }
+    text
+}
+
+fn headline(outcome: &Outcome, exit: Exit) -> String {
+    match exit {
+        Exit::Done => "everything asked for is there,".to_owned(),
+        Exit::SomeFailed => "finished, but not all is there,".to_owned(),
+        Exit::Act => {
+            let why = outcome.accounts.iter().find_map(|(name, account)| {
+                let (_, failure) = account.failures.iter().find(|(kind, _)| needs_a_person(kind))?;
+                Some(format!("stopped: {name}: {}", failure.message))
+            });
+            format!("{},", why.unwrap_or_else(|| "stopped".to_owned()))
+        }
+        Exit::Later => "not finished, and nothing is wrong or lost,".to_owned(),
+        Exit::Interrupted | Exit::Terminated => "interrupted; what was sent is finished,".to_owned(),
+        Exit::Refused => "nothing was sent,".to_owned(),
+    }
+}
+
+fn done_detail(outcome: &Outcome) -> String {
+    let mut outputs = std::collections::BTreeMap::new();
+    let mut spent = std::collections::BTreeMap::new();
+    let (mut estimated, mut unknown) = (Usd::ZERO, 0);
+    for account in outcome.accounts.values() {
+        for (name, count) in &account.done_by_output {
+            *outputs.entry(name.clone()).or_insert(0) += count;
+        }
+        for (basis, usd) in &account.spent {
+            *spent.entry(basis.clone()).or_insert(Usd::ZERO) += *usd;
+        }
+        estimated += account.estimated;
+        unknown += account.cost_unknown;
+    }
+    let outputs: Vec<_> = outputs.iter().map(|(name, count)| format!("{} {name}", number(*count))).collect();
+    let mut costs: Vec<_> = spent.iter().map(|(basis, usd)| format!("{usd} USD {basis}")).collect();
+    if !costs.is_empty() && estimated > Usd::ZERO {
+        costs.push(format!("{estimated} planned"));
+    }
+    if unknown > 0 {
+        costs.push(format!("{} of unknown cost", number(unknown)));
+    }
+    let costs = if costs.is_empty() { String::new() } else { format!("   {}", costs.join(", ")) };
+    format!("({}){costs}", outputs.join(", "))
+}
+
+fn cents(amount: Usd) -> String {
+    if amount.micros() < 10_000 { amount.to_string() } else { format!("{:.2}", amount.dollars()) }
+}
+
+fn next(exit: Exit, list: &ListArgs) -> Option<String> {
+    match exit {
+        Exit::Done | Exit::Refused => None,
+        Exit::SomeFailed => Some(format!("mend the rows named above, then {}", run_command(list))),
+        Exit::Act => Some(format!("act on it, then {}", run_command(list))),
+        Exit::Later | Exit::Interrupted | Exit::Terminated => Some(run_command(list)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_times_read_well() {
+        assert_eq!(number(0), "0");
+        assert_eq!(number(999), "999");
+        assert_eq!(number(1_188), "1,188");
+        assert_eq!(number(1_234_567), "1,234,567");
+        assert_eq!(roughly(Duration::from_millis(300)), "under a second");
+        assert_eq!(roughly(Duration::from_secs(40)), "40 s");
+        assert_eq!(roughly(Duration::from_secs(460)), "8 min");
+        assert_eq!(roughly(Duration::from_secs(12_000)), "3 h 20 min");
+        assert_eq!(cents(Usd::from_micros(600)), "0.0006");
+        assert_eq!(cents(Usd::from_micros(360_000)), "0.36");
+    }
+}

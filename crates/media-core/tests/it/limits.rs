@@ -1,0 +1,190 @@
+//! Daily quotas: a job is begun only when the day has enough calls left for all of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use media_core::http::Scripted;
+use media_core::limit::{Clock, Day, QuotaKey, QuotaStore};
+use media_core::{Charge, ErrorKind, GroupLimits, Result};
+use serde_json::json;
+
+use crate::support::{Lab, Mode, failure, gaps, link, png};
+
+/// Noon of one day, for ever.
+#[derive(Debug)]
+struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> jiff::Timestamp {
+        "2026-11-23T12:00:00Z".parse().unwrap()
+    }
+}
+
+fn today() -> Day {
+    Day { start: "2026-11-22T22:00:00Z".parse().unwrap(), end: "2026-11-23T22:00:00Z".parse().unwrap() }
+}
+
+fn daily(limit: u64) -> GroupLimits {
+    let text = json!({"requests_per_day": limit, "day_starts": "22:00 UTC"});
+    serde_json::from_value(text).unwrap()
+}
+
+fn word(request: &http::Request<bytes::Bytes>) -> Scripted {
+    if request.uri().path() == "/one.png" { Scripted::new(200, png()) } else { link() }
+}
+
+fn words(limit: u64) -> Lab {
+    let mut lab = Lab::new(Mode::Word, |request| word(request).after(Duration::from_secs(1))).concurrency(4);
+    lab.settings.limits.groups.insert("image".into(), daily(limit));
+    lab.wiring.clock = Arc::new(Noon);
+    lab
+}
+
+async fn used(lab: &Lab) -> u64 {
+    let account = media_core::ApiKey::new(crate::support::KEY).account();
+    lab.wiring.quota.used(&QuotaKey { account, bucket: "image.requests".into() }, &today()).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_day_admits_whole_jobs_only() {
+    for limit in [0, 1, 2, 3, 10, 11] {
+        let lab = words(limit);
+        let results = lab.client().generate_batch(lab.images(9)).collect().await;
+        assert_eq!(results.len(), 9);
+        let made = results.iter().filter(|result| result.outcome.is_ok()).count() as u64;
+        assert_eq!(made, limit / 2, "{limit} calls a day, two per word");
+        assert_eq!(lab.sent().len() as u64, made * 2, "no call of a word that cannot be finished");
+        assert_eq!(used(&lab).await, made * 2);
+        for result in results.iter().filter(|result| result.outcome.is_err()) {
+            assert_eq!(failure(result), (ErrorKind::QuotaExhausted, Charge::None));
+            let error = result.outcome.as_ref().unwrap_err();
+            assert_eq!(error.resets_at(), Some(today().end));
+            assert!(error.next().is_some(), "it should say when to come back");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_client_of_the_same_account_finds_the_day_spent() {
+    let lab = words(2);
+    assert!(lab.generate(lab.image("one.png")).await.outcome.is_ok());
+    let result = lab.generate(lab.image("two.png")).await;
+    assert_eq!(failure(&result), (ErrorKind::QuotaExhausted, Charge::None));
+}
+
+/// Every call counts, those too that are refused for pace and sent again.
+#[tokio::test(start_paused = true)]
+async fn calls_sent_again_count() {
+    let count = AtomicUsize::new(0);
+    let mut lab = Lab::new(Mode::Word, move |request| match count.fetch_add(1, Ordering::SeqCst) {
+        0 | 1 => Scripted::new(429, ""),
+        _ => word(request),
+    });
+    lab.settings.limits.groups.insert("image".into(), daily(10));
+    lab.wiring.clock = Arc::new(Noon);
+    assert!(lab.generate(lab.image("dog.png")).await.outcome.is_ok());
+    assert_eq!((lab.sent().len(), used(&lab).await), (4, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_needed_goes_back() {
+    let mut lab = Lab::new(Mode::Word, |_| Scripted::new(404, "no such word"));
+    lab.settings.limits.groups.insert("image".into(), daily(10));
+    lab.wiring.clock = Arc::new(Noon);
+    // The ninth takes the last two and gives one back.
+    let results = lab.client().generate_batch(lab.images(9)).collect().await;
+    assert!(results.iter().all(|result| failure(result) == (ErrorKind::NotFound, Charge::None)));
+    assert_eq!(used(&lab).await, 9);
+}
+
+fn spent_by_service() -> Scripted {
+    Scripted::new(400, json!({"error": {"code": "quota"}}).to_string())
+}
+
+/// The service counts better than we do: its word ends the day, whatever we set aside and give back.
+#[tokio::test(start_paused = true)]
+async fn the_day_ends_when_the_service_says_so() {
+    let mut lab = Lab::new(Mode::Word, |_| spent_by_service());
+    lab.settings.limits.groups.insert("image".into(), daily(500));
+    lab.wiring.clock = Arc::new(Noon);
+    let results = lab.client().generate_batch(lab.images(5)).collect().await;
+    assert_eq!(lab.sent().len(), 1);
+    for result in &results {
+        assert_eq!(failure(result), (ErrorKind::QuotaExhausted, Charge::None));
+        assert_eq!(result.outcome.as_ref().unwrap_err().resets_at(), Some(today().end));
+    }
+    assert_eq!(used(&lab).await, 500, "what the job gives back does not reopen the day");
+}
+
+/// Its word may also come where a file was due; that stops the lane like any other.
+#[tokio::test(start_paused = true)]
+async fn a_spent_day_stops_the_lane_wherever_it_is_noticed() {
+    let lab = Lab::new(Mode::Word, |request| {
+        if request.uri().path() == "/one.png" { spent_by_service() } else { link() }
+    });
+    let results = lab.client().generate_batch(lab.images(6)).collect().await;
+    assert!(results.iter().all(|result| failure(result) == (ErrorKind::QuotaExhausted, Charge::None)));
+    assert_eq!(lab.paths().len(), 2, "{:?}", lab.paths());
+}
+
+#[derive(Debug)]
+struct Broken;
+
+#[async_trait]
+impl QuotaStore for Broken {
+    async fn take(&self, _: &QuotaKey, _: &Day, _: u64, _: u64) -> Result<bool> {
+        Err(media_core::Error::new(ErrorKind::Storage, "the disk is full"))
+    }
+    async fn give_back(&self, _: &QuotaKey, _: &Day, _: u64) -> Result<()> {
+        Ok(())
+    }
+    async fn exhaust(&self, _: &QuotaKey, _: &Day, _: u64) -> Result<()> {
+        Ok(())
+    }
+    async fn used(&self, _: &QuotaKey, _: &Day) -> Result<u64> {
+        Ok(0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_counted_is_not_sent() {
+    let mut lab = words(100);
+    lab.wiring.quota = Arc::new(Broken);
+    let result = lab.generate(lab.image("dog.png")).await;
+    assert_eq!(failure(&result), (ErrorKind::Storage, Charge::None));
+    assert!(lab.sent().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_keep_to_the_minute_and_downloads_that_are_not_counted_do_not() {
+    let mut lab = Lab::new(Mode::Link, |request| match request.uri().path() {
+        "/one.png" => Scripted::new(200, png()),
+        _ => link(),
+    })
+    .concurrency(4);
+    lab.settings.limits.groups.insert("image".into(), GroupLimits::default().with("requests_per_minute", 60));
+    let results = lab.client().generate_batch(lab.images(10)).collect().await;
+    assert!(results.iter().all(|result| result.outcome.is_ok()));
+    let calls: Vec<_> = lab.sent().into_iter().filter(|sent| sent.head.uri().path() == "/v1/make").collect();
+    assert!(gaps(&calls).iter().all(|gap| *gap >= Duration::from_millis(980)), "{:?}", gaps(&calls));
+    let all = lab.sent();
+    assert!(all.last().unwrap().at - all[0].at < Duration::from_secs(11));
+}
+
+/// What the answers' headers say is learnt, from the service and from nobody else.
+#[tokio::test(start_paused = true)]
+async fn limits_in_headers_are_believed_from_the_service_only() {
+    for (from_service, slow) in [(true, true), (false, false)] {
+        let lab = Lab::new(Mode::Link, move |request| {
+            let file = request.uri().path() == "/one.png";
+            let answer = if file { Scripted::new(200, png()) } else { link() };
+            if file == from_service { answer } else { answer.header("x-ratelimit-limit-requests", "6") }
+        });
+        lab.client().generate_batch(lab.images(4)).collect().await;
+        let sent = lab.sent();
+        let took = sent.last().unwrap().at - sent[0].at;
+        assert_eq!(took > Duration::from_secs(15), slow, "{took:?}");
+    }
+}

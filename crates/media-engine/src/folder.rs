@@ -1,0 +1,130 @@
+//! The output folder and its `.media`: staging, what was kept of earlier runs, and the mark of a simulation.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use media_core::{Error, ErrorKind, Result, prepare};
+
+use crate::line::Line;
+
+/// An output folder, opened for one run: nobody else may run in it meanwhile.
+#[derive(Debug)]
+pub struct Folder {
+    out: PathBuf,
+    results: File,
+    /// Held until the run ends; the operating system lets go of it when the process dies.
+    _lock: File,
+    simulated: bool,
+}
+
+const MARK: &str = "simulated";
+const RESULTS: &str = "results.jsonl";
+
+fn storage(what: &str, path: &Path, error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Storage, format!("{what} {}", path.display())).because(error).not_billed()
+}
+
+impl Folder {
+    /// Opens `out`, creating it if need be.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] when it cannot be used; [`ErrorKind::Config`] when another run is in it, or when it holds
+    /// simulated results and this run is real, or the other way round.
+    pub fn open(out: &Path, simulated: bool) -> Result<Folder> {
+        let inner = out.join(".media");
+        prepare(&inner.join("staging").join("x"))?;
+        let lock_path = inner.join("lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(|error| storage("cannot open", &lock_path, error))?;
+        if lock.try_lock().is_err() {
+            return Err(Error::new(ErrorKind::Config, format!("another run is at work in {}", out.display()))
+                .not_billed()
+                .hint("wait for it, or name another folder by --out"));
+        }
+        check_mark(out, &inner, simulated)?;
+        sweep(&inner.join("staging"))?;
+        let path = inner.join(RESULTS);
+        let results = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(|error| storage("cannot open", &path, error))?;
+        Ok(Folder { out: out.to_owned(), results, _lock: lock, simulated })
+    }
+
+    /// Where the outputs go.
+    #[must_use]
+    pub fn out(&self) -> &Path {
+        &self.out
+    }
+
+    /// The folder's own place, for staging and rejected files.
+    #[must_use]
+    pub fn inner(&self) -> PathBuf {
+        self.out.join(".media")
+    }
+
+    /// Whether its results are simulated.
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
+        self.simulated
+    }
+
+    /// Keeps a result.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] when it cannot be written.
+    pub(crate) fn keep(&mut self, line: &Line) -> Result<()> {
+        let path = self.inner().join(RESULTS);
+        let mut text = serde_json::to_string(line)
+            .map_err(|error| Error::new(ErrorKind::Storage, "a result cannot be written as JSON").because(error))?;
+        text.push('\n');
+        self.results.write_all(text.as_bytes()).map_err(|error| storage("cannot write", &path, error))
+    }
+
+    /// Every result ever kept, oldest first. A line that a crash cut short is passed over.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] when they cannot be read.
+    pub fn kept(&self) -> Result<impl Iterator<Item = Line>> {
+        let path = self.inner().join(RESULTS);
+        let file = File::open(&path).map_err(|error| storage("cannot read", &path, error))?;
+        Ok(BufReader::new(file).lines().map_while(std::result::Result::ok).filter_map(|l| serde_json::from_str(&l).ok()))
+    }
+}
+
+/// A simulated run marks its folder; afterwards only runs of the same sort may use it.
+fn check_mark(out: &Path, inner: &Path, simulated: bool) -> Result<()> {
+    let mark = inner.join(MARK);
+    let used = inner.join(RESULTS).exists();
+    let refuse = |message: String, hint: &str| Err(Error::new(ErrorKind::Config, message).not_billed().hint(hint));
+    match (simulated, mark.exists()) {
+        (false, true) => refuse(
+            format!("{} holds simulated results, which a real run does not mix with real ones", out.display()),
+            "name another folder by --out, or delete this one",
+        ),
+        (true, false) if used => refuse(
+            format!("{} holds real results, which a simulation does not touch", out.display()),
+            "name another folder by --out",
+        ),
+        (true, false) => File::create(&mark).map(drop).map_err(|error| storage("cannot write", &mark, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Deletes what a killed run left half-done.
+fn sweep(staging: &Path) -> Result<()> {
+    let entries = fs::read_dir(staging).map_err(|error| storage("cannot read", staging, error))?;
+    for entry in entries {
+        let path = entry.map_err(|error| storage("cannot read", staging, error))?.path();
+        if path.extension().is_some_and(|extension| extension == "part") {
+            fs::remove_file(&path).map_err(|error| storage("cannot delete", &path, error))?;
+        }
+    }
+    Ok(())
+}

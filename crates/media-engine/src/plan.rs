@@ -1,0 +1,179 @@
+//! What a list asks for: every row checked, counted, priced and timed, before anything is sent.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use media_core::{Client, MediaRequest, Resolved, RequestHash, Usd};
+
+use crate::list::{FieldCounts, Findings, JobSpec};
+use crate::project::Project;
+
+/// What a run of the list would do.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Rows of the list.
+    pub rows: u64,
+    /// Files that it asks for; equal ones under one name count once.
+    pub files: u64,
+    /// Files by output of the recipe, or by kind.
+    pub by_output: BTreeMap<String, u64>,
+    /// By provider instance.
+    pub providers: BTreeMap<String, ProviderPlan>,
+    /// How often the rules of each field changed something.
+    pub fields: FieldCounts,
+    /// What is wrong with the list.
+    pub findings: Findings,
+}
+
+/// What a run would do at one provider.
+#[derive(Clone, Debug, Default)]
+pub struct ProviderPlan {
+    /// Files to make.
+    pub make: u64,
+    /// Files that are there.
+    pub there: u64,
+    /// Rows that are told of a file that another row makes.
+    pub shared: u64,
+    /// What the files to make are expected to cost, as far as they have a price.
+    pub cost: Usd,
+    /// Files to make that have no price.
+    pub unpriced: u64,
+    /// How long the limits per minute and the usual times take.
+    pub time: Duration,
+    /// What decides the time, in words.
+    pub because: String,
+    /// Calls needed and allowed per day, where a daily quota is the limit.
+    pub days: Option<DayPlan>,
+    tally: Tally,
+}
+
+/// Counted calls against a daily quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DayPlan {
+    /// Calls that the files to make need.
+    pub calls: u64,
+    /// Calls that a day allows.
+    pub per_day: u64,
+    /// Calls that one file needs.
+    pub per_file: u64,
+    /// The moment at which today's quota ends.
+    pub resets: jiff::Timestamp,
+}
+
+impl DayPlan {
+    /// Days that it takes.
+    #[must_use]
+    pub fn days(&self) -> u64 {
+        // A file is only begun with all of its calls left, so what does not fill a file is not used.
+        let files_per_day = (self.per_day / self.per_file.max(1)).max(1);
+        (self.calls / self.per_file.max(1)).div_ceil(files_per_day)
+    }
+
+    /// Files that today's quota allows at most.
+    #[must_use]
+    pub fn files_per_day(&self) -> u64 {
+        self.per_day / self.per_file.max(1)
+    }
+}
+
+/// Sums from which the time is worked out.
+#[derive(Clone, Debug, Default)]
+struct Tally {
+    /// By (group, bucket, window): units in all.
+    units: BTreeMap<(String, String, Duration), (u64, u64)>,
+    typical: Duration,
+    calls: BTreeMap<String, (u64, u64)>,
+}
+
+/// A job with everything that is needed to send it.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) request: MediaRequest,
+    pub(crate) resolved: Resolved,
+    pub(crate) hash: RequestHash,
+}
+
+impl Project {
+    /// Turns a job of the list into a checked request for `out`.
+    ///
+    /// # Errors
+    /// Why it cannot be sent, as a fragment.
+    pub(crate) fn prepare(&self, spec: &JobSpec, out: &Path) -> Result<Prepared, String> {
+        let [provider] = spec.providers.as_slice() else {
+            return Err("several providers for one file are not supported yet: name one".to_owned());
+        };
+        let client = self.client(provider).map_err(|error| error.full())?;
+        let request = MediaRequest {
+            id: spec.id.clone(),
+            kind: spec.kind,
+            content: spec.content.clone(),
+            language: spec.language.clone(),
+            variant: spec.variant,
+            output_path: out.join(&spec.path),
+            params: spec.params.get(provider).cloned().unwrap_or_default(),
+        };
+        if let Some(stray) = spec.params.keys().find(|name| *name != provider) {
+            return Err(format!("there are parameters for {stray}, but the file comes from {provider}"));
+        }
+        let resolved = client.check(&request).map_err(|error| error.full())?;
+        let hash = client.hash(&request, &resolved);
+        Ok(Prepared { request, resolved, hash })
+    }
+}
+
+impl ProviderPlan {
+    pub(crate) fn add(&mut self, client: &Client, prepared: &Prepared) {
+        let resolved = &prepared.resolved;
+        let settings = client.provider().http().settings();
+        self.make += 1;
+        match settings.prices.row(resolved) {
+            Some(row) => {
+                self.cost += row.price(resolved);
+                self.tally.typical += row.typical.map_or(Duration::ZERO, |span| span.0);
+            }
+            None if client.provider().info().capabilities.free => {}
+            None => self.unpriced += 1,
+        }
+        if let Some(limits) = settings.limits.groups.get(&resolved.group) {
+            for window in limits.windows() {
+                let units = resolved.units.of(&window.bucket) * u64::from(resolved.calls.max(1));
+                let key = (resolved.group.clone(), window.bucket, window.length);
+                let entry = self.tally.units.entry(key).or_insert((0, window.limit));
+                entry.0 += units;
+            }
+            if limits.per_day("requests").is_some() {
+                let entry = self.tally.calls.entry(resolved.group.clone()).or_default();
+                entry.0 += u64::from(resolved.calls);
+                entry.1 = entry.1.max(u64::from(resolved.calls));
+            }
+        }
+    }
+
+    /// Works out time and days from the sums.
+    pub(crate) fn conclude(&mut self, client: &Client) {
+        let http = client.provider().http();
+        let limits = &http.settings().limits;
+        let at_once = limits.concurrency.get() * client.provider().info().capabilities.max_batch.max(1);
+        let parallel = u32::try_from(at_once).unwrap_or(u32::MAX);
+        self.time = self.tally.typical / parallel;
+        self.because = format!("{at_once} at a time");
+        for ((_, bucket, length), (units, limit)) in &self.tally.units {
+            #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
+            let needed = length.mul_f64(*units as f64 / (*limit).max(1) as f64);
+            if needed > self.time {
+                self.time = needed;
+                self.because = format!("{limit} {bucket} in {}", humantime::format_duration(*length));
+            }
+        }
+        for (group, (calls, per_file)) in &self.tally.calls {
+            let Some(limits) = limits.groups.get(group) else { continue };
+            let Some(per_day) = limits.per_day("requests") else { continue };
+            let resets = limits.day_starts.day_of(http.wiring().clock.now()).end;
+            let plan = DayPlan { calls: *calls, per_day, per_file: *per_file, resets };
+            if *calls > per_day {
+                self.days = Some(plan);
+            }
+        }
+    }
+}

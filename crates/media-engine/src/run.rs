@@ -1,0 +1,303 @@
+//! Runs a list: one lane per provider, each reading the list for itself, so that one that waits holds up no other.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use media_core::limit::Slowed;
+use media_core::{Client, Delivery, Error, Order, Result, Stop, Usd, format_of, validate};
+use tokio::sync::mpsc;
+
+use crate::folder::Folder;
+use crate::line::{Line, Subject};
+use crate::list::{JobSpec, RowProblem};
+use crate::plan::Plan;
+use crate::project::Project;
+use crate::stats::{Account, Stats};
+use crate::worklist::{Worklist, shared_key};
+
+/// What the caller wishes.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Make at most so many files.
+    pub max_items: Option<u64>,
+    /// The wish to stop; share it with the wiring of the clients.
+    pub stop: Stop,
+}
+
+/// Is told of every result.
+pub trait Observer: Send + Sync {
+    /// A result, as it arrives.
+    fn result(&self, line: &Line);
+}
+
+/// The account of a finished run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// By provider instance.
+    pub accounts: std::collections::BTreeMap<String, Account>,
+    /// How long it took.
+    pub elapsed: std::time::Duration,
+    /// Ceilings of the configuration that made it wait, by provider instance.
+    pub slowed: Vec<(String, Slowed)>,
+}
+
+/// Orders on their way to a lane.
+const ORDERS_AHEAD: usize = 64;
+
+/// What all lanes of a run share.
+struct Shared {
+    project: Project,
+    worklist: Worklist,
+    folder: Mutex<Folder>,
+    stats: Arc<Stats>,
+    observer: Arc<dyn Observer>,
+    stop: Stop,
+    left: Option<AtomicU64>,
+    trouble: Mutex<Option<Error>>,
+}
+
+/// Orders of one lane that have no result yet.
+#[derive(Default)]
+struct Book {
+    subjects: HashMap<u64, (Subject, String, Option<Usd>)>,
+    equals: HashMap<u64, Equal>,
+}
+
+/// A file that several rows share: made for the first, told to the others.
+enum Equal {
+    Making { tag: u64, waiting: Vec<Subject> },
+    Made(Box<Line>),
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a list that has been planned without findings; `stats` can be watched meanwhile.
+///
+/// # Errors
+/// [`ErrorKind::Storage`](media_core::ErrorKind::Storage) when results can no longer be written down; what was sent is
+/// finished first.
+pub async fn run(
+    project: Project,
+    worklist: Worklist,
+    plan: &Plan,
+    folder: Folder,
+    options: RunOptions,
+    observer: Arc<dyn Observer>,
+    stats: Arc<Stats>,
+) -> Result<(Outcome, Folder)> {
+    let clients: Vec<(String, Client)> = plan
+        .providers
+        .keys()
+        .map(|name| Ok((name.clone(), project.client(name)?.clone())))
+        .collect::<Result<_>>()?;
+    let shared = Arc::new(Shared {
+        project,
+        worklist,
+        folder: Mutex::new(folder),
+        stats: Arc::clone(&stats),
+        observer,
+        stop: options.stop,
+        left: options.max_items.map(AtomicU64::new),
+        trouble: Mutex::new(None),
+    });
+    let mut lanes = tokio::task::JoinSet::new();
+    for (name, client) in &clients {
+        lanes.spawn(lane(Arc::clone(&shared), name.clone(), client.clone()));
+    }
+    while lanes.join_next().await.is_some() {}
+    let Some(shared) = Arc::into_inner(shared) else {
+        return Err(Error::new(media_core::ErrorKind::Cancelled, "the run was torn down"));
+    };
+    if let Some(error) = lock(&shared.trouble).take() {
+        return Err(error);
+    }
+    let slowed = clients.iter().flat_map(|(name, client)| {
+        client.slowed().into_iter().map(move |slowed| (name.clone(), slowed))
+    });
+    let outcome = Outcome { accounts: stats.snapshot(), elapsed: stats.elapsed(), slowed: slowed.collect() };
+    let folder = shared.folder.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok((outcome, folder))
+}
+
+/// One provider's share of the list: a thread reads and feeds, this task takes the results.
+async fn lane(shared: Arc<Shared>, provider: String, client: Client) {
+    let book = Arc::new(Mutex::new(Book::default()));
+    let (orders, lane_orders) = mpsc::channel(ORDERS_AHEAD);
+    let mut deliveries = client.run(lane_orders);
+    let feeder = {
+        let (shared, book) = (Arc::clone(&shared), Arc::clone(&book));
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = feed(&shared, &provider, &client, &book, &orders) {
+                shared.give_up(error);
+            }
+        })
+    };
+    while let Some(Delivery { tag, result }) = deliveries.recv().await {
+        let mut book = lock(&book);
+        let Some((subject, output, estimate)) = book.subjects.remove(&tag) else { continue };
+        let line = Line::of(&subject, &result, shared.is_simulated());
+        shared.report(&line, &output, estimate);
+        let waiting = book.equals.values_mut().find_map(|equal| match equal {
+            Equal::Making { tag: making, waiting } if *making == tag => {
+                let waiting = std::mem::take(waiting);
+                *equal = Equal::Made(Box::new(line.clone()));
+                Some(waiting)
+            }
+            _ => None,
+        });
+        for other in waiting.into_iter().flatten() {
+            shared.report(&line.shared(&other), &output, None);
+        }
+    }
+    let _ = feeder.await;
+    // What was handed over and never begun: the run was stopped before its turn came.
+    let rest = std::mem::take(&mut *lock(&book));
+    let equals = rest.equals.into_values().filter_map(|equal| match equal {
+        Equal::Making { waiting, .. } => Some(waiting),
+        Equal::Made(_) => None,
+    });
+    let never = rest.subjects.into_values().map(|(subject, output, _)| (subject, output));
+    let never = never.chain(equals.flatten().map(|subject| (subject, String::new())));
+    for (subject, output) in never {
+        shared.report(&Line::not_begun(&subject, shared.is_simulated()), &output, None);
+    }
+}
+
+impl Shared {
+    fn is_simulated(&self) -> bool {
+        lock(&self.folder).is_simulated()
+    }
+
+    fn report(&self, line: &Line, output: &str, estimate: Option<Usd>) {
+        self.stats.add(line, output, estimate);
+        let kept = lock(&self.folder).keep(line);
+        self.observer.result(line);
+        if let Err(error) = kept {
+            self.give_up(error);
+        }
+    }
+
+    /// Ends the run: nothing more is begun, what was sent is finished.
+    fn give_up(&self, error: Error) {
+        lock(&self.trouble).get_or_insert(error);
+        self.stop.ask();
+    }
+
+    /// Whether another file may be made.
+    fn may_make(&self) -> bool {
+        let Some(left) = &self.left else { return true };
+        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+}
+
+fn changed(problems: &[RowProblem]) -> Error {
+    let first = problems.first().map_or_else(String::new, ToString::to_string);
+    Error::new(media_core::ErrorKind::InvalidRequest, format!("the list changed while it was being run: {first}"))
+        .not_billed()
+}
+
+/// Reads the list and hands over what this provider has to make.
+fn feed(
+    shared: &Shared,
+    provider: &str,
+    client: &Client,
+    book: &Mutex<Book>,
+    orders: &mpsc::Sender<Order>,
+) -> Result<()> {
+    let out = lock(&shared.folder).out().to_owned();
+    let read = |name: &str, kind, key: &str, cell: &str| shared.project.read_param(name, kind, key, cell);
+    let mut tag = 0;
+    for job in shared.worklist.jobs(&read)? {
+        if shared.stop.is_asked() {
+            return Ok(());
+        }
+        let spec: JobSpec = job.map_err(|problems| changed(&problems))?;
+        if spec.providers.first().map(String::as_str) != Some(provider) {
+            continue;
+        }
+        let subject = Subject {
+            id: spec.id.clone(),
+            line: spec.line,
+            path: spec.path.clone(),
+            provider: provider.to_owned(),
+        };
+        let output = output_name(&spec);
+        let key = shared_key(&spec.path);
+        let is_equal = shared.worklist.is_shared(key);
+        if is_equal && joins_an_equal(shared, book, key, &subject, &output) {
+            continue;
+        }
+        let path = out.join(&spec.path);
+        if std::fs::symlink_metadata(&path).is_ok() {
+            let line = match look_at(&path) {
+                Ok(()) => Line::skipped(&subject, shared.is_simulated()),
+                Err(what) => Line::in_the_way(&subject, &what, shared.is_simulated()),
+            };
+            shared.report(&line, &output, None);
+            if is_equal {
+                lock(book).equals.insert(key, Equal::Made(Box::new(line)));
+            }
+            continue;
+        }
+        if !shared.may_make() {
+            return Ok(());
+        }
+        let prepared = shared.project.prepare(&spec, &out).map_err(|why| {
+            Error::new(media_core::ErrorKind::InvalidRequest, format!("the list changed while it was being run: {why}"))
+                .not_billed()
+        })?;
+        let prices = &client.provider().http().settings().prices;
+        let estimate = prices.row(&prepared.resolved).map(|row| row.price(&prepared.resolved));
+        {
+            let mut book = lock(book);
+            book.subjects.insert(tag, (subject, output, estimate));
+            if is_equal {
+                book.equals.insert(key, Equal::Making { tag, waiting: Vec::new() });
+            }
+        }
+        if orders.blocking_send(Order::new(tag, prepared.request)).is_err() {
+            return Ok(());
+        }
+        tag += 1;
+    }
+    Ok(())
+}
+
+/// Whether another row already makes (or made) this file; then this row waits for it or is told.
+fn joins_an_equal(shared: &Shared, book: &Mutex<Book>, key: u64, subject: &Subject, output: &str) -> bool {
+    let mut book = lock(book);
+    let line = match book.equals.get_mut(&key) {
+        None => return false,
+        Some(Equal::Making { waiting, .. }) => {
+            waiting.push(subject.clone());
+            return true;
+        }
+        Some(Equal::Made(line)) => line.shared(subject),
+    };
+    drop(book);
+    shared.report(&line, output, None);
+    true
+}
+
+/// The output's name in a recipe, or the kind.
+pub(crate) fn output_name(spec: &JobSpec) -> String {
+    spec.output.clone().unwrap_or_else(|| spec.kind.to_string())
+}
+
+/// Whether a file that is already there is whole and what its name says.
+pub(crate) fn look_at(path: &Path) -> std::result::Result<(), String> {
+    let file = File::open(path).map_err(|error| format!("not readable: {error}"))?;
+    let inspection = validate::inspect_reader(file)
+        .map_err(|error| format!("not readable: {error}"))?
+        .map_err(|defect| defect.to_string())?;
+    let wanted = format_of(path).map_err(|error| error.to_string())?;
+    if inspection.format.satisfies(wanted) {
+        return Ok(());
+    }
+    Err(format!("{} under the name of {wanted}", inspection.format))
+}

@@ -1,0 +1,144 @@
+//! What a run has come to so far: counters for progress, and the account at its end.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use media_core::Usd;
+
+use crate::line::{Line, Status};
+use crate::plan::{Plan, ProviderPlan};
+
+/// Names of a failure that are kept for the summary; the rest is counted.
+const EXAMPLES: usize = 5;
+
+/// The account of a run, kept while it goes on.
+#[derive(Debug)]
+pub struct Stats {
+    began: Instant,
+    inner: Mutex<BTreeMap<String, Account>>,
+}
+
+/// The account of one provider.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    /// Files that the list asks of it.
+    pub asked: u64,
+    /// Results by status.
+    pub by_status: BTreeMap<Status, u64>,
+    /// Files done, by output of the recipe or kind.
+    pub done_by_output: BTreeMap<String, u64>,
+    /// What was spent, by how it is known.
+    pub spent: BTreeMap<String, Usd>,
+    /// What the price list would have said of the files that were bought.
+    pub estimated: Usd,
+    /// Files whose cost nobody knows.
+    pub cost_unknown: u64,
+    /// Failures by kind.
+    pub failures: BTreeMap<String, Failure>,
+    /// When the quota that is waited for resets.
+    pub until: Option<String>,
+    /// Odd things said about results, with how often.
+    pub warnings: BTreeMap<String, u64>,
+}
+
+/// Failures of one kind.
+#[derive(Clone, Debug, Default)]
+pub struct Failure {
+    /// How many.
+    pub count: u64,
+    /// Some of their ids.
+    pub ids: Vec<String>,
+    /// What the first one said.
+    pub message: String,
+    /// What can be done about it.
+    pub next: Option<String>,
+}
+
+impl Account {
+    /// How many results have this status.
+    #[must_use]
+    pub fn count(&self, status: Status) -> u64 {
+        self.by_status.get(&status).copied().unwrap_or(0)
+    }
+
+    /// How many results there are.
+    #[must_use]
+    pub fn reported(&self) -> u64 {
+        self.by_status.values().sum()
+    }
+
+    /// Files of the list that were never come to.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.asked.saturating_sub(self.reported())
+    }
+
+    /// Everything spent.
+    #[must_use]
+    pub fn total(&self) -> Usd {
+        self.spent.values().copied().sum()
+    }
+}
+
+impl Stats {
+    /// Empty accounts for what a plan asks for.
+    #[must_use]
+    pub fn of_plan(plan: &Plan) -> Stats {
+        let asked = |plan: &ProviderPlan| plan.make + plan.there + plan.shared;
+        let account = |plan| Account { asked: asked(plan), ..Account::default() };
+        let accounts = plan.providers.iter().map(|(name, plan)| (name.clone(), account(plan))).collect();
+        Stats { began: Instant::now(), inner: Mutex::new(accounts) }
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, BTreeMap<String, Account>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn add(&self, line: &Line, output: &str, estimate: Option<Usd>) {
+        let mut accounts = self.accounts();
+        let account = accounts.entry(line.provider.clone()).or_default();
+        *account.by_status.entry(line.status).or_default() += 1;
+        if line.status == Status::Done {
+            *account.done_by_output.entry(output.to_owned()).or_default() += 1;
+        }
+        match line.cost_usd.and_then(Usd::from_dollars) {
+            Some(usd) => {
+                if usd > Usd::ZERO {
+                    *account.spent.entry(line.cost_basis.clone()).or_default() += usd;
+                    account.estimated += estimate.unwrap_or_default();
+                }
+            }
+            None => account.cost_unknown += 1,
+        }
+        if account.until.is_none() {
+            account.until.clone_from(&line.until);
+        }
+        for warning in &line.warnings {
+            *account.warnings.entry(warning.clone()).or_default() += 1;
+        }
+        if let Some(error) = line.error.as_ref().filter(|_| line.status != Status::Done) {
+            let failure = account.failures.entry(error.kind.clone()).or_default();
+            failure.count += 1;
+            if failure.ids.len() < EXAMPLES {
+                failure.ids.push(line.id.clone());
+            }
+            if failure.message.is_empty() {
+                failure.message.clone_from(&error.message);
+                failure.next.clone_from(&error.next);
+            }
+        }
+    }
+
+    /// How long the run has been going.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// The accounts as they stand.
+    #[must_use]
+    pub fn snapshot(&self) -> BTreeMap<String, Account> {
+        self.accounts().clone()
+    }
+}

@@ -1,0 +1,440 @@
+//! The provider: one lookup per word, the choice among its answers, a link for the client to fetch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::{HeaderMap, HeaderValue, header};
+use media_core::http::{Auth, Http, HttpOptions, Request, Wiring};
+use media_core::limit::Units;
+use media_core::{
+    ApiKey, Capabilities, Connection, Error, ErrorKind, Format, Generated, Job, Link, Media, MediaKind,
+    MediaProvider, MediaRequest, Params, Prior, ProviderInfo, Resolved, Result, format_of,
+};
+use serde_json::Value;
+use url::Url;
+
+use crate::choice::{Choice, PARAMS, Rules, is_speaker};
+use crate::config::{ForvoConfig, GROUP};
+use crate::error::{ForvoJudge, LOOKUP};
+use crate::map::{CountryNames, Found, Pronunciation, Reader, address};
+use crate::missing::Missing;
+use crate::wire::Answer;
+use crate::{language, word};
+
+/// Stands for the model: there is only one.
+const MODEL: &str = "forvo";
+/// A lookup and the fetch of the recording: both are counted.
+const CALLS: u32 = 2;
+/// Equal words of so many neighbours in a list are looked up together. Small, for every job of a batch holds its calls
+/// until the batch is done.
+const MAX_BATCH: usize = 4;
+/// Marks a link with the recording it leads to, behind the `#` that is never sent: so a dead link, even one that an
+/// earlier run wrote down, is replaced by one to the same recording.
+const MARK: &str = "forvo-";
+
+/// One account at Forvo.
+#[derive(Debug)]
+pub struct Forvo {
+    info: ProviderInfo,
+    config: ForvoConfig,
+    countries: CountryNames,
+    http: Http,
+}
+
+impl Forvo {
+    /// Forvo over the shipped HTTP transport, for library users.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for a configuration that makes no sense.
+    #[cfg(feature = "http")]
+    pub fn new(config: ForvoConfig, key: ApiKey) -> Result<Forvo> {
+        let wiring = Wiring::new(config.timeouts.connect.0)?;
+        Forvo::with_wiring("forvo", config, Some(key), wiring)
+    }
+
+    /// Forvo in surroundings of the caller's. Without a key it can check requests and send none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for a configuration that makes no sense.
+    pub fn with_wiring(
+        name: &str,
+        config: ForvoConfig,
+        key: Option<ApiKey>,
+        wiring: Wiring,
+    ) -> Result<Forvo> {
+        config.validate()?;
+        let countries = CountryNames::new(&config.countries)
+            .map_err(|_| Error::new(ErrorKind::Config, "countries: a name stands for two").not_billed())?;
+        let mut headers = HeaderMap::new();
+        if let Some(agent) = config
+            .user_agent
+            .as_ref()
+            .and_then(|agent| HeaderValue::try_from(agent).ok())
+        {
+            headers.insert(header::USER_AGENT, agent);
+        }
+        let settings = config.settings();
+        let day_starts = settings
+            .limits
+            .groups
+            .get(GROUP)
+            .map(|limits| limits.day_starts)
+            .unwrap_or_default();
+        let judge = ForvoJudge {
+            name: name.to_owned(),
+            day_starts: day_starts.to_string(),
+            key: key.clone(),
+        };
+        let http = Http::new(HttpOptions {
+            name: name.to_owned(),
+            base_url: config.base_url.clone(),
+            key,
+            // The key is a segment of the path.
+            auth: Auth::None,
+            headers,
+            settings,
+            judge: Arc::new(judge),
+            wiring,
+        });
+        let info = ProviderInfo {
+            name: name.to_owned(),
+            provider: "forvo".to_owned(),
+            formats: BTreeMap::from([(MediaKind::Audio, vec![Format::Mp3, Format::Ogg])]),
+            capabilities: Capabilities {
+                // Equal words of a batch share one lookup.
+                batch_supported: true,
+                max_batch: MAX_BATCH,
+                recoverable: true,
+                free: true,
+            },
+        };
+        Ok(Forvo {
+            info,
+            config,
+            countries,
+            http,
+        })
+    }
+
+    /// Every recording of a word, the best by the configured rules first and those that do not fit last; empty if
+    /// there is none. One counted call.
+    ///
+    /// # Errors
+    /// A word or language that cannot be asked for, or why the call failed.
+    pub async fn pronunciations(&self, word: &str, language: &str) -> Result<Vec<Pronunciation>> {
+        let spoken = language::resolve(&self.config, &self.info.name, language)?;
+        let word = word::check(&self.info.name, word)?;
+        let mut rules = Rules::of(&self.config, &spoken.code);
+        if let Some(country) = spoken.country {
+            rules.country = vec![vec![country]];
+        }
+        let found = self.look_up(&word, &spoken.code, &[]).await?;
+        Ok(found.ranked(&rules, &word))
+    }
+
+    fn address(&self, pairs: &[(&str, &str)]) -> Result<Url> {
+        let key = self
+            .http
+            .key()
+            .filter(|key| !key.expose().is_empty())
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::MissingApiKey,
+                    format!("{} cannot be asked without a key", self.info.name),
+                )
+                .not_billed()
+                .hint("set the variable that \"api_key_env\" names")
+            })?;
+        let first = [("key", key.expose()), ("format", "json")];
+        Ok(address(&self.config.base_url, &[&first, pairs].concat()))
+    }
+
+    /// Looks a word up for these jobs. Without a country filter: the choice among all answers costs no extra call, and
+    /// whether the service heeds the filter's spelling is not known.
+    async fn look_up(&self, word: &str, language: &str, jobs: &[&Job]) -> Result<Found> {
+        let url = self.address(&[
+            ("action", "word-pronunciations"),
+            ("word", word),
+            ("language", language),
+            ("order", "rate-desc"),
+            ("limit", &self.config.candidates.to_string()),
+        ])?;
+        let units = jobs
+            .first()
+            .map(|job| job.resolved().units.clone())
+            .unwrap_or_default();
+        let request = Request::free(LOOKUP, url)
+            .serving(jobs)
+            .in_group(GROUP, &units)
+            .counted();
+        let value: Value = match self.http.json(request).await {
+            // The judge has seen the redirect that means "no such word".
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::default()),
+            other => other?,
+        };
+        let items = match Answer::read(value) {
+            Ok(Answer::Items(items)) => items,
+            Ok(Answer::Nothing) => Vec::new(),
+            Err(shape) => {
+                // The answer itself is not shown: it holds links.
+                let message = format!("the answer is not as documented: {shape} came");
+                return Err(Error::new(ErrorKind::BadResponse, message)
+                    .in_op(LOOKUP)
+                    .not_billed());
+            }
+        };
+        Ok(Reader {
+            config: &self.config,
+            countries: &self.countries,
+        }
+        .read(items, word, language))
+    }
+
+    async fn look_up_for(&self, jobs: &[&Job]) -> Result<Found> {
+        let Some(resolved) = jobs.first().map(|job| job.resolved()) else {
+            return Ok(Found::default());
+        };
+        self.look_up(
+            &resolved.content,
+            resolved.language.as_deref().unwrap_or_default(),
+            jobs,
+        )
+        .await
+    }
+
+    /// The recording for a job, out of what its lookup found. `known` is the one that was chosen before.
+    fn choose(&self, job: &Job, found: &Found, known: Option<i64>) -> Result<Generated> {
+        let resolved = job.resolved();
+        let missing = self.missing(resolved, found);
+        if found.exact.is_empty() {
+            return Err(missing.of_the_word());
+        }
+        let choice = match known {
+            Some(id) => Choice::Pinned { id },
+            None => Choice::from_params(&resolved.params)?,
+        };
+        let mut takable = found
+            .exact
+            .iter()
+            .filter(|one| one.link_to(resolved.format).is_some());
+        let chosen = match &choice {
+            Choice::Pinned { id } => takable
+                .find(|one| one.id == Some(*id))
+                .ok_or_else(|| missing.with_id(*id))?,
+            Choice::Best(rules) => {
+                let mut fitting: Vec<&Pronunciation> = takable.filter(|one| rules.fits(one)).collect();
+                rules.sort(&mut fitting, &resolved.content);
+                // Another variant of a request is the next recording in our order.
+                let place = usize::try_from(job.request().variant)
+                    .unwrap_or(usize::MAX)
+                    .saturating_sub(1);
+                *fitting
+                    .get(place)
+                    .ok_or_else(|| missing.that_fits(rules, fitting.len()))?
+            }
+        };
+        self.generated(job, chosen)
+    }
+
+    fn generated(&self, job: &Job, chosen: &Pronunciation) -> Result<Generated> {
+        let resolved = job.resolved();
+        let link = chosen.link_to(resolved.format).cloned();
+        let mut link = link.ok_or_else(|| Error::new(ErrorKind::NotFound, "the recording has no link"))?;
+        if let Some(id) = chosen.id {
+            link.url.set_fragment(Some(&format!("{MARK}{id}")));
+        }
+        let mut facts = chosen.facts(&self.config.licence);
+        if chosen.word != resolved.content {
+            facts
+                .warnings
+                .push(format!("it is recorded as {:?}", chosen.word));
+        }
+        // Only for speakers that the request names itself: a general preference is often not met.
+        if let Some(wanted) = job.request().params.get("speaker").and_then(Value::as_str)
+            && !wanted.trim().is_empty()
+            && !wanted
+                .split(',')
+                .any(|name| is_speaker(name.trim(), &chosen.speaker))
+        {
+            facts
+                .warnings
+                .push(format!("it is spoken by {:?}, not by {wanted:?}", chosen.speaker));
+        }
+        Ok(Generated {
+            media: Media::Link(link),
+            facts,
+        })
+    }
+
+    /// Words for why nothing is taken.
+    fn missing<'a>(&'a self, resolved: &'a Resolved, found: &'a Found) -> Missing<'a> {
+        Missing {
+            service: &self.info.name,
+            candidates: self.config.candidates as usize,
+            resolved,
+            found,
+        }
+    }
+}
+
+/// Which recording a link was marked with.
+fn marked(link: &Link) -> Option<i64> {
+    link.url.fragment()?.strip_prefix(MARK)?.parse().ok()
+}
+
+#[async_trait]
+impl MediaProvider for Forvo {
+    fn info(&self) -> &ProviderInfo {
+        &self.info
+    }
+
+    fn http(&self) -> &Http {
+        &self.http
+    }
+
+    fn check(&self, request: &MediaRequest) -> Result<Resolved> {
+        let name = &self.info.name;
+        let refuse = |kind, message: String| Error::new(kind, message).not_billed();
+        if request.kind != MediaKind::Audio {
+            return Err(refuse(
+                ErrorKind::Unsupported,
+                format!("{name} makes no {}", request.kind),
+            ));
+        }
+        let format = format_of(&request.output_path)?;
+        if !matches!(format, Format::Mp3 | Format::Ogg) {
+            return Err(refuse(
+                ErrorKind::Unsupported,
+                format!("{name} has mp3 and ogg, not {format}"),
+            )
+            .hint("name the file .mp3 or .ogg"));
+        }
+        let params = Params::check(name, request.kind, &request.params, PARAMS)?;
+        let tag = request
+            .language
+            .as_deref()
+            .filter(|tag| !tag.trim().is_empty())
+            .ok_or_else(|| {
+                refuse(
+                    ErrorKind::InvalidRequest,
+                    format!("{name} needs the language of the word"),
+                )
+                .hint("give a BCP 47 tag such as es or pt-BR")
+            })?;
+        let spoken = language::resolve(&self.config, name, tag)?;
+        let word = word::check(name, &request.content)?;
+        if request.variant == 0 {
+            return Err(refuse(
+                ErrorKind::InvalidRequest,
+                "variants are counted from 1".to_owned(),
+            ));
+        }
+        let choice = Choice::of(&self.config, &params, &spoken, request.variant)?;
+        Ok(Resolved {
+            model: MODEL.to_owned(),
+            content: word,
+            language: Some(spoken.code),
+            params: choice.to_params(),
+            format,
+            group: GROUP.to_owned(),
+            units: Units::default(),
+            calls: CALLS,
+            dimensions: None,
+        })
+    }
+
+    async fn generate(&self, job: &Job) -> Result<Generated> {
+        self.choose(job, &self.look_up_for(&[job]).await?, None)
+    }
+
+    /// One lookup per word, whatever is chosen from its answers; by language, countries and word.
+    async fn generate_batch(&self, jobs: &[Job]) {
+        let mut words: BTreeMap<(&str, &str), Vec<&Job>> = BTreeMap::new();
+        for job in jobs {
+            let resolved = job.resolved();
+            let language = resolved.language.as_deref().unwrap_or_default();
+            words.entry((language, &resolved.content)).or_default().push(job);
+        }
+        let mut words: Vec<_> = words.into_iter().collect();
+        words.sort_by_cached_key(|((language, _), jobs)| {
+            let country = jobs.first().and_then(|job| job.resolved().value("country"));
+            ((*language).to_owned(), country.map(|country| country.to_string()))
+        });
+        for (_, jobs) in words {
+            let found = self.look_up_for(&jobs).await;
+            for job in jobs {
+                job.finish(
+                    found
+                        .as_ref()
+                        .map_err(Error::clone)
+                        .and_then(|found| self.choose(job, found, None)),
+                );
+            }
+        }
+    }
+
+    /// A dead link is looked up once more, for the same recording. That is one more counted call.
+    async fn recover(&self, jobs: &[Job]) {
+        for job in jobs {
+            // Nothing is made at Forvo, so there is nothing to fetch before a link was given.
+            let Prior::Linked(link) = job.prior() else {
+                continue;
+            };
+            let found = self.look_up_for(&[job]).await;
+            job.finish(found.and_then(|found| self.choose(job, &found, marked(link))));
+        }
+    }
+
+    async fn test_connection(&self) -> Result<Connection> {
+        let url = self.address(&[("action", "language-popular"), ("limit", "1")])?;
+        let request = Request::free("connection test", url)
+            .in_group(GROUP, &Units::default())
+            .counted();
+        let value: Value = self.http.json(request).await?;
+        if value.get("items").and_then(Value::as_array).is_none() {
+            let message = "the answer is not a list of languages";
+            return Err(Error::new(ErrorKind::BadResponse, message)
+                .in_op("connection test")
+                .not_billed());
+        }
+        let host = self.config.base_url.host_str().unwrap_or_default();
+        Ok(Connection {
+            notes: vec![
+                format!("{host} took the key"),
+                "this test may count as one of the day's calls, and is counted here as one".to_owned(),
+            ],
+            warnings: Vec::new(),
+        })
+    }
+}
+
+/// What a registry makes instances with.
+#[cfg(feature = "config")]
+pub const FACTORY: media_core::Factory = media_core::Factory {
+    name: "forvo",
+    about: "native pronunciations of words, recorded by people (Forvo)",
+    config: crate::SHIPPED_CONFIG,
+    key_help: "a plan and its key: https://api.forvo.com/plans-and-pricing/",
+    params: PARAMS,
+    build: |setup| {
+        let config: ForvoConfig = setup.section.parse()?;
+        let forvo = Forvo::with_wiring(setup.section.name(), config, setup.key, setup.wiring);
+        forvo
+            .map(|forvo| Arc::new(forvo) as Arc<dyn MediaProvider>)
+            .map_err(|error| at_file(&setup.section, &error))
+    },
+    check_config: |section| {
+        section
+            .parse::<ForvoConfig>()?
+            .validate()
+            .map_err(|error| at_file(section, &error))
+    },
+};
+
+/// A complaint about the configuration, with the file it stands in.
+#[cfg(feature = "config")]
+fn at_file(section: &media_core::config::Section, error: &Error) -> Error {
+    let message = format!("{}: {}", section.file().display(), error.message());
+    Error::new(error.kind(), message).not_billed()
+}

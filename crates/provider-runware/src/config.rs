@@ -1,0 +1,239 @@
+//! The configuration of one Runware account, as it stands in `config/providers/runware.json`.
+
+use std::num::NonZeroUsize;
+
+use media_core::{
+    Error, ErrorKind, ImageRules, Limits, Prices, Result, RetrySettings, ServiceSettings, Span, Timeouts, Usd,
+    read_shipped,
+};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// The shipped configuration: the text that `media init` writes and that [`RunwareConfig::default`] reads.
+pub const SHIPPED: &str = include_str!("../config/runware.json");
+
+/// Everything that can be set about Runware beside its key.
+///
+/// [`Default`] is the shipped file. A key that is missing from a file is an error, never a silent default; those that
+/// may be left out are the `Option`s.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunwareConfig {
+    /// The one address that takes all tasks.
+    pub base_url: Url,
+    /// What pictures are made with unless a request says otherwise.
+    pub image: ImageDefaults,
+    /// What speech is made with unless a request says otherwise.
+    pub speech: SpeechDefaults,
+    /// How results come back.
+    pub delivery: Delivery,
+    /// Tasks in one call. How many Runware takes is documented nowhere; small groups are advised.
+    pub tasks_per_request: NonZeroUsize,
+    /// How long Runware is trusted to remember a taskUUID; a lost submit is sent again only within it.
+    pub resend_window: Span,
+    /// `test_connection` warns below this balance. Models of partners want 5 USD or a paid invoice.
+    pub minimum_balance_usd: Usd,
+    /// The sizes that models draw; the first entry whose `model` the id begins with counts.
+    pub image_rules: Vec<ImageRules>,
+    /// How long prompts for pictures may be; the first entry whose `model` the id begins with counts.
+    pub prompt_rules: Vec<PromptRules>,
+    /// How many calls at once, per minute, per day. Groups: `image`, `speech`, and `poll` for questions about results.
+    pub limits: Limits,
+    /// How long to wait. `total` also bounds the wait for the result of an accepted task.
+    pub timeouts: Timeouts,
+    /// How often to try again.
+    pub retry: RetrySettings,
+    /// Estimates. Runware reports what each result cost, so these only plan and reserve.
+    pub prices: Prices,
+}
+
+/// `image`: defaults for pictures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageDefaults {
+    /// The model as an AIR: `source:id@version`.
+    pub model: String,
+    /// Pixels across.
+    pub width: u32,
+    /// Pixels down.
+    pub height: u32,
+    /// Steps, for this model only: a request for another model leaves them to that model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u32>,
+    /// How closely the prompt is followed, for this model only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cfg_scale: Option<f64>,
+    /// The scheduler, for this model only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<String>,
+    /// The compression of JPEG and WebP, 20 to 99; Runware's own default is 95.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<u32>,
+    /// Have results looked at for unsafe content.
+    pub check_content: bool,
+    /// What becomes of a picture that the check flags.
+    pub when_flagged: WhenFlagged,
+}
+
+/// What becomes of a picture that Runware's content check flags. It only flags: the picture is made and billed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenFlagged {
+    /// It is delivered, and the result carries a warning.
+    Warn,
+    /// The request fails as rejected content, although it was billed.
+    Reject,
+}
+
+/// `speech`: defaults for speech.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpeechDefaults {
+    /// The model as an AIR.
+    pub model: String,
+    /// The voice, for this model only: another model has other voices, so a request for one must name its own.
+    pub voice: String,
+}
+
+/// `delivery`: how results come back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delivery {
+    /// Ask for results until they are there, or hold the connection open for them.
+    pub mode: Mode,
+    /// From the acceptance to the first question.
+    pub first_poll: Span,
+    /// The longest pause between two questions; it grows by half each time.
+    pub max_poll: Span,
+    /// Whether results come as links or in the answer itself.
+    pub output: Output,
+    /// How long links live, at least a minute; Runware's own default when null or absent.
+    #[serde(default)]
+    pub keep_url: Option<Span>,
+}
+
+/// How results are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Accepted at once, fetched when ready. Survives every loss of connection.
+    Async,
+    /// The answer waits for the results.
+    Sync,
+}
+
+/// How media come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Output {
+    /// A link to download.
+    Url,
+    /// Base64 inside the answer.
+    Base64,
+}
+
+/// How long a prompt may be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptRules {
+    /// The models it is for, by how their id begins; empty fits all.
+    pub model: String,
+    /// The fewest characters.
+    pub min_characters: usize,
+    /// The most characters.
+    pub max_characters: usize,
+}
+
+impl Default for RunwareConfig {
+    /// The shipped configuration.
+    fn default() -> RunwareConfig {
+        #[expect(clippy::expect_used, reason = "compiled in, and read by a test")]
+        read_shipped(SHIPPED).expect("the shipped configuration is readable")
+    }
+}
+
+/// The least `ttl` that Runware takes.
+const LEAST_TTL_SECS: u64 = 60;
+
+impl RunwareConfig {
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] naming the key.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |message: String| Err(Error::new(ErrorKind::Config, message).not_billed());
+        if !matches!(self.base_url.scheme(), "http" | "https") || self.base_url.host().is_none() {
+            return refuse("base_url: an http or https address is wanted".to_owned());
+        }
+        if self.delivery.first_poll.0.is_zero() || self.delivery.first_poll > self.delivery.max_poll {
+            return refuse("delivery.first_poll: more than nothing and at most max_poll is wanted".to_owned());
+        }
+        if let Some(keep) = self.delivery.keep_url
+            && keep < Span::secs(LEAST_TTL_SECS)
+        {
+            return refuse(format!("delivery.keep_url: links live at least {LEAST_TTL_SECS}s"));
+        }
+        for (key, model) in [("image.model", &self.image.model), ("speech.model", &self.speech.model)] {
+            if !is_air(model) {
+                return refuse(format!("{key}: {model:?} is no AIR; write it like source:id@version"));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn settings(&self) -> ServiceSettings {
+        ServiceSettings {
+            limits: self.limits.clone(),
+            timeouts: self.timeouts,
+            retry: self.retry,
+            prices: self.prices.clone(),
+        }
+    }
+}
+
+/// Whether a model id has the form `source:id@version`.
+pub(crate) fn is_air(model: &str) -> bool {
+    model.split_once(':').is_some_and(|(source, rest)| {
+        !source.is_empty()
+            && rest.split_once('@').is_some_and(|(id, version)| !id.is_empty() && !version.is_empty())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_file_is_complete_and_valid() {
+        let config = RunwareConfig::default();
+        config.validate().unwrap();
+        assert_eq!(config.image.model, "runware:100@1");
+        assert_eq!(config.tasks_per_request.get(), 8);
+        assert_eq!(config.prices.items.len(), 6);
+    }
+
+    #[test]
+    fn unknown_and_missing_keys_are_errors() {
+        let mut value = serde_json::to_value(RunwareConfig::default()).unwrap();
+        value["image"]["size"] = "1x1".into();
+        let error = serde_json::from_value::<RunwareConfig>(value.clone()).unwrap_err();
+        assert!(error.to_string().contains("unknown field `size`"), "{error}");
+        value["image"].as_object_mut().unwrap().remove("size");
+        value.as_object_mut().unwrap().remove("resend_window");
+        let error = serde_json::from_value::<RunwareConfig>(value).unwrap_err();
+        assert!(error.to_string().contains("missing field `resend_window`"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused() {
+        let refused = |change: fn(&mut RunwareConfig)| {
+            let mut config = RunwareConfig::default();
+            change(&mut config);
+            config.validate().unwrap_err().to_string()
+        };
+        assert!(refused(|c| c.delivery.first_poll = Span::secs(60)).starts_with("delivery.first_poll"));
+        assert!(refused(|c| c.delivery.keep_url = Some(Span::secs(59))).starts_with("delivery.keep_url"));
+        assert!(refused(|c| c.image.model = "schnell".into()).starts_with("image.model"));
+        assert!(refused(|c| c.base_url = "ws://x/v1".parse().unwrap()).starts_with("base_url"));
+    }
+}

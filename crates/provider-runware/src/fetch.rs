@@ -1,0 +1,233 @@
+//! Fetching what was bought: asks about tasks until they are done. Nothing here can buy.
+
+use std::time::Duration;
+
+use media_core::http::Request;
+use media_core::limit::Units;
+use media_core::{Error, ErrorKind, Generated, Job, Media, Prior, Result};
+use tokio::time::{Instant, sleep};
+
+use crate::config::Mode;
+use crate::error::RESULT_OP;
+use crate::map::{Reader, State, States};
+use crate::provider::Runware;
+use crate::submit::Answer;
+use crate::wire::{Envelope, MEDIA_FIELDS, Question};
+
+/// The limit group of questions about results.
+const POLL_GROUP: &str = "poll";
+/// From one question to the next the pause grows by half, as Runware advises.
+const GROWTH: f64 = 1.5;
+/// How often a task that neither place knows is asked about, before that counts as "cannot tell".
+const UNKNOWN_ROUNDS: u32 = 2;
+/// How often at least a task is asked about that is still in progress.
+const LEAST_ROUNDS: u32 = 3;
+
+/// A task whose result is waited for.
+#[derive(Clone, Copy)]
+pub(crate) struct Waiting<'a> {
+    job: &'a Job,
+    /// It was not accepted just now by this mode of delivery, so the other place for results is looked at too: a task
+    /// made in sync mode is in the archive only.
+    in_doubt: bool,
+}
+
+impl<'a> Waiting<'a> {
+    pub(crate) fn in_doubt(job: &'a Job) -> Waiting<'a> {
+        Waiting { job, in_doubt: true }
+    }
+}
+
+/// The two places for results.
+#[derive(Clone, Copy)]
+enum Place {
+    /// `getResponse`: async tasks, as they come in.
+    Response,
+    /// `getTaskDetails`: the archive of all tasks.
+    Archive,
+}
+
+impl Runware {
+    /// A task that was accepted just now.
+    pub(crate) fn accepted<'a>(&self, job: &'a Job) -> Waiting<'a> {
+        Waiting { job, in_doubt: self.config().delivery.mode == Mode::Sync }
+    }
+
+    /// Asks until every task is done or failed, or `timeouts.total` is over. A question that fails fails no task.
+    pub(crate) async fn fetch(&self, mut waiting: Vec<Waiting<'_>>, answer: &Answer<'_>) {
+        let began = Instant::now();
+        let total = self.config().timeouts.total;
+        let mut pauses = self.pauses();
+        while !waiting.is_empty() {
+            sleep(pauses.next().min(total.0.saturating_sub(began.elapsed()))).await;
+            let mut states = match self.ask(&waiting).await {
+                Ok(states) => states,
+                Err(error) if error.kind().stops_lane() => {
+                    for one in waiting {
+                        answer(one.job, Err(error.clone()));
+                    }
+                    return;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a question about results failed");
+                    States::default()
+                }
+            };
+            waiting.retain(|one| match states.take(one.job.key()).and_then(outcome) {
+                Some(outcome) => {
+                    answer(one.job, outcome);
+                    false
+                }
+                None => true,
+            });
+            if began.elapsed() >= total.0 {
+                break;
+            }
+        }
+        for one in waiting {
+            let message = format!("accepted, but no result within {}", humantime::format_duration(total.0));
+            // Accepted tasks are billed whether or not anybody waits for them: nothing is said about the charge.
+            answer(one.job, Err(Error::new(ErrorKind::Timeout, message).in_op(RESULT_OP)));
+        }
+    }
+
+    /// Looks for what earlier sends of these jobs' keys made, with a few questions. Silent when nothing can be told.
+    pub(crate) async fn look_for(&self, jobs: &[Job]) {
+        let mut open: Vec<Waiting<'_>> =
+            jobs.iter().filter(|job| !job.is_finished()).map(Waiting::in_doubt).collect();
+        let mut pauses = self.pauses();
+        let (mut rounds, mut unknown_rounds) = (0, 0);
+        while !open.is_empty() {
+            let mut states = match self.ask(&open).await {
+                Ok(states) => states,
+                Err(error) => {
+                    tracing::debug!(%error, "a question about earlier tasks failed");
+                    return;
+                }
+            };
+            let nobody_knows = open.iter().all(|one| states.peek(one.job.key()).is_none());
+            unknown_rounds += u32::from(nobody_knows);
+            let mut left = Vec::new();
+            for one in open {
+                match states.take(one.job.key()).and_then(outcome) {
+                    Some(outcome) => one.job.finish(outcome),
+                    None => left.push(one),
+                }
+            }
+            open = left;
+            rounds += 1;
+            // Once the pauses no longer grow, waiting longer is not for this call.
+            if unknown_rounds >= UNKNOWN_ROUNDS || (rounds >= LEAST_ROUNDS && pauses.at_most()) {
+                return;
+            }
+            if !open.is_empty() {
+                sleep(pauses.next()).await;
+            }
+        }
+    }
+
+    /// What is known about these tasks: from the place where this mode's results are, and for what is not there, or is
+    /// there as the link that just failed, from the other place.
+    async fn ask(&self, waiting: &[Waiting<'_>]) -> Result<States> {
+        let (first, second) = match self.config().delivery.mode {
+            Mode::Async => (Place::Response, Place::Archive),
+            Mode::Sync => (Place::Archive, Place::Response),
+        };
+        let jobs: Vec<&Job> = waiting.iter().map(|one| one.job).collect();
+        let mut states = self.look(first, &jobs).await?;
+        let open: Vec<&Job> = waiting
+            .iter()
+            .filter(|one| one.in_doubt && states.peek(one.job.key()).is_none_or(|state| is_stale(one.job, state)))
+            .map(|one| one.job)
+            .collect();
+        if !open.is_empty() {
+            match self.look(second, &open).await {
+                Ok(mut more) => {
+                    for job in open {
+                        let known = states.peek(job.key()).is_some();
+                        let fresh = matches!(more.peek(job.key()), Some(state @ State::Done(_)) if !is_stale(job, state));
+                        // What is known is the link that just failed; only a fresh one is better than that.
+                        if known && fresh {
+                            states.take(job.key());
+                        } else if known {
+                            more.take(job.key());
+                        }
+                    }
+                    states.merge(more);
+                }
+                Err(error) => tracing::debug!(%error, "the second place for results could not be asked"),
+            }
+        }
+        Ok(states)
+    }
+
+    /// One POST of several questions per group of tasks.
+    async fn look(&self, place: Place, jobs: &[&Job]) -> Result<States> {
+        let mut states = States::default();
+        for some in jobs.chunks(self.config().tasks_per_request.get()) {
+            let questions: Vec<_> = some
+                .iter()
+                .map(|job| {
+                    let task_uuid = job.key().to_string();
+                    match place {
+                        Place::Response => Question::GetResponse { task_uuid },
+                        Place::Archive => Question::GetTaskDetails { task_uuid },
+                    }
+                })
+                .collect();
+            let request = Request::free(RESULT_OP, self.endpoint())
+                .serving(some)
+                .in_group(POLL_GROUP, &Units::default().with("requests", 1))
+                .with_json(&questions)?;
+            let (envelope, media) = self.wire().json_media::<Envelope>(request, &MEDIA_FIELDS).await?;
+            let reader = Reader::new(media, self.config().image.when_flagged);
+            states.merge(match place {
+                Place::Response => reader.polled(envelope),
+                Place::Archive => reader.archived(envelope),
+            });
+        }
+        Ok(states)
+    }
+
+    fn pauses(&self) -> Pauses {
+        let delivery = &self.config().delivery;
+        Pauses { next: delivery.first_poll.0, most: delivery.max_poll.0 }
+    }
+}
+
+/// The pauses between questions, each longer than the last.
+struct Pauses {
+    next: Duration,
+    most: Duration,
+}
+
+impl Pauses {
+    fn next(&mut self) -> Duration {
+        let pause = self.next;
+        self.next = pause.mul_f64(GROWTH).min(self.most);
+        pause
+    }
+
+    fn at_most(&self) -> bool {
+        self.next >= self.most
+    }
+}
+
+/// The end of a task, if it has come to one.
+fn outcome(state: State) -> Option<Result<Generated>> {
+    match state {
+        State::Running => None,
+        State::Done(generated) => Some(Ok(*generated)),
+        State::Failed(error) => Some(Err(error.of_task(RESULT_OP))),
+        State::Unusable(error) | State::Flagged(error) => Some(Err(error.in_op(RESULT_OP))),
+    }
+}
+
+/// Whether this is nothing but the link whose download just failed.
+fn is_stale(job: &Job, state: &State) -> bool {
+    let State::Done(generated) = state else { return false };
+    match (job.prior(), &generated.media) {
+        (Prior::Linked(dead), Media::Link(link)) => dead.url == link.url,
+        _ => false,
+    }
+}

@@ -1,0 +1,224 @@
+//! Runware's JSON as serde types: lenient, because a field of an unexpected type must not cost the tasks beside it.
+
+use media_core::http::Payload;
+use serde::de::{DeserializeOwned, Deserializer};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The fields that hold media in place of a link.
+pub(crate) const MEDIA_FIELDS: [&str; 4] =
+    ["imageBase64Data", "imageDataURI", "audioBase64Data", "audioDataURI"];
+
+/// One answer. One body may hold results and errors of different tasks.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Envelope {
+    #[serde(default, deserialize_with = "list")]
+    pub(crate) data: Vec<Item>,
+    #[serde(default, deserialize_with = "list")]
+    errors: Vec<TaskError>,
+    /// The older name, an object or an array.
+    #[serde(default, deserialize_with = "list")]
+    error: Vec<TaskError>,
+    /// The oldest form: `{"error": true, "errorMessage": ...}`.
+    #[serde(default, rename = "errorMessage", deserialize_with = "lenient")]
+    error_message: Option<String>,
+}
+
+impl Envelope {
+    /// Reads a body, if it is an envelope at all.
+    pub(crate) fn read(body: &[u8]) -> Option<Envelope> {
+        let value: Value = serde_json::from_slice(body).ok()?;
+        let object = value.as_object()?;
+        if !["data", "errors", "error", "errorMessage"].iter().any(|key| object.contains_key(*key)) {
+            return None;
+        }
+        serde_json::from_value(value).ok()
+    }
+
+    /// All errors, whatever they are called; takes them out.
+    pub(crate) fn take_errors(&mut self) -> Vec<TaskError> {
+        let mut errors = std::mem::take(&mut self.errors);
+        errors.append(&mut self.error);
+        if let Some(message) = self.error_message.take() {
+            errors.push(TaskError { message: Some(message), ..TaskError::default() });
+        }
+        errors
+    }
+}
+
+/// An entry of `data`: an acknowledgement, a state, a result, or the answer to another kind of task.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Item {
+    #[serde(default, rename = "taskUUID", deserialize_with = "lenient")]
+    pub(crate) task_uuid: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(crate) status: Option<String>,
+    /// In the schemas of 2026 a failed generation may stand in `data`.
+    #[serde(default, deserialize_with = "list")]
+    pub(crate) error: Vec<TaskError>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(crate) code: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(crate) message: Option<String>,
+    #[serde(default, rename = "imageUUID", deserialize_with = "lenient")]
+    pub(crate) image_uuid: Option<String>,
+    #[serde(default, rename = "audioUUID", deserialize_with = "lenient")]
+    pub(crate) audio_uuid: Option<String>,
+    #[serde(default, rename = "imageURL", deserialize_with = "lenient")]
+    pub(crate) image_url: Option<String>,
+    #[serde(default, rename = "audioURL", deserialize_with = "lenient")]
+    pub(crate) audio_url: Option<String>,
+    #[serde(default, rename = "imageBase64Data", deserialize_with = "lenient")]
+    pub(crate) image_base64: Option<Payload>,
+    #[serde(default, rename = "imageDataURI", deserialize_with = "lenient")]
+    pub(crate) image_data_uri: Option<Payload>,
+    #[serde(default, rename = "audioBase64Data", deserialize_with = "lenient")]
+    pub(crate) audio_base64: Option<Payload>,
+    #[serde(default, rename = "audioDataURI", deserialize_with = "lenient")]
+    pub(crate) audio_data_uri: Option<Payload>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(crate) seed: Option<u64>,
+    #[serde(default, rename = "NSFWContent", deserialize_with = "lenient")]
+    pub(crate) nsfw: Option<bool>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(crate) cost: Option<f64>,
+    /// `getTaskDetails`: the answer as it was given.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(crate) response: Option<Box<Envelope>>,
+    /// `accountManagement`.
+    #[serde(default, rename = "organizationName", deserialize_with = "lenient")]
+    pub(crate) organization: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(crate) balance: Option<Balance>,
+    /// `ping`.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(crate) pong: Option<bool>,
+}
+
+/// A number until mid-2026, an object since.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Balance {
+    Number(f64),
+    Object { amount: f64 },
+}
+
+impl Balance {
+    pub(crate) fn dollars(self) -> f64 {
+        let (Balance::Number(amount) | Balance::Object { amount }) = self;
+        amount
+    }
+}
+
+/// Why a task, or a whole request, failed.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct TaskError {
+    #[serde(default, deserialize_with = "lenient")]
+    pub(crate) code: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(crate) message: Option<String>,
+    /// One name or several.
+    #[serde(default, deserialize_with = "list")]
+    pub(crate) parameter: Vec<String>,
+    #[serde(default, rename = "allowedValues", deserialize_with = "list")]
+    pub(crate) allowed: Vec<Value>,
+    #[serde(default, rename = "taskUUID", deserialize_with = "lenient")]
+    pub(crate) task_uuid: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(crate) status: Option<String>,
+}
+
+/// A question about a task that was sent earlier, or about the account. Costs nothing.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "taskType", rename_all = "camelCase")]
+pub(crate) enum Question {
+    GetResponse {
+        #[serde(rename = "taskUUID")]
+        task_uuid: String,
+    },
+    GetTaskDetails {
+        #[serde(rename = "taskUUID")]
+        task_uuid: String,
+    },
+    AccountManagement {
+        #[serde(rename = "taskUUID")]
+        task_uuid: String,
+        operation: &'static str,
+    },
+    /// The docs send `ping`, the command line program a taskUUID: both.
+    Ping {
+        #[serde(rename = "taskUUID")]
+        task_uuid: String,
+        ping: bool,
+    },
+}
+
+/// A value of the expected type, or nothing.
+fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).ok())
+}
+
+/// All entries of the expected type of an array, or a single one that stands without its array.
+fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let entries = match Value::deserialize(deserializer)? {
+        Value::Array(entries) => entries,
+        single => vec![single],
+    };
+    Ok(entries.into_iter().filter_map(|entry| serde_json::from_value(entry).ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Envelope {
+        Envelope::read(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn errors_under_every_name_and_in_every_shape() {
+        for text in [
+            r#"{"data":[],"errors":[{"code":"x","parameter":["a","b"]}]}"#,
+            r#"{"errors":{"code":"x","parameter":["a","b"]}}"#,
+            r#"{"error":[{"code":"x","parameter":["a","b"]}]}"#,
+            r#"{"data":null,"error":{"code":"x","parameter":["a","b",3]}}"#,
+        ] {
+            let errors = read(text).take_errors();
+            assert_eq!(errors.len(), 1, "{text}");
+            assert_eq!(errors[0].parameter, ["a", "b"], "{text}");
+        }
+        assert_eq!(read(r#"{"error":{"parameter":"a"}}"#).take_errors()[0].parameter, ["a"]);
+        let legacy = read(r#"{"error":true,"errorId":19,"errorMessage":"no"}"#).take_errors();
+        assert_eq!(legacy[0].message.as_deref(), Some("no"));
+    }
+
+    #[test]
+    fn a_field_of_another_type_costs_only_itself() {
+        let item = read(r#"{"data":[{"taskUUID":"U","seed":-1,"cost":"free","imageURL":"https://h/x.png"}]}"#);
+        assert_eq!(item.data[0].seed, None);
+        assert_eq!(item.data[0].cost, None);
+        assert_eq!(item.data[0].image_url.as_deref(), Some("https://h/x.png"));
+    }
+
+    #[test]
+    fn balances_old_and_new() {
+        let new = r#"{"data":[{"balance":{"amount":2.5,"freeBalance":1,"currency":"USD"}}]}"#;
+        for text in [r#"{"data":[{"balance":2.5}]}"#, new] {
+            assert!((read(text).data[0].balance.unwrap().dollars() - 2.5).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn other_json_is_no_envelope() {
+        assert!(Envelope::read(br#"{"message":"Forbidden"}"#).is_none());
+        assert!(Envelope::read(b"[]").is_none());
+        assert!(Envelope::read(b"<html>").is_none());
+    }
+
+    #[test]
+    fn questions_as_documented() {
+        let text = serde_json::to_string(&Question::GetResponse { task_uuid: "U".into() }).unwrap();
+        assert_eq!(text, r#"{"taskType":"getResponse","taskUUID":"U"}"#);
+    }
+}

@@ -18,24 +18,35 @@ mod session;
 mod simulate;
 mod words;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::Parser;
 use media_registry::Registry;
 
 use crate::args::{Args, Command};
 use crate::exit::Exit;
 
-/// Runs the program with these providers and says how it ended.
+/// Runs the program with these providers and the process's own arguments, and says how it ended.
 #[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "reads better where it is called: `main_with(Registry::built_in())`")]
 pub fn main_with(registry: Registry) -> ExitCode {
-    let matches = Args::command().get_matches();
-    let args = match Args::from_arg_matches(&matches) {
+    run_with(&registry, std::env::args_os())
+}
+
+/// Runs the program with these providers and arguments; the first argument is the program's name.
+#[must_use]
+pub fn run_with(registry: &Registry, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(arguments) {
         Ok(args) => args,
-        Err(error) => error.exit(),
+        Err(problem) => {
+            // clap's own codes: 0 for --help and --version, 2 for usage.
+            let _ = problem.print();
+            return ExitCode::from(u8::try_from(problem.exit_code()).unwrap_or(2));
+        }
     };
     // One place ends the program, so that every command ends by the same codes.
-    let exit = start(&registry, args).unwrap_or_else(|error| {
+    let exit = start(registry, args).unwrap_or_else(|error| {
         eprintln!("error: {}", words::of_error(&error));
         Exit::of_error(&error)
     });

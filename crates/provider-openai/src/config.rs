@@ -164,7 +164,7 @@ impl Default for OpenAiConfig {
 impl OpenAiConfig {
     /// For another server: `http://127.0.0.1:8080/v1`.
     #[must_use]
-    pub fn at(mut self, base_url: Url) -> OpenAiConfig {
+    pub fn base_url(mut self, base_url: Url) -> OpenAiConfig {
         self.base_url = base_url;
         self
     }

@@ -30,7 +30,7 @@ impl Setup {
     }
 
     fn config(&self) -> OpenAiConfig {
-        let mut config = OpenAiConfig::default().at(format!("{}/v1", self.server.url()).parse().unwrap());
+        let mut config = OpenAiConfig::default().base_url(format!("{}/v1", self.server.url()).parse().unwrap());
         config.retry = RetrySettings {
             attempts: 3,
             first_delay: Span(Duration::from_millis(1)),

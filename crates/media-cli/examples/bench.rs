@@ -1,0 +1,254 @@
+//! The benchmarks of docs/benchmarks.md: `cargo xtask bench`. Everything runs on this machine, over loopback.
+//!
+//! Each measurement is a process of its own, started by this one: the simulator, the program `media`, and a bare loop
+//! over reqwest that does the same calls and writes the same files.
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
+    reason = "a measuring script: whatever goes wrong should end it at once"
+)]
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use futures_util::StreamExt;
+use media_registry::Registry;
+use media_sim::{Scenario, Sim};
+use serde_json::{Value, json};
+
+const ROUNDS: usize = 5;
+const JOBS: usize = 10_000;
+const AT_ONCE: usize = 32;
+const LARGE_AT_ONCE: usize = 64;
+const LARGE_JOBS: usize = 192;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["serve", scenario] => serve(scenario),
+        ["bare", url, list, out, at_once] => bare(url, list, Path::new(out), at_once.parse().unwrap()),
+        ["media", rest @ ..] => {
+            let all = std::iter::once("media").chain(rest.iter().copied()).map(OsString::from);
+            let code = media_cli::run_with(&Registry::built_in(), all);
+            println!("peak {}", peak());
+            return code;
+        }
+        _ => measure(words.first().is_none_or(|word| *word != "memory"), words.first().is_none_or(|word| *word != "rate")),
+    }
+    ExitCode::SUCCESS
+}
+
+/// The most memory this process ever held, in kB.
+fn peak() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap()
+}
+
+/// The simulator, until its standard input closes.
+fn serve(scenario: &str) {
+    runtime().block_on(async {
+        let sim = Sim::start(Scenario::from_json(scenario).unwrap()).await.unwrap();
+        println!("{}", sim.url());
+        let _ = tokio::task::spawn_blocking(|| std::io::stdin().lines().next()).await;
+    });
+}
+
+/// What anybody would write first: the same calls, as many at once, each answer decoded and written.
+fn bare(url: &str, list: &str, out: &Path, at_once: usize) {
+    fs::create_dir_all(out.join("d")).unwrap();
+    let rows: Vec<Value> = fs::read_to_string(list).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    runtime().block_on(async {
+        let client = reqwest::Client::new();
+        futures_util::stream::iter(rows)
+            .map(|row| {
+                let address = format!("{url}/openai/v1/images/generations");
+                let (client, path) = (client.clone(), out.join(row["output_path"].as_str().unwrap()));
+                let body = json!({ "model": "bench", "prompt": row["content"], "size": "256x256", "n": 1, "response_format": "b64_json" });
+                tokio::spawn(async move {
+                    let answer = client
+                        .post(address)
+                        .bearer_auth("sim-openai")
+                        .json(&body)
+                        .send()
+                        .await
+                        .unwrap();
+                    let value: Value = answer.json().await.unwrap();
+                    let text = value["data"][0]["b64_json"].as_str().unwrap();
+                    let bytes = base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+                    tokio::fs::write(path, bytes).await.unwrap();
+                })
+            })
+            .buffer_unordered(at_once)
+            .for_each(async |done| done.unwrap())
+            .await;
+    });
+    println!("peak {}", peak());
+}
+
+struct Lab {
+    folder: PathBuf,
+    server: Child,
+    url: String,
+}
+
+impl Lab {
+    /// A simulator, and a configuration that points at it.
+    fn new(scenario: &Value, at_once: usize, check: &str) -> Lab {
+        let folder = scratch();
+        let mut server = Command::new(std::env::current_exe().unwrap())
+            .args(["serve", &scenario.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut url = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut url).unwrap();
+        let lab = Lab { folder, server, url: url.trim().to_owned() };
+        fs::create_dir_all(lab.folder.join("config/providers")).unwrap();
+        let program = json!({ "out": "out", "check": check, "sizes": { "media": "256MiB", "text": "8MiB" } });
+        let provider = json!({
+            "type": "openai", "base_url": format!("{}/openai/v1", lab.url), "api_key_env": "OPENAI_API_KEY",
+            "image": { "dialect": "dall-e", "model": "bench", "formats": ["png"], "size": "256x256", "max_characters": 1000 },
+            "limits": { "concurrency": at_once },
+            "timeouts": { "connect": "10s", "first_byte": "60s", "idle": "60s", "total": "10m" },
+            "retry": { "attempts": 1, "first_delay": "1s", "max_delay": "1s" },
+            "prices": { "as_of": "2026-11-23", "source": "none" },
+        });
+        fs::write(lab.folder.join("config/media.json"), program.to_string()).unwrap();
+        fs::write(lab.folder.join("config/providers/openai.json"), provider.to_string()).unwrap();
+        lab
+    }
+
+    fn list(&self, jobs: usize) -> PathBuf {
+        let path = self.folder.join(format!("list-{jobs}.jsonl"));
+        let mut file = std::io::BufWriter::new(fs::File::create(&path).unwrap());
+        for job in 0..jobs {
+            let row = json!({ "id": format!("{job:06}"), "kind": "image", "provider": ["openai"],
+                "content": format!("picture {job}"), "output_path": format!("d/{job:06}.png") });
+            writeln!(file, "{row}").unwrap();
+        }
+        path
+    }
+
+    /// Runs one child to its end: seconds, and kilobytes at its peak.
+    fn run(&self, arguments: &[&str], jobs: usize) -> (f64, u64) {
+        let out = self.folder.join("out");
+        let _ = fs::remove_dir_all(&out);
+        let began = Instant::now();
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(arguments)
+            .env("OPENAI_API_KEY", "sim-openai")
+            .stderr(Stdio::null())
+            .output()
+            .unwrap();
+        let seconds = began.elapsed().as_secs_f64();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        let files = fs::read_dir(out.join("d")).unwrap().count();
+        assert_eq!(files, jobs, "{arguments:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let peak = text.lines().find_map(|line| line.strip_prefix("peak ")).unwrap();
+        (seconds, peak.parse().unwrap())
+    }
+
+    fn media(&self, jobs: usize) -> (f64, u64) {
+        let (list, config, out) = (self.list(jobs), self.folder.join("config"), self.folder.join("out"));
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        let (list, config, out) = (text(&list), text(&config), text(&out));
+        self.run(&["media", "run", &list, "--config", &config, "--out", &out, "--quiet"], jobs)
+    }
+
+    fn bare(&self, jobs: usize, at_once: usize) -> (f64, u64) {
+        let (list, out) = (self.list(jobs), self.folder.join("out"));
+        self.run(
+            &["bare", &self.url, list.to_str().unwrap(), out.to_str().unwrap(), &at_once.to_string()],
+            jobs,
+        )
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // Its standard input closes, and it ends.
+        drop(self.server.stdin.take());
+        let _ = self.server.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A folder in memory where there is one, so that no disk is measured.
+fn scratch() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let folder = base.join(format!("media-bench-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn scenario(latency: Duration, bytes: u64) -> Value {
+    let plenty = 1_000_000_000_u64;
+    let limits = json!({ "concurrency": 1000,
+        "image": { "requests_per_minute": plenty, "images_per_minute": plenty, "tokens_per_minute": plenty },
+        "speech": { "requests_per_minute": plenty, "tokens_per_minute": plenty } });
+    json!({
+        "media": { "picture": "plain", "bytes": bytes },
+        "openai": {
+            "limits": limits, "latency_ms": { "image": u64::try_from(latency.as_millis()).unwrap() },
+            "models": [{ "id": "bench", "family": "dall-e-2", "shutdown_date": null }],
+        },
+    })
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn measure(rate: bool, memory: bool) {
+    if rate {
+        for check in ["structure", "full"] {
+            let lab = Lab::new(&scenario(Duration::ZERO, 0), AT_ONCE, check);
+            lab.media(1000);
+            let mut ours = Vec::new();
+            let mut theirs = Vec::new();
+            for _ in 0..ROUNDS {
+                ours.push(JOBS as f64 / lab.media(JOBS).0);
+                theirs.push(JOBS as f64 / lab.bare(JOBS, AT_ONCE).0);
+            }
+            let ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect();
+            println!("rate, check {check}: {JOBS} jobs, {AT_ONCE} at once, median of {ROUNDS} rounds");
+            println!("  media run   {:8.0} files/s", median(ours));
+            println!("  bare loop   {:8.0} files/s", median(theirs));
+            println!("  ratio       {:8.2}  (pair by pair: {ratios:.2?})", median(ratios.clone()));
+        }
+    }
+    if memory {
+        let lab = Lab::new(&scenario(Duration::ZERO, 0), AT_ONCE, "full");
+        for jobs in [1_000, 10_000] {
+            let peaks: Vec<f64> = (0..3).map(|_| lab.media(jobs).1 as f64 / 1024.0).collect();
+            println!("peak memory of {jobs:6} small jobs, {AT_ONCE} at once: {:6.1} MiB {peaks:.1?}", median(peaks.clone()));
+        }
+        drop(lab);
+        for bytes in [20_000, 20_000_000] {
+            let lab = Lab::new(&scenario(Duration::from_millis(500), bytes), LARGE_AT_ONCE, "structure");
+            let peaks: Vec<f64> = (0..3).map(|_| lab.media(LARGE_JOBS).1 as f64 / 1024.0).collect();
+            println!(
+                "peak memory of {LARGE_JOBS} pictures of {bytes} bytes, {LARGE_AT_ONCE} at once: {:6.1} MiB {peaks:.1?}",
+                median(peaks.clone())
+            );
+        }
+    }
+}

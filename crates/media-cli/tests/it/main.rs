@@ -1,0 +1,31 @@
+//! The program as a user runs it: the real binary, in a folder of its own, against the simulator.
+
+// Clippy allows `unwrap` and the like in code under `cfg(test)`, helpers included.
+#[cfg(test)]
+mod charges;
+#[cfg(test)]
+mod config;
+#[cfg(test)]
+mod faults_forvo;
+#[cfg(test)]
+mod faults_openai;
+#[cfg(test)]
+mod faults_runware;
+#[cfg(test)]
+mod folders;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod lists;
+#[cfg(test)]
+mod logs;
+#[cfg(test)]
+mod pipes;
+#[cfg(test)]
+mod run;
+#[cfg(test)]
+mod signals;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tools;

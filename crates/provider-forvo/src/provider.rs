@@ -361,8 +361,18 @@ impl MediaProvider for Forvo {
             let country = jobs.first().and_then(|job| job.resolved().value("country"));
             ((*language).to_owned(), country.map(|country| country.to_string()))
         });
+        let mut halt: Option<Error> = None;
         for (_, jobs) in words {
-            let found = self.look_up_for(&jobs).await;
+            let found = match &halt {
+                Some(halt) => Err(halt.clone()),
+                None => self.look_up_for(&jobs).await,
+            };
+            // A bad key or a spent day would refuse the next word too, and the refusal may count as a call.
+            halt = found
+                .as_ref()
+                .err()
+                .filter(|error| error.kind().stops_lane())
+                .cloned();
             for job in jobs {
                 job.finish(
                     found

@@ -100,7 +100,7 @@ fn separator(value: &str) -> Result<u8, String> {
     })
 }
 
-/// Text for a cell of an HTML table: escaped, in one line.
+/// Text as HTML. Quotes stay as they are, as in Anki's own notes, so that searching for `l'eau` finds it.
 pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -108,8 +108,6 @@ pub(super) fn escape(text: &str) -> String {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
             other => out.push(other),
         }
     }

@@ -11,7 +11,8 @@ use super::json::Json;
 use super::problem::{ListError, RowProblem, listed, quoted};
 use super::recipe::{Output, Param, Recipe};
 use super::recipe_json::{Mistakes, at};
-use super::source::{Cell, Row, Source};
+use super::row::{Cell, Row};
+use super::source::Source;
 use super::template::{Template, key_of};
 
 /// The column that names a row.

@@ -12,7 +12,8 @@ use super::jobs::{JobRow, JobSpec, ReadParam, id_problem};
 use super::json::Json;
 use super::problem::{ListError, RowProblem, listed, quoted};
 use super::recipe::{chain_problem, variant};
-use super::source::{Cell, Row, Source};
+use super::row::{Cell, Row};
+use super::source::Source;
 use super::template::key_of;
 
 /// The columns that mean something.

@@ -11,10 +11,12 @@ mod cut;
 mod job_list;
 mod jobs;
 mod json;
+mod layout;
 mod problem;
 mod recipe;
 mod recipe_json;
 mod records;
+mod row;
 mod source;
 mod table;
 mod template;
@@ -29,7 +31,8 @@ pub use self::cut::{FieldChange, FieldCount, FieldCounts};
 pub use self::jobs::{JobRow, JobRows, JobSpec, Jobs, ReadParam};
 pub use self::problem::{ListError, RowProblem};
 pub use self::recipe::{Output, Recipe, Table};
-pub use self::source::{Row, Rows, Source};
+pub use self::row::Row;
+pub use self::source::{Rows, Source};
 pub use self::table::{Made, TableWriter};
 
 /// The largest cell, in bytes. No prompt and no word comes near it; a forgotten quote does.

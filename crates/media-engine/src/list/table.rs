@@ -192,9 +192,12 @@ fn of_made(output: &str, what: &str, made: &[(&JobSpec, Made)]) -> String {
     if what == "credit" {
         return anki::escape(made.credit.as_deref().unwrap_or_default());
     }
-    // Anki resolves entities in both tags; a bracket would end the second one early.
+    // Anki resolves entities in both tags; a quote would end the first one early and a bracket the second.
     let name = job.path.rsplit('/').next().unwrap_or_default();
-    let name = anki::escape(name).replace('[', "&#91;").replace(']', "&#93;");
+    let name = anki::escape(name)
+        .replace('"', "&quot;")
+        .replace('[', "&#91;")
+        .replace(']', "&#93;");
     match job.kind {
         MediaKind::Image => format!("<img src=\"{name}\">"),
         MediaKind::Audio => format!("[sound:{name}]"),

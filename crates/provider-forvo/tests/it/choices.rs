@@ -1,6 +1,9 @@
 //! Which recording is taken, how the word travels, and what is said about the file.
 
-use media_core::{Client, ErrorKind, Format, MediaKind, MediaProvider, MediaRequest};
+use media_core::{
+    AttemptKey, Client, ErrorKind, Format, Generated, Job, MediaKind, MediaProvider, MediaRequest, Prior,
+    RequestHash, Result,
+};
 use mockito::Server;
 use provider_forvo::Sex;
 
@@ -160,6 +163,24 @@ async fn each_variant_is_another_recording_and_an_id_is_one() {
     lookup.expect(11).assert_async().await;
 }
 
+/// Jobs as a lane makes them: file name, word, variant.
+fn jobs(
+    provider: &provider_forvo::Forvo,
+    folder: &std::path::Path,
+    wanted: &[(&str, &str, u32)],
+) -> (Vec<Job>, Vec<tokio::sync::oneshot::Receiver<Result<Generated>>>) {
+    let job = |(name, word, variant): &(&str, &str, u32)| {
+        let request = MediaRequest::audio(*word, folder.join(name))
+            .language("es")
+            .variant(*variant);
+        let resolved = provider.check(&request).unwrap();
+        let hash = RequestHash::of("forvo", &request, &resolved);
+        let key = AttemptKey::compute("p", &request.id, &hash, 1, 1);
+        Job::new(request.into(), resolved.into(), key, Prior::Fresh)
+    };
+    wanted.iter().map(job).unzip()
+}
+
 #[tokio::test]
 async fn equal_words_of_a_batch_are_looked_up_once() {
     let mut server = Server::new_async().await;
@@ -173,31 +194,20 @@ async fn equal_words_of_a_batch_are_looked_up_once() {
         .create_async()
         .await;
     let provider = forvo(config(&server.url()));
-    let mut answers = Vec::new();
-    let jobs: Vec<_> = [("1.mp3", 1), ("2.ogg", 2), ("3.mp3", 3)]
-        .into_iter()
-        .map(|(name, variant)| {
-            let request = MediaRequest::audio("perro", folder.path().join(name))
-                .language("es")
-                .variant(variant);
-            let resolved = provider.check(&request).unwrap();
-            let hash = media_core::RequestHash::of("forvo", &request, &resolved);
-            let key = media_core::AttemptKey::compute("p", &request.id, &hash, 1, 1);
-            let (job, answer) =
-                media_core::Job::new(request.into(), resolved.into(), key, media_core::Prior::Fresh);
-            answers.push(answer);
-            job
-        })
-        .collect();
+    let wanted = [
+        ("1.mp3", "perro", 1),
+        ("2.ogg", "perro", 2),
+        ("3.mp3", "perro", 3),
+    ];
+    let (jobs, answers) = jobs(&provider, folder.path(), &wanted);
     provider.generate_batch(&jobs).await;
     let mut ids = Vec::new();
     for answer in answers {
+        let answer = answer.await.unwrap();
         ids.push(
             answer
-                .await
-                .unwrap()
                 .map(|generated| generated.facts.remote_id.unwrap())
-                .map_err(|e| e.kind()),
+                .map_err(|error| error.kind()),
         );
     }
     assert_eq!(
@@ -205,6 +215,33 @@ async fn equal_words_of_a_batch_are_looked_up_once() {
         [Ok("7".to_owned()), Ok("8".to_owned()), Err(ErrorKind::NotFound)]
     );
     lookup.assert_async().await;
+}
+
+#[tokio::test]
+async fn a_bad_key_is_tried_once_per_batch() {
+    let mut server = Server::new_async().await;
+    let folder = tempfile::tempdir().unwrap();
+    let any = server
+        .mock("GET", mockito::Matcher::Any)
+        .with_status(400)
+        .with_body(r#"["Calling from incorrect domain."]"#)
+        .expect(1)
+        .create_async()
+        .await;
+    let provider = forvo(config(&server.url()));
+    let (jobs, answers) = jobs(
+        &provider,
+        folder.path(),
+        &[("1.mp3", "uno", 1), ("2.mp3", "dos", 1)],
+    );
+    provider.generate_batch(&jobs).await;
+    for answer in answers {
+        assert_eq!(
+            answer.await.unwrap().unwrap_err().kind(),
+            ErrorKind::Authentication
+        );
+    }
+    any.assert_async().await;
 }
 
 #[tokio::test]

@@ -191,6 +191,10 @@ fn headers_that_cannot_be_used() {
         let message = desk.refused("list.csv", text);
         assert!(message.contains(part), "{message}");
     }
+    assert!(
+        desk.refused("list.jsonl", "\n[{\"id\": 1}]")
+            .contains("this is one JSON array")
+    );
     let long = format!("id,\"{}", "a\n".repeat(100_000));
     assert!(desk.refused("list.csv", long).contains("longer than 64 KiB"));
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use sha2_free::hash;
+use request::hash;
 
 use super::*;
 
 /// Requests are equal when what they say is.
-mod sha2_free {
+mod request {
     use super::JobSpec;
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 

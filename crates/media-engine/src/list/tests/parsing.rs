@@ -62,9 +62,10 @@ proptest! {
     #[test]
     fn what_is_read_without_a_problem_the_csv_crate_reads_the_same(bytes in "([a\",\n]|\r\n|é| ){0,40}") {
         let found = read(bytes.as_bytes(), b',', usize::MAX);
-        prop_assume!(found.iter().all(|record| record.problems.is_empty()));
-        // Spaces behind a closing quote are dropped here and kept there.
-        prop_assume!(!bytes.contains("\" "));
+        // What is refused here is out of the question, and spaces behind a closing quote are dropped here and kept there.
+        if !found.iter().all(|record| record.problems.is_empty()) || bytes.contains("\" ") {
+            return Ok(());
+        }
         let mut reader =
             csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes.as_bytes());
         let mut expected: Vec<Vec<Vec<u8>>> = reader

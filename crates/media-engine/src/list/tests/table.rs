@@ -38,14 +38,12 @@ fn cells_are_safe_and_tags_stand_only_for_files() {
     let desk = Desk::new();
     let source = desk.open("list.csv", LIST).unwrap();
     let text = write(&desk, &source, &bound(&source, RECIPE)).unwrap();
+    // What contains a number sign is in quotes too: at the start of a line it would be a remark.
     let expected = "#separator:tab\n#html:true\n#columns:Id\t\"#Word\"\tPicture\tSound\tCredit\n#deck:Español::600\n\
-        \"#1\"\t<b>a &lt;b&gt; &amp; &quot;c&quot;<br>d e</b>\t\
-        \"<img src=\"\"n &amp; &#39;m&#39;.webp\"\">\"\t[sound:n &amp; &#39;m&#39;.mp3]\t&lt;x&gt; &amp; co\n\
-        2\t<b>x</b>\t\t[sound:&#91;2&#93;.mp3]\t&lt;x&gt; &amp; co\n";
-    assert_eq!(
-        text.replace("\"#Word\"", "#Word"),
-        expected.replace("\"#Word\"", "#Word")
-    );
+        \"#1\"\t\"<b>a &lt;b&gt; &amp; \"\"c\"\"<br>d e</b>\"\t\
+        \"<img src=\"\"n &amp; 'm'.webp\"\">\"\t[sound:n &amp; 'm'.mp3]\t&lt;x&gt; &amp; co\n\
+        2\t<b>x</b>\t\t\"[sound:&#91;2&#93;.mp3]\"\t&lt;x&gt; &amp; co\n";
+    assert_eq!(text, expected);
     // It is a list again, with what was in the cells.
     let rows = desk.rows("again.txt", text);
     assert_eq!(rows[0].1[..2], ["#1", "a <b> & \"c\"\nd e"]);

@@ -179,7 +179,9 @@ impl Client {
         I: IntoIterator<Item = MediaRequest>,
         I::IntoIter: Send + 'static,
     {
-        let (orders, lane_orders) = mpsc::channel(1);
+        // As many ahead as fill a batch: more would be taken from the list for nothing.
+        let ahead = self.provider.info().capabilities.max_batch.max(1);
+        let (orders, lane_orders) = mpsc::channel(ahead);
         let requests = requests.into_iter();
         tokio::spawn(async move {
             for (tag, request) in (0..).zip(requests) {

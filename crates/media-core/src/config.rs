@@ -183,6 +183,11 @@ fn is_instance_name(name: &str) -> bool {
         && name != PROGRAM
 }
 
+fn is_variable_name(name: &str) -> bool {
+    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+    name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit())
+}
+
 fn lay_variable(
     program: &mut Section,
     providers: &mut BTreeMap<String, Section>,
@@ -306,9 +311,16 @@ impl Section {
     /// # Errors
     /// [`ErrorKind::Config`] when it is missing: whether there is a key is never guessed.
     pub fn api_key_env(&self) -> Result<Option<String>> {
-        self.common
-            .extract_inner("api_key_env")
-            .map_err(|error| self.complain_about(error))
+        let value: Value = self.common.extract_inner("api_key_env").map_err(|error| self.complain_about(error))?;
+        match value {
+            Value::Null => Ok(None),
+            Value::String(name) if is_variable_name(&name) => Ok(Some(name)),
+            // Never the value: somebody may have put the key itself there.
+            _ => Err(complain(format!(
+                "{}: api_key_env: write the name of the environment variable that holds the key, or null",
+                self.file.display()
+            ))),
+        }
     }
 
     /// The provider's own configuration: everything but `type` and `api_key_env`.

@@ -285,12 +285,21 @@ impl Error {
     #[must_use]
     pub fn without(self, secret: &str) -> Error {
         let shows = |text: &str| secret.len() >= 4 && text.contains(secret);
-        if !shows(&self.0.message) && !self.0.code.as_deref().is_some_and(shows) {
+        let mut in_causes = false;
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            in_causes |= shows(&error.to_string()) || shows(&format!("{error:?}"));
+            cause = error.source();
+        }
+        if !in_causes && !shows(&self.0.message) && !self.0.code.as_deref().is_some_and(shows) {
             return self;
         }
         self.edit(|inner| {
             inner.message = inner.message.replace(secret, "[key]");
             inner.code = inner.code.take().map(|code| code.replace(secret, "[key]"));
+            if in_causes {
+                inner.source = None;
+            }
         })
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::error::{Charge, Error, ErrorKind, Result};
-use crate::limit::Hold;
+use crate::limit::HoldSlot;
 use crate::provider::{Generated, Link, Resolved};
 use crate::request::MediaRequest;
 
@@ -194,7 +194,7 @@ pub struct Job {
     key: AttemptKey,
     prior: Prior,
     money: Mutex<Money>,
-    hold: Mutex<Option<Hold>>,
+    hold: HoldSlot,
     request_id: Mutex<Option<String>>,
     answer: Mutex<Option<oneshot::Sender<Result<Generated>>>>,
 }
@@ -220,17 +220,16 @@ impl Job {
                 lost,
                 ..Money::default()
             }),
-            hold: Mutex::new(None),
+            hold: HoldSlot::default(),
             request_id: Mutex::new(None),
             answer: Mutex::new(Some(send)),
         };
         (job, receive)
     }
 
-    /// Hands it the quota that was set aside for it.
-    #[must_use]
-    pub fn holding(self, hold: Option<Hold>) -> Job {
-        *lock(&self.hold) = hold;
+    /// Lets it spend the counted calls that are set aside in `hold`.
+    pub(crate) fn spending(mut self, hold: &HoldSlot) -> Job {
+        self.hold = hold.clone();
         self
     }
 
@@ -331,14 +330,8 @@ impl Job {
         }
     }
 
-    /// Takes one counted call from what was set aside for the job; false when nothing is left of it.
-    pub(crate) fn spend_held_call(&self) -> bool {
-        lock(&self.hold).as_mut().is_some_and(Hold::spend_one)
-    }
-
-    /// Ends the hold: what was not spent goes back to the quota.
-    pub(crate) fn take_hold(&self) -> Option<Hold> {
-        lock(&self.hold).take()
+    pub(crate) fn hold(&self) -> &HoldSlot {
+        &self.hold
     }
 }
 

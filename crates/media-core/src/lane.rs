@@ -4,11 +4,15 @@
 //! same key when that cannot buy twice; here a *new* key is used only after a failure that is proven not billed.
 
 use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::io::Seek as _;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -20,6 +24,7 @@ use crate::format::Format;
 use crate::http::{Http, Request};
 use crate::job::{AttemptKey, Job, Prior, RequestHash};
 use crate::journal::Event;
+use crate::limit::HoldSlot;
 use crate::money::Usd;
 use crate::output::{self, Staged, defect_error};
 use crate::provider::{Facts, Generated, Link, Media, Resolved};
@@ -54,6 +59,8 @@ struct Task {
     attempt: u32,
     prior: Prior,
     began: Instant,
+    /// The counted calls set aside for it.
+    hold: HoldSlot,
     _room: OwnedSemaphorePermit,
 }
 
@@ -87,43 +94,82 @@ impl Lane {
 
     pub(crate) async fn run(self: Arc<Self>, mut orders: mpsc::Receiver<Order>) {
         let batch = self.client.provider().info().capabilities.max_batch.max(1);
-        let stop = self.http().wiring().stop.clone();
-        let mut tasks = JoinSet::new();
-        while let Some(Some(order)) = stop.or(orders.recv()).await {
-            let mut unit = Vec::new();
-            unit.extend(self.admit(order).await);
-            while unit.len() < batch && !unit.is_empty() {
-                // What is there already goes along; nobody waits for a batch to fill.
+        let mut units = JoinSet::new();
+        while let Some(Some(order)) = self.unless_over(orders.recv()).await {
+            let mut unit: Vec<Task> = self.admit(order).await.into_iter().collect();
+            if unit.is_empty() {
+                continue;
+            }
+            let Some(Ok(call)) = self.unless_over(Arc::clone(&self.calls).acquire_owned()).await else {
+                self.cancel(unit).await;
+                break;
+            };
+            while unit.len() < batch {
+                // What is there by now goes along; nobody waits for a batch to fill.
                 let Ok(order) = orders.try_recv() else { break };
                 unit.extend(self.admit(order).await);
             }
             // The first job of a model goes alone: a wrong model or key then costs one refusal, not a lane full.
-            while let Some(first) = unit.iter().position(|task| !self.is_proven(&task.resolved)) {
+            let mut call = Some(call);
+            while let Some(first) = unit.iter().position(|task| !self.is_proven(task)) {
                 let task = unit.swap_remove(first);
                 let model = probe_key(&task.resolved);
-                Arc::clone(&self).run_unit(vec![task]).await;
-                self.proven
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(model);
-            }
-            if !unit.is_empty() {
-                let Some(Ok(call)) = stop.or(Arc::clone(&self.calls).acquire_owned()).await else {
-                    for task in unit {
-                        self.fail(task, cancelled()).await;
-                    }
+                let call = match call.take() {
+                    Some(call) => Some(Ok(call)),
+                    None => self.unless_over(Arc::clone(&self.calls).acquire_owned()).await,
+                };
+                let Some(Ok(call)) = call else {
+                    self.cancel(vec![task]).await;
                     break;
                 };
-                tasks.spawn(Arc::clone(&self).run_unit_with(unit, call).in_current_span());
+                Arc::clone(&self).run_unit(vec![task], call).await;
+                self.proven.lock().unwrap_or_else(PoisonError::into_inner).insert(model);
             }
-            while tasks.try_join_next().is_some() {}
+            if !unit.is_empty() {
+                let call = match call {
+                    Some(call) => Some(Ok(call)),
+                    None => self.unless_over(Arc::clone(&self.calls).acquire_owned()).await,
+                };
+                let Some(Ok(call)) = call else {
+                    self.cancel(unit).await;
+                    break;
+                };
+                units.spawn(Arc::clone(&self).run_unit(unit, call).in_current_span());
+            }
+            while units.try_join_next().is_some() {}
         }
-        while tasks.join_next().await.is_some() {}
+        // A stop was asked for, or nobody wants results: what is left is answered, not begun.
+        while !self.results.is_closed()
+            && let Some(order) = orders.recv().await
+        {
+            let task = self.admit(order).await;
+            self.cancel(task.into_iter().collect()).await;
+        }
+        while units.join_next().await.is_some() {}
     }
 
-    fn is_proven(&self, resolved: &Resolved) -> bool {
-        // After a halt nothing is sent, so there is nothing to try out.
-        self.halt(resolved).is_some()
+    /// Waits for something unless a stop is asked for or nobody waits for results any more.
+    async fn unless_over<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.results.closed() => None,
+            value = self.http().wiring().stop.or(wait) => value,
+        }
+    }
+
+    async fn cancel(&self, tasks: Vec<Task>) {
+        for task in tasks {
+            // Never begun: no attempt of it was made.
+            let error = Error::new(ErrorKind::Cancelled, "it was stopped before it was sent");
+            self.fail(Task { attempt: 0, ..task }, error).await;
+        }
+    }
+
+    fn is_proven(&self, task: &Task) -> bool {
+        let resolved = &task.resolved;
+        // What was sent earlier is only asked about, and after a halt nothing is sent: nothing to try out.
+        task.prior != Prior::Fresh
+            || self.halt(resolved).is_some()
             || self
                 .proven
                 .lock()
@@ -143,10 +189,13 @@ impl Lane {
     async fn admit(&self, order: Order) -> Option<Task> {
         let began = Instant::now();
         let room = Arc::clone(&self.room).acquire_owned().await.ok()?;
-        let checked = self.client.check(&order.request).and_then(|resolved| {
-            self.prepare(&order.request)?;
-            Ok(resolved)
-        });
+        let check = AssertUnwindSafe(|| self.client.check(&order.request));
+        let checked = std::panic::catch_unwind(check)
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::ProviderFault, "the provider panicked")))
+            .and_then(|resolved| {
+                self.prepare(&order.request)?;
+                Ok(resolved)
+            });
         match checked {
             Ok(resolved) => Some(Task {
                 tag: order.tag,
@@ -157,18 +206,18 @@ impl Lane {
                 attempt: order.attempt,
                 prior: order.prior,
                 began,
+                hold: HoldSlot::default(),
                 _room: room,
             }),
             Err(error) => {
+                let charge = self.charge_of(&order.prior);
+                let nothing = Cost { usd: Usd::ZERO, basis: CostBasis::None };
                 let result = MediaResult {
                     request: order.request,
-                    outcome: Err(error.with_charge(Charge::None)),
+                    outcome: Err(error.with_charge(charge)),
                     attempts: 0,
                     elapsed: began.elapsed(),
-                    cost: Some(Cost {
-                        usd: Usd::ZERO,
-                        basis: CostBasis::None,
-                    }),
+                    cost: (charge == Charge::None).then_some(nothing),
                     provenance: self.provenance(None, &Facts::default()),
                 };
                 let _ = self
@@ -180,6 +229,16 @@ impl Lane {
                     .await;
                 None
             }
+        }
+    }
+
+    /// What is known about the money of an order that is not begun in this process.
+    fn charge_of(&self, prior: &Prior) -> Charge {
+        match prior {
+            _ if self.is_free() => Charge::None,
+            Prior::Fresh => Charge::None,
+            Prior::Sent => Charge::Unknown,
+            Prior::Linked(_) | Prior::Have { .. } => Charge::Certain,
         }
     }
 
@@ -208,25 +267,8 @@ impl Lane {
         Ok(())
     }
 
-    async fn run_unit(self: Arc<Self>, unit: Vec<Task>) {
-        match self
-            .http()
-            .wiring()
-            .stop
-            .or(Arc::clone(&self.calls).acquire_owned())
-            .await
-        {
-            Some(Ok(call)) => self.run_unit_with(unit, call).await,
-            _ => {
-                for task in unit {
-                    self.fail(task, cancelled()).await;
-                }
-            }
-        }
-    }
-
     /// One call of the provider for several tasks; each is seen to its end on its own as soon as it is answered.
-    async fn run_unit_with(self: Arc<Self>, unit: Vec<Task>, call: OwnedSemaphorePermit) {
+    async fn run_unit(self: Arc<Self>, unit: Vec<Task>, call: OwnedSemaphorePermit) {
         let mut fresh = Vec::new();
         let mut jobs = Vec::new();
         let mut settling = JoinSet::new();
@@ -246,36 +288,41 @@ impl Lane {
                 settling.spawn(Arc::clone(&self).resume(task));
             }
         }
+        // A task that is alone needs no task of the runtime to be followed by: that halves the cost of small jobs.
+        let alone = if fresh.len() == 1 { fresh.pop() } else { None };
         for (task, answer) in fresh {
             settling.spawn(Arc::clone(&self).settle(task, answer).in_current_span());
         }
         if !jobs.is_empty() {
-            self.client.provider().generate_batch(&jobs).await;
-            self.release(jobs).await;
+            self.ask(jobs).await;
         }
         drop(call);
+        if let Some((task, answer)) = alone {
+            self.settle(task, answer).await;
+        }
         while settling.join_next().await.is_some() {}
+    }
+
+    /// Gives jobs to the provider. Whatever it does to them, a panic included, each is answered when this returns.
+    async fn ask(&self, jobs: Vec<Job>) {
+        let call = AssertUnwindSafe(self.client.provider().generate_batch(&jobs)).catch_unwind();
+        if call.await.is_err() {
+            tracing::error!(provider = %self.client.provider().info().name, "the provider panicked");
+        }
     }
 
     /// Sets its counted calls aside and makes the job of the task's current attempt.
     async fn begin(&self, task: &Task) -> Result<(Job, Answer)> {
-        let hold = self
-            .http()
-            .hold(&task.resolved.group, task.resolved.calls)
-            .await?;
-        let (job, answer) = self.job(task, Prior::Fresh);
-        Ok((job.holding(hold), answer))
+        let hold = self.http().hold(&task.resolved.group, task.resolved.calls).await.map_err(Error::not_billed)?;
+        // What an earlier attempt left.
+        self.http().release(task.hold.put(hold)).await;
+        Ok(self.job(task, Prior::Fresh))
     }
 
     fn job(&self, task: &Task, prior: Prior) -> (Job, Answer) {
         let key = task.key(self.client.project());
-        Job::new(Arc::clone(&task.request), Arc::clone(&task.resolved), key, prior)
-    }
-
-    async fn release(&self, jobs: Vec<Job>) {
-        for job in jobs {
-            self.http().release(job.take_hold()).await;
-        }
+        let (job, answer) = Job::new(Arc::clone(&task.request), Arc::clone(&task.resolved), key, prior);
+        (job.spending(&task.hold), answer)
     }
 
     /// Follows one task from its answer to its result.
@@ -297,7 +344,7 @@ impl Lane {
                     Err(error) => error,
                 };
                 if error.charge() == Some(Charge::Unknown)
-                    && let Some(generated) = self.recover(&task, Prior::Sent).await
+                    && let Some(Ok(generated)) = self.recover(&task, Prior::Sent).await
                 {
                     return self.conclude(task, generated).await;
                 }
@@ -319,7 +366,10 @@ impl Lane {
                     .await
                 {
                     Some(answer) => answer,
-                    None => return self.fail(task, error).await,
+                    None => {
+                        task.attempt -= 1;
+                        return self.fail(task, error).await;
+                    }
                 };
             }
         }
@@ -336,37 +386,30 @@ impl Lane {
             Ok(begun) => begun,
             Err(error) => return Some(Err(error)),
         };
-        let jobs = vec![job];
-        self.client.provider().generate_batch(&jobs).await;
-        self.release(jobs).await;
+        self.ask(vec![job]).await;
         Some(received(answer.await))
     }
 
-    /// Asks the provider for what the current key made. Never buys.
-    async fn recover(&self, task: &Task, prior: Prior) -> Option<Generated> {
+    /// Asks the provider for what the current key made. Never buys. `None` when it cannot tell.
+    async fn recover(&self, task: &Task, prior: Prior) -> Option<Result<Generated>> {
         if !self.client.provider().info().capabilities.recoverable {
             return None;
         }
         let (job, mut answer) = self.job(task, prior);
         self.client.provider().recover(std::slice::from_ref(&job)).await;
-        // Silence means that it cannot tell.
         let recovered = answer.try_recv().ok()?;
-        drop(job);
-        match recovered {
-            Ok(generated) => Some(generated),
-            Err(error) => {
-                tracing::debug!(%error, "nothing could be recovered");
-                None
-            }
+        if let Err(error) = &recovered {
+            tracing::debug!(%error, "nothing could be recovered");
         }
+        Some(recovered)
     }
 
     /// A task that an earlier process left unfinished.
     async fn resume(self: Arc<Self>, task: Task) {
         match task.prior.clone() {
             Prior::Fresh | Prior::Sent => match self.recover(&task, Prior::Sent).await {
-                Some(generated) => self.conclude(task, generated).await,
-                None => {
+                Some(Ok(generated)) => self.conclude(task, generated).await,
+                _ => {
                     let error = Error::new(
                         ErrorKind::Cancelled,
                         "it was sent by an earlier run whose answer was lost, so it may have been billed",
@@ -395,8 +438,15 @@ impl Lane {
                 )
                 .because(error)
             };
-            let file = std::fs::File::open(&staged).map_err(gone)?;
+            let mut file = std::fs::File::open(&staged).map_err(gone)?;
             let bytes = file.metadata().map_err(gone)?.len();
+            if output::hash_of(&mut file).map_err(gone)? != sha256 {
+                return Err(Error::new(
+                    ErrorKind::InvalidMedia,
+                    format!("the staged file {} is not what it was", staged.display()),
+                ));
+            }
+            file.rewind().map_err(gone)?;
             let inspected = crate::validate::inspect_reader(file).map_err(gone)?;
             let inspection = inspected.map_err(|defect| defect_error(&defect))?;
             output::place_staged(staged, target.clone()).await?;
@@ -411,30 +461,32 @@ impl Lane {
         }
         .await
         .map_err(|error: Error| error.with_charge(Charge::Certain));
-        self.http()
-            .journal()
-            .note(task.key(self.client.project()), Event::Done);
+        if outcome.is_ok() {
+            self.http().journal().note(task.key(self.client.project()), Event::Done);
+        }
         self.deliver(task, outcome, Facts::default()).await;
     }
 
     /// From the answer to the file.
     async fn conclude(&self, task: Task, generated: Generated) {
         let Generated { media, mut facts } = generated;
-        let outcome = match self.fetch(&task, media).await {
+        let outcome = match self.fetch(&task, media, &mut facts).await {
             Ok(staged) => self.accept(&task, staged, &mut facts).await,
             Err(error) => Err(error),
         };
         // From here on the money is spent, whatever became of the file.
-        let charge = if self.client.provider().info().capabilities.free {
-            Charge::None
-        } else {
-            Charge::Certain
-        };
-        self.deliver(task, outcome.map_err(|error| error.with_charge(charge)), facts)
-            .await;
+        let charge = if self.is_free() { Charge::None } else { Charge::Certain };
+        match outcome {
+            Ok(file) => self.deliver(task, Ok(file), facts).await,
+            Err(error) => self.fail_with(task, error.with_charge(charge), facts).await,
+        }
     }
 
-    async fn fetch(&self, task: &Task, media: Media) -> Result<Staged> {
+    fn is_free(&self) -> bool {
+        self.client.provider().info().capabilities.free
+    }
+
+    async fn fetch(&self, task: &Task, media: Media, facts: &mut Facts) -> Result<Staged> {
         let link = match media {
             Media::Staged(staged) => return Ok(staged),
             Media::Link(link) => link,
@@ -443,31 +495,30 @@ impl Lane {
             Ok(staged) => return Ok(staged),
             Err(error) => error,
         };
-        if matches!(
-            first.kind(),
-            ErrorKind::QuotaExhausted | ErrorKind::Storage | ErrorKind::Cancelled
-        ) {
+        let ours = [ErrorKind::QuotaExhausted, ErrorKind::Storage, ErrorKind::Cancelled];
+        if first.retry() == Retry::Spent || ours.contains(&first.kind()) {
             return Err(first);
         }
         // The link may have expired; the service may give a fresh one without selling the same thing again.
-        let recovered = self.recover(task, Prior::Linked(link)).await;
-        match recovered.map(|generated| generated.media) {
-            Some(Media::Staged(staged)) => Ok(staged),
-            Some(Media::Link(fresh)) => self.download(task, &fresh).await,
-            None => Err(first),
+        let generated = match self.recover(task, Prior::Linked(link)).await {
+            Some(Ok(generated)) => generated,
+            Some(Err(error)) if error.kind().stops_lane() => return Err(error),
+            _ => return Err(first),
+        };
+        *facts = generated.facts;
+        match generated.media {
+            Media::Staged(staged) => Ok(staged),
+            Media::Link(fresh) => self.download(task, &fresh).await,
         }
     }
 
     async fn download(&self, task: &Task, link: &Link) -> Result<Staged> {
         let key = task.key(self.client.project());
         // Durable before the fetch: from now on a failure is downloaded again, never bought again.
-        self.http()
-            .journal()
-            .record(&[(key, Event::Linked(link.clone()))])
-            .await?;
+        self.http().journal().record(&[(key, Event::Linked(link.clone()))]).await?;
         let mut request = Request::download("download", link.url.clone(), &task.request.output_path);
         if let Some(group) = &link.group {
-            request = request.in_group(group, &task.resolved.units).counted();
+            request = request.in_group(group, &task.resolved.units).counted().spending(&task.hold);
         }
         self.http().media(request).await
     }
@@ -475,34 +526,47 @@ impl Lane {
     /// Checks what came, makes it durable, and gives it its name.
     async fn accept(&self, task: &Task, staged: Staged, facts: &mut Facts) -> Result<MediaFile> {
         let key = task.key(self.client.project());
-        let staging = &self.http().wiring().staging;
+        let wiring = self.http().wiring();
+        let free = self.is_free();
         if let Err(error) = self.inspect(task, &staged, facts) {
-            if !self.client.provider().info().capabilities.free {
-                staged.reject(staging, key, error.full()).await?;
+            if !free {
+                staged.reject(&wiring.staging, key, self.http().scrub(error.clone()).full()).await?;
             }
             return Err(error);
         }
-        let secured = staged.secure().await?;
-        if self.client.level() == CheckLevel::Full {
-            let (path, format) = (secured.path.to_path_buf(), secured.inspection.format);
-            output::blocking(move || decode(&path, format)).await?;
-        }
-        let have = Event::Have {
-            sha256: secured.sha256.clone(),
-            bytes: secured.bytes,
-            staged: secured.path.to_path_buf(),
-        };
-        self.http().journal().record(&[(key, have)]).await?;
-        let file = MediaFile {
-            path: task.request.output_path.clone(),
-            format: secured.inspection.format,
-            bytes: secured.bytes,
-            sha256: secured.sha256.clone(),
-            dimensions: secured.inspection.dimensions,
-            duration: secured.inspection.duration,
-        };
-        secured.place(file.path.clone()).await?;
-        self.http().journal().note(key, Event::Done);
+        let (staging, journal) = (wiring.staging.clone(), Arc::clone(&wiring.journal));
+        let (target, level) = (task.request.output_path.clone(), self.client.level());
+        // One visit to the blocking threads for all of it: each costs more than writing a small file.
+        let runtime = tokio::runtime::Handle::current();
+        let (file, journal) = output::blocking(move || {
+            let secured = staged.secure()?;
+            if level == CheckLevel::Full
+                && let Err(error) = decode(&secured.path, secured.inspection.format)
+            {
+                if !free {
+                    secured.reject(&staging, key, &error.full())?;
+                }
+                return Err(error);
+            }
+            let have = Event::Have {
+                sha256: secured.sha256.clone(),
+                bytes: secured.bytes,
+                staged: secured.path.to_path_buf(),
+            };
+            runtime.block_on(journal.record(&[(key, have)]))?;
+            let file = MediaFile {
+                path: target.clone(),
+                format: secured.inspection.format,
+                bytes: secured.bytes,
+                sha256: secured.sha256.clone(),
+                dimensions: secured.inspection.dimensions,
+                duration: secured.inspection.duration,
+            };
+            secured.place(&target, &staging, key)?;
+            Ok((file, journal))
+        })
+        .await?;
+        journal.note(key, Event::Done);
         Ok(file)
     }
 
@@ -527,6 +591,13 @@ impl Lane {
     }
 
     async fn fail(&self, task: Task, error: Error) {
+        self.fail_with(task, error, Facts::default()).await;
+    }
+
+    async fn fail_with(&self, task: Task, error: Error, facts: Facts) {
+        // A task that was never begun here has the charge of what happened before.
+        let error = if task.attempt == 0 { error.with_charge(self.charge_of(&task.prior)) } else { error };
+        let error = self.http().scrub(error);
         let kind = error.kind();
         if kind.stops_lane() || kind.stops_model() {
             let what = kind.stops_model().then(|| probe_key(&task.resolved));
@@ -535,10 +606,11 @@ impl Lane {
                 .entry(what)
                 .or_insert_with(|| error.clone().with_charge(Charge::None));
         }
-        self.deliver(task, Err(error), Facts::default()).await;
+        self.deliver(task, Err(error), facts).await;
     }
 
     async fn deliver(&self, task: Task, outcome: Result<MediaFile>, facts: Facts) {
+        self.http().release(task.hold.put(None)).await;
         let outcome = outcome.map_err(|error| match error.charge() {
             Some(_) => error,
             None => error.with_charge(Charge::Unknown),
@@ -629,10 +701,6 @@ fn decode(path: &Path, format: Format) -> Result<()> {
     }
     let _ = (path, format);
     Ok(())
-}
-
-fn cancelled() -> Error {
-    Error::new(ErrorKind::Cancelled, "it was stopped before it was sent").not_billed()
 }
 
 fn received(answer: Result<Result<Generated>, oneshot::error::RecvError>) -> Result<Generated> {

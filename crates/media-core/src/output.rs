@@ -30,6 +30,14 @@ impl Staging {
             Staging::Folder(folder) => folder.join("staging"),
         }
     }
+
+    /// Where paid bytes go that are no good.
+    fn rejected(&self, key: AttemptKey) -> Option<PathBuf> {
+        match self {
+            Staging::Beside => None,
+            Staging::Folder(folder) => Some(folder.join("rejected").join(key.to_string())),
+        }
+    }
 }
 
 fn parent(path: &Path) -> &Path {
@@ -182,11 +190,15 @@ impl std::fmt::Debug for StageWriter {
 
 fn create(folder: &Path) -> Result<NamedTempFile> {
     fs::create_dir_all(folder).map_err(|error| storage("cannot create the folder", folder, error))?;
-    tempfile::Builder::new()
-        .prefix(".media-")
-        .suffix(".part")
-        .tempfile_in(folder)
-        .map_err(|error| storage("cannot write in the folder", folder, error))
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".media-").suffix(".part");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        // An output may be read by whomever the umask allows, as any new file.
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder).map_err(|error| storage("cannot write in the folder", folder, error))
 }
 
 #[derive(Debug)]
@@ -227,11 +239,7 @@ impl Staged {
     }
 
     /// Makes it a durable file that only lacks its name: headers mended, hashed as it will stand, synced.
-    pub(crate) async fn secure(self) -> Result<Secured> {
-        blocking(move || self.secure_now()).await
-    }
-
-    fn secure_now(self) -> Result<Secured> {
+    pub(crate) fn secure(self) -> Result<Secured> {
         let inspection = match self.inspection {
             Ok(inspection) => inspection,
             Err(defect) => return Err(defect_error(&defect)),
@@ -272,28 +280,28 @@ impl Staged {
     /// Keeps bytes that failed their checks, with the reason, under the folder's `rejected/`. Does nothing for library
     /// users, whose folders hold nothing but outputs.
     pub(crate) async fn reject(self, staging: &Staging, key: AttemptKey, reason: String) -> Result<()> {
-        let Staging::Folder(folder) = staging else {
-            return Ok(());
-        };
-        let folder = folder.join("rejected");
+        let Some(target) = staging.rejected(key) else { return Ok(()) };
         blocking(move || {
-            fs::create_dir_all(&folder)
-                .map_err(|error| storage("cannot create the folder", &folder, error))?;
-            let target = folder.join(key.to_string());
-            match self.held {
+            let path = match self.held {
+                Held::File(path) => path,
                 Held::Memory(bytes) => {
-                    fs::write(&target, bytes).map_err(|error| storage("cannot keep", &target, error))?;
+                    let mut file = create(&self.folder)?;
+                    file.write_all(&bytes).map_err(|error| storage("cannot write in", &self.folder, error))?;
+                    file.into_temp_path()
                 }
-                Held::File(path) => {
-                    path.persist(&target)
-                        .map_err(|failure| storage("cannot keep", &target, failure.error))?;
-                }
-            }
-            let note = target.with_extension("txt");
-            fs::write(&note, reason).map_err(|error| storage("cannot keep", &note, error))
+            };
+            keep(path, &target, &reason)
         })
         .await
     }
+}
+
+/// Moves paid bytes out of the way, with the reason beside them.
+fn keep(path: TempPath, target: &Path, reason: &str) -> Result<()> {
+    let failed = |error| storage("cannot keep", target, error);
+    fs::create_dir_all(parent(target)).map_err(failed)?;
+    path.persist(target).map_err(|failure| failed(failure.error))?;
+    fs::write(target.with_extension("txt"), reason).map_err(failed)
 }
 
 /// The error of media that failed its walk.
@@ -301,7 +309,8 @@ pub(crate) fn defect_error(defect: &Defect) -> Error {
     Error::new(ErrorKind::InvalidMedia, defect.to_string())
 }
 
-fn hash_of(file: &mut fs::File) -> io::Result<String> {
+/// The SHA-256 of a file, hexadecimal.
+pub(crate) fn hash_of(file: &mut fs::File) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -322,16 +331,29 @@ pub(crate) struct Secured {
 }
 
 impl Secured {
-    /// Gives it its name. Never over a file that is already there.
-    pub(crate) async fn place(self, target: PathBuf) -> Result<()> {
-        blocking(move || match self.path.persist_noclobber(&target) {
-            Ok(()) => Ok(()),
-            Err(failure) if failure.error.kind() == io::ErrorKind::CrossesDevices => {
-                copy_across(&failure.path, &target)
-            }
-            Err(failure) => Err(place_failure(&target, failure.error)),
-        })
-        .await
+    /// Gives it its name. Never over a file that is already there; then it is kept among the rejected ones, because it
+    /// may have been paid for.
+    pub(crate) fn place(self, target: &Path, staging: &Staging, key: AttemptKey) -> Result<()> {
+        let failure = match self.path.persist_noclobber(target) {
+            Ok(()) => return Ok(()),
+            Err(failure) => failure,
+        };
+        if failure.error.kind() == io::ErrorKind::CrossesDevices {
+            return copy_across(&failure.path, target);
+        }
+        let error = place_failure(target, failure.error);
+        if let Some(rejected) = staging.rejected(key) {
+            keep(failure.path, &rejected, &error.full())?;
+        }
+        Err(error)
+    }
+
+    /// Keeps bytes that a decoder refused.
+    pub(crate) fn reject(self, staging: &Staging, key: AttemptKey, reason: &str) -> Result<()> {
+        match staging.rejected(key) {
+            Some(target) => keep(self.path, &target, reason),
+            None => Ok(()),
+        }
     }
 }
 

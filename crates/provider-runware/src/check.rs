@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 
 use media_core::limit::Units;
 use media_core::{
-    Error, ErrorKind, ImageRules, MediaKind, MediaRequest, ParamSpec, ParamType, Params, Resolved, Result, format_of,
+    Error, ErrorKind, ImageRules, MediaKind, MediaRequest, ParamSpec, ParamType, Params, Resolved, Result,
+    format_of,
 };
 use serde_json::Value;
 
@@ -23,22 +24,62 @@ pub const PARAMS: &[ParamSpec] = &[
     ParamSpec::image("height", ParamType::Integer, "pixels down"),
     ParamSpec::image("steps", ParamType::Integer, "1 to 100; more is slower and finer"),
     ParamSpec::image("negative_prompt", ParamType::Text, "what must not be seen"),
-    ParamSpec::image("cfg_scale", ParamType::Number, "0 to 50; how closely the prompt is followed"),
+    ParamSpec::image(
+        "cfg_scale",
+        ParamType::Number,
+        "0 to 50; how closely the prompt is followed",
+    ),
     ParamSpec::image("scheduler", ParamType::Text, "the scheduler, by Runware's name"),
-    ParamSpec::image("seed", ParamType::Integer, "1 or more; equal seeds give equal pictures"),
-    ParamSpec::image("check_content", ParamType::Flag, "have the result looked at for unsafe content"),
-    ParamSpec::image("quality", ParamType::Integer, "20 to 99; the compression of JPEG and WebP"),
+    ParamSpec::image(
+        "seed",
+        ParamType::Integer,
+        "1 or more; equal seeds give equal pictures",
+    ),
+    ParamSpec::image(
+        "check_content",
+        ParamType::Flag,
+        "have the result looked at for unsafe content",
+    ),
+    ParamSpec::image(
+        "quality",
+        ParamType::Integer,
+        "20 to 99; the compression of JPEG and WebP",
+    ),
     ParamSpec::image("lora", ParamType::Json, "a list of {\"model\", \"weight\"}"),
-    ParamSpec::image("accelerator_options", ParamType::Json, "Runware's acceleratorOptions, as documented there"),
-    ParamSpec::image("provider_settings", ParamType::Json, "Runware's providerSettings, as documented there"),
-    ParamSpec::image("settings", ParamType::Json, "Runware's settings, as documented there"),
+    ParamSpec::image(
+        "accelerator_options",
+        ParamType::Json,
+        "Runware's acceleratorOptions, as documented there",
+    ),
+    ParamSpec::image(
+        "provider_settings",
+        ParamType::Json,
+        "Runware's providerSettings, as documented there",
+    ),
+    ParamSpec::image(
+        "settings",
+        ParamType::Json,
+        "Runware's settings, as documented there",
+    ),
     ParamSpec::audio("model", ParamType::Text, "the model as an AIR: source:id@version"),
     ParamSpec::audio("voice", ParamType::Text, "a voice of the model"),
-    ParamSpec::audio("speech", ParamType::Json, "more of Runware's speech object: what the model documents"),
+    ParamSpec::audio(
+        "speech",
+        ParamType::Json,
+        "more of Runware's speech object: what the model documents",
+    ),
     ParamSpec::audio("sample_rate", ParamType::Integer, "samples per second"),
     ParamSpec::audio("bitrate", ParamType::Integer, "the bit rate, in the model's unit"),
-    ParamSpec::audio("provider_settings", ParamType::Json, "Runware's providerSettings, as documented there"),
-    ParamSpec::audio("settings", ParamType::Json, "Runware's settings, as documented there"),
+    ParamSpec::audio(
+        "provider_settings",
+        ParamType::Json,
+        "Runware's providerSettings, as documented there",
+    ),
+    ParamSpec::audio(
+        "settings",
+        ParamType::Json,
+        "Runware's settings, as documented there",
+    ),
 ];
 
 fn refuse<T>(message: String) -> Result<T> {
@@ -66,7 +107,10 @@ fn image(config: &RunwareConfig, request: &MediaRequest, params: Params<'_>) -> 
         }
     };
 
-    let rule = config.prompt_rules.iter().find(|rule| model.starts_with(&rule.model));
+    let rule = config
+        .prompt_rules
+        .iter()
+        .find(|rule| model.starts_with(&rule.model));
     let prompt_fits = |what: &str, text: &str| match rule {
         Some(rule) => {
             let (count, allowed) = (text.chars().count(), rule.min_characters..=rule.max_characters);
@@ -74,7 +118,9 @@ fn image(config: &RunwareConfig, request: &MediaRequest, params: Params<'_>) -> 
                 return Ok(());
             }
             let (least, most) = (rule.min_characters, rule.max_characters);
-            refuse(format!("the {what} has {count} characters, and {model} takes {least} to {most}"))
+            refuse(format!(
+                "the {what} has {count} characters, and {model} takes {least} to {most}"
+            ))
         }
         None => Ok(()),
     };
@@ -93,18 +139,34 @@ fn image(config: &RunwareConfig, request: &MediaRequest, params: Params<'_>) -> 
     put("height", Some(Value::from(height)));
 
     let steps = defaults.steps.filter(|_| own).map(i64::from);
-    put("steps", integer(params, "steps", 1..=100, steps)?.map(Value::from));
+    put(
+        "steps",
+        integer(params, "steps", 1..=100, steps)?.map(Value::from),
+    );
     let quality = defaults.quality.map(i64::from);
-    put("quality", integer(params, "quality", 20..=99, quality)?.map(Value::from));
-    put("seed", integer(params, "seed", 1..=i64::MAX, None)?.map(Value::from));
+    put(
+        "quality",
+        integer(params, "quality", 20..=99, quality)?.map(Value::from),
+    );
+    put(
+        "seed",
+        integer(params, "seed", 1..=i64::MAX, None)?.map(Value::from),
+    );
     let scale = params.number("cfg_scale").or(defaults.cfg_scale.filter(|_| own));
     if let Some(scale) = scale.filter(|scale| !(0.0..=50.0).contains(scale)) {
         return refuse(format!("cfg_scale is {scale}, and 0 to 50 is possible"));
     }
     put("cfg_scale", scale.map(Value::from));
-    let scheduler = params.text("scheduler").or(defaults.scheduler.as_deref().filter(|_| own));
+    let scheduler = params
+        .text("scheduler")
+        .or(defaults.scheduler.as_deref().filter(|_| own));
     put("scheduler", scheduler.map(Value::from));
-    put("check_content", Some(Value::from(params.flag("check_content").unwrap_or(defaults.check_content))));
+    put(
+        "check_content",
+        Some(Value::from(
+            params.flag("check_content").unwrap_or(defaults.check_content),
+        )),
+    );
     put("lora", lora(params)?);
     for name in ["accelerator_options", "provider_settings", "settings"] {
         put(name, object(params, name)?);
@@ -128,7 +190,9 @@ fn speech(config: &RunwareConfig, request: &MediaRequest, params: Params<'_>) ->
     let model = model(params, &defaults.model)?;
     let own = Some(defaults.voice.as_str()).filter(|_| model == defaults.model);
     let Some(voice) = params.text("voice").or(own) else {
-        return refuse(format!("{model} is not the configured model, so a voice of it must be named: voice"));
+        return refuse(format!(
+            "{model} is not the configured model, so a voice of it must be named: voice"
+        ));
     };
     let mut out = BTreeMap::from([("voice".to_owned(), Value::from(voice))]);
     for name in ["sample_rate", "bitrate"] {
@@ -141,8 +205,13 @@ fn speech(config: &RunwareConfig, request: &MediaRequest, params: Params<'_>) ->
             out.insert(name.to_owned(), value);
         }
     }
-    if let Some(taken) = ["text", "voice"].iter().find(|key| out.get("speech").is_some_and(|o| o.get(**key).is_some())) {
-        return refuse(format!("speech must not hold {taken:?}: it comes from the request itself"));
+    if let Some(taken) = ["text", "voice"]
+        .iter()
+        .find(|key| out.get("speech").is_some_and(|o| o.get(**key).is_some()))
+    {
+        return refuse(format!(
+            "speech must not hold {taken:?}: it comes from the request itself"
+        ));
     }
     Ok(Resolved {
         model: model.to_owned(),
@@ -160,7 +229,13 @@ fn speech(config: &RunwareConfig, request: &MediaRequest, params: Params<'_>) ->
 
 fn model<'a>(params: Params<'a>, default: &'a str) -> Result<&'a str> {
     let model = params.text("model").unwrap_or(default);
-    if is_air(model) { Ok(model) } else { refuse(format!("{model:?} is no AIR; write models like source:id@version")) }
+    if is_air(model) {
+        Ok(model)
+    } else {
+        refuse(format!(
+            "{model:?} is no AIR; write models like source:id@version"
+        ))
+    }
 }
 
 fn edge(params: Params<'_>, name: &str) -> Result<Option<u32>> {
@@ -168,14 +243,23 @@ fn edge(params: Params<'_>, name: &str) -> Result<Option<u32>> {
     Ok(edge.and_then(|edge| u32::try_from(edge).ok()))
 }
 
-fn integer(params: Params<'_>, name: &str, range: RangeInclusive<i64>, default: Option<i64>) -> Result<Option<i64>> {
+fn integer(
+    params: Params<'_>,
+    name: &str,
+    range: RangeInclusive<i64>,
+    default: Option<i64>,
+) -> Result<Option<i64>> {
     // A number beyond i64 was given, but is out of every range.
     let given = params.get(name).map(|value| value.as_i64().unwrap_or(i64::MIN));
-    let Some(number) = given.or(default) else { return Ok(None) };
+    let Some(number) = given.or(default) else {
+        return Ok(None);
+    };
     if range.contains(&number) {
         return Ok(Some(number));
     }
-    let shown = params.get(name).map_or_else(|| number.to_string(), ToString::to_string);
+    let shown = params
+        .get(name)
+        .map_or_else(|| number.to_string(), ToString::to_string);
     let (least, most) = (range.start(), range.end());
     if *most == i64::MAX {
         return refuse(format!("{name} is {shown}, and {least} or more is possible"));
@@ -191,11 +275,20 @@ fn object(params: Params<'_>, name: &str) -> Result<Option<Value>> {
 }
 
 fn lora(params: Params<'_>) -> Result<Option<Value>> {
-    let Some(value) = params.get("lora") else { return Ok(None) };
-    let whole = value
-        .as_array()
-        .is_some_and(|list| !list.is_empty() && list.iter().all(|entry| entry.get("model").is_some_and(Value::is_string)));
-    if whole { Ok(Some(value.clone())) } else { refuse("lora must be a list of {\"model\", \"weight\"}".to_owned()) }
+    let Some(value) = params.get("lora") else {
+        return Ok(None);
+    };
+    let whole = value.as_array().is_some_and(|list| {
+        !list.is_empty()
+            && list
+                .iter()
+                .all(|entry| entry.get("model").is_some_and(Value::is_string))
+    });
+    if whole {
+        Ok(Some(value.clone()))
+    } else {
+        refuse("lora must be a list of {\"model\", \"weight\"}".to_owned())
+    }
 }
 
 #[cfg(test)]
@@ -218,9 +311,19 @@ mod tests {
         let params = json!({"width": 1024, "height": 1024, "steps": 4, "check_content": true});
         assert_eq!(serde_json::to_value(&resolved.params).unwrap(), params);
         assert_eq!(resolved.dimensions, Some((1024, 1024)));
-        assert_eq!((resolved.group.as_str(), resolved.calls, resolved.units.of("images")), ("image", 1, 1));
+        assert_eq!(
+            (
+                resolved.group.as_str(),
+                resolved.calls,
+                resolved.units.of("images")
+            ),
+            ("image", 1, 1)
+        );
         let spoken = check(&MediaRequest::audio("hola", "hola.mp3")).unwrap();
-        assert_eq!((spoken.model.as_str(), &spoken.params["voice"]), ("inworld:tts@2", &json!("Diego")));
+        assert_eq!(
+            (spoken.model.as_str(), &spoken.params["voice"]),
+            ("inworld:tts@2", &json!("Diego"))
+        );
         assert_eq!(spoken.group, "speech");
     }
 
@@ -253,7 +356,10 @@ mod tests {
             (image().param("lora", json!([{"weight": 1}])), "lora must be"),
             (image().param("provider_settings", "x"), "JSON object"),
             (image().param("voice", "x"), "no parameter \"voice\""),
-            (MediaRequest::audio("hola", "x.mp3").param("speech", json!({"text": "x"})), "must not hold \"text\""),
+            (
+                MediaRequest::audio("hola", "x.mp3").param("speech", json!({"text": "x"})),
+                "must not hold \"text\"",
+            ),
         ] {
             let error = check(&request).unwrap_err();
             assert!(error.to_string().contains(part), "{error} / {part}");
@@ -263,7 +369,9 @@ mod tests {
 
     #[test]
     fn rules_go_by_model() {
-        let klein = MediaRequest::image("a dog", "x.png").param("model", "runware:400@2").param("width", 1040);
+        let klein = MediaRequest::image("a dog", "x.png")
+            .param("model", "runware:400@2")
+            .param("width", 1040);
         assert!(check(&klein).is_ok());
         let gpt = |text: String| MediaRequest::image(text, "x.png").param("model", "openai:gpt-image@2");
         assert!(check(&gpt("x".repeat(32_000))).is_ok());
@@ -272,7 +380,11 @@ mod tests {
 
     #[test]
     fn a_whole_number_and_a_fraction_of_equal_value_are_one_purchase() {
-        let scale = |value: Value| check(&MediaRequest::image("a dog", "x.png").param("cfg_scale", value)).unwrap().params;
+        let scale = |value: Value| {
+            check(&MediaRequest::image("a dog", "x.png").param("cfg_scale", value))
+                .unwrap()
+                .params
+        };
         assert_eq!(scale(json!(7)), scale(json!(7.0)));
     }
 }

@@ -3,8 +3,8 @@
 use std::num::NonZeroUsize;
 
 use media_core::{
-    Error, ErrorKind, ImageRules, Limits, Prices, Result, RetrySettings, ServiceSettings, Span, Timeouts, Usd,
-    read_shipped,
+    Error, ErrorKind, ImageRules, Limits, Prices, Result, RetrySettings, ServiceSettings, Span, Timeouts,
+    Usd, read_shipped,
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -166,16 +166,25 @@ impl RunwareConfig {
             return refuse("base_url: an http or https address is wanted".to_owned());
         }
         if self.delivery.first_poll.0.is_zero() || self.delivery.first_poll > self.delivery.max_poll {
-            return refuse("delivery.first_poll: more than nothing and at most max_poll is wanted".to_owned());
+            return refuse(
+                "delivery.first_poll: more than nothing and at most max_poll is wanted".to_owned(),
+            );
         }
         if let Some(keep) = self.delivery.keep_url
             && keep < Span::secs(LEAST_TTL_SECS)
         {
-            return refuse(format!("delivery.keep_url: links live at least {LEAST_TTL_SECS}s"));
+            return refuse(format!(
+                "delivery.keep_url: links live at least {LEAST_TTL_SECS}s"
+            ));
         }
-        for (key, model) in [("image.model", &self.image.model), ("speech.model", &self.speech.model)] {
+        for (key, model) in [
+            ("image.model", &self.image.model),
+            ("speech.model", &self.speech.model),
+        ] {
             if !is_air(model) {
-                return refuse(format!("{key}: {model:?} is no AIR; write it like source:id@version"));
+                return refuse(format!(
+                    "{key}: {model:?} is no AIR; write it like source:id@version"
+                ));
             }
         }
         Ok(())
@@ -195,7 +204,9 @@ impl RunwareConfig {
 pub(crate) fn is_air(model: &str) -> bool {
     model.split_once(':').is_some_and(|(source, rest)| {
         !source.is_empty()
-            && rest.split_once('@').is_some_and(|(id, version)| !id.is_empty() && !version.is_empty())
+            && rest
+                .split_once('@')
+                .is_some_and(|(id, version)| !id.is_empty() && !version.is_empty())
     })
 }
 
@@ -221,7 +232,10 @@ mod tests {
         value["image"].as_object_mut().unwrap().remove("size");
         value.as_object_mut().unwrap().remove("resend_window");
         let error = serde_json::from_value::<RunwareConfig>(value).unwrap_err();
-        assert!(error.to_string().contains("missing field `resend_window`"), "{error}");
+        assert!(
+            error.to_string().contains("missing field `resend_window`"),
+            "{error}"
+        );
     }
 
     #[test]

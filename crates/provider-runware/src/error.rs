@@ -53,8 +53,13 @@ impl Class {
             Class::Credit
         } else if has(&["ratelimit"]) {
             Class::Pace
-        } else if has(&["contentpolicy", "sensitivecontent", "unsafecontent", "nsfw", "moderation"])
-            || is(&["promptblocked", "imageblocked", "invalidprovidercontent"])
+        } else if has(&[
+            "contentpolicy",
+            "sensitivecontent",
+            "unsafecontent",
+            "nsfw",
+            "moderation",
+        ]) || is(&["promptblocked", "imageblocked", "invalidprovidercontent"])
         {
             Class::Content
         } else if has(&["apikey"]) || begins(&["token"]) || is(&["unauthorized", "authenticationfailed"]) {
@@ -98,8 +103,16 @@ impl Class {
             ])
         {
             Class::Provider
-        } else if begins(&["invalid", "missing", "conflict", "duplicate", "unsupported", "value", "array", "max"])
-            || is(&["unknownparameter", "incompatibleparameters"])
+        } else if begins(&[
+            "invalid",
+            "missing",
+            "conflict",
+            "duplicate",
+            "unsupported",
+            "value",
+            "array",
+            "max",
+        ]) || is(&["unknownparameter", "incompatibleparameters"])
         {
             Class::Request
         } else {
@@ -142,12 +155,17 @@ impl Class {
     }
 
     fn may_pass_later(self) -> bool {
-        matches!(self, Class::Pace | Class::Timeout | Class::Server | Class::Provider)
+        matches!(
+            self,
+            Class::Pace | Class::Timeout | Class::Server | Class::Provider
+        )
     }
 
     fn hint(self) -> Option<&'static str> {
         match self {
-            Class::Credit => Some("add credit at runware.ai; models of partners want a paid invoice or 5 USD of credit"),
+            Class::Credit => {
+                Some("add credit at runware.ai; models of partners want a paid invoice or 5 USD of credit")
+            }
             Class::Key => Some("check the key in your Runware account"),
             Class::Permission => Some("check what the key may do in your Runware account"),
             _ => None,
@@ -169,7 +187,11 @@ impl TaskError {
             // Said of tasks that are still on their way too, just as an empty answer is.
             return false;
         }
-        if self.status.as_deref().is_some_and(|status| status.eq_ignore_ascii_case("error")) {
+        if self
+            .status
+            .as_deref()
+            .is_some_and(|status| status.eq_ignore_ascii_case("error"))
+        {
             return true;
         }
         match self.class() {
@@ -195,9 +217,17 @@ impl TaskError {
     fn plain(&self, class: Class) -> Error {
         let said = self.said();
         let what = class.what();
-        let message = if said.is_empty() { what.to_owned() } else { format!("{what}: {said}") };
+        let message = if said.is_empty() {
+            what.to_owned()
+        } else {
+            format!("{what}: {said}")
+        };
         let error = Error::new(class.kind(), message).with_code(self.code.clone());
-        let error = if class.may_pass_later() { error.retryable() } else { error };
+        let error = if class.may_pass_later() {
+            error.retryable()
+        } else {
+            error
+        };
         match class.hint() {
             Some(hint) => error.hint(hint),
             None => error,
@@ -206,7 +236,11 @@ impl TaskError {
 
     /// The service's own words, short and on one line.
     fn said(&self) -> String {
-        let mut text = self.message.clone().or_else(|| self.code.clone()).unwrap_or_default();
+        let mut text = self
+            .message
+            .clone()
+            .or_else(|| self.code.clone())
+            .unwrap_or_default();
         if !self.parameter.is_empty() {
             text.push_str(&format!(" (parameter {})", self.parameter.join(", ")));
         }
@@ -233,10 +267,17 @@ impl TaskError {
                     Some(charge) => error.with_charge(charge),
                     None => error,
                 };
-                return error.in_op(reply.op).with_status(status).after(by_status.retry_after());
+                return error
+                    .in_op(reply.op)
+                    .with_status(status)
+                    .after(by_status.retry_after());
             }
         }
-        let error = self.plain(class).in_op(reply.op).with_status(status).after(reply.retry_after());
+        let error = self
+            .plain(class)
+            .in_op(reply.op)
+            .with_status(status)
+            .after(reply.retry_after());
         match class {
             // Not taken on. Every other failure of the service may have come after the tasks were accepted.
             Class::Server if status == 503 => error.not_billed(),
@@ -268,7 +309,11 @@ impl Judge for RunwareJudge {
         // Every task was turned away for pace, which makes no task: the same send, with the same keys, may go again.
         let buys = matches!(reply.op, IMAGE_OP | SPEECH_OP);
         let paced = buys && errors.iter().all(|error| error.class() == Class::Pace);
-        if of_tasks && !paced { Ok(()) } else { Err(first.of_request(reply)) }
+        if of_tasks && !paced {
+            Ok(())
+        } else {
+            Err(first.of_request(reply))
+        }
     }
 }
 
@@ -282,177 +327,20 @@ impl RunwareJudge {
             }
             // A page of a proxy, or an answer that was cut: as good as none.
             let message = format!("the answer is not as documented: {}", reply.excerpt());
-            return Err(Error::new(ErrorKind::BadResponse, message).in_op(reply.op).retryable());
+            return Err(Error::new(ErrorKind::BadResponse, message)
+                .in_op(reply.op)
+                .retryable());
         }
         let error = reply.by_status();
         // An envelope that was cut: it may tell of results beside the error that its status stands for.
         let begun = reply.body.trim_ascii_start().first() == Some(&b'{') && reply.json().is_none();
-        Err(if begun { error.without_charge().retryable() } else { error })
+        Err(if begun {
+            error.without_charge().retryable()
+        } else {
+            error
+        })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use http::{HeaderMap, HeaderValue, StatusCode};
-    use media_core::{Charge, Retry};
-
-    /// Every code of the reference, with its class.
-    #[test]
-    fn codes_of_the_reference() {
-        let table: [(Class, &[&str]); 12] = [
-            (Class::Credit, &[
-                "insufficientCredits", "thirdPartyInsufficientCredits", "videoInferenceInsufficientCredits",
-                "providerInsufficientCredits", "quotaExceeded", "paymentRequired",
-            ]),
-            (Class::Pace, &["rateLimitExceeded", "inferenceRateLimitExceeded", "providerRateLimitExceeded"]),
-            (Class::Content, &[
-                "contentPolicyViolation", "providerContentPolicyViolation", "sensitiveContentDetected",
-                "unsafeContentDetected", "nsfwContentDetected", "promptBlocked", "imageBlocked", "moderationFailed",
-                "invalidProviderContent",
-            ]),
-            (Class::Key, &["invalidApiKey", "missingApiKey", "unauthorized", "authenticationFailed", "tokenExpired"]),
-            (Class::Permission, &[
-                "forbidden", "permissionDenied", "insufficientPermissions", "accountSuspended", "workspaceDisabled",
-            ]),
-            (Class::Timeout, &["timeout", "timeoutProvider", "requestTimeout", "providerTimeout"]),
-            (Class::NotFound, &["modelNotFound", "mediaNotFound"]),
-            (Class::UnknownTask, &["taskNotFound"]),
-            (Class::Gone, &["resultExpired", "taskCancelled", "taskFailedOrNotFound"]),
-            (Class::Server, &[
-                "internalServerError", "serviceUnavailable", "serverUnavailable", "standardError", "unknownError",
-                "undefinedError", "defaultError", "unrecognizedResponse", "errorRetrievingAccountManagement",
-            ]),
-            (Class::Provider, &[
-                "providerError", "providerUnavailable", "providerBadGateway", "providerInternalError",
-                "inferenceError", "processingFailed", "taskFailed", "downloadFailed", "uploadFailed",
-                "noAvailableServer", "modelUnavailable", "modelDisabled", "modelNotReady",
-            ]),
-            (Class::Request, &[
-                "invalidPositivePrompt", "invalidPositivePromptLength", "invalidModel", "missingPositivePrompt",
-                "missingDimensionParameters", "unsupportedDuration", "unsupportedParameter", "unsupportedTaskType",
-                "unknownParameter", "valueTooLarge", "incompatibleParameters", "maxTasksExceeded",
-            ]),
-        ];
-        for (class, codes) in table {
-            for code in codes {
-                assert_eq!(Class::of(code), class, "{code}");
-            }
-        }
-        assert_eq!(Class::of("conflictTaskUUID"), Class::Conflict);
-        assert_eq!(Class::of("somethingNew"), Class::Other);
-    }
-
-    fn task_error(code: &str) -> TaskError {
-        TaskError { code: Some(code.into()), message: Some("Words.".into()), ..TaskError::default() }
-    }
-
-    #[test]
-    fn what_an_error_of_a_task_says_about_money() {
-        let charge = |code| task_error(code).of_task(RESULT_OP).charge();
-        for code in ["providerError", "timeoutProvider", "insufficientCredits", "rateLimitExceeded", "newCode"] {
-            assert_eq!(charge(code), Some(Charge::None), "{code}");
-        }
-        for code in ["resultExpired", "taskNotFound", "conflictTaskUUID"] {
-            assert_eq!(charge(code), None, "{code}");
-        }
-        assert_eq!(task_error("timeoutProvider").of_task(RESULT_OP).retry(), Retry::Later);
-        assert_eq!(task_error("invalidModel").of_task(RESULT_OP).retry(), Retry::Never);
-    }
-
-    #[test]
-    fn a_complaint_about_a_poll_is_not_the_fate_of_the_task() {
-        let said = |code| TaskError { status: Some("Error".into()), ..task_error(code) };
-        for code in ["rateLimitExceeded", "internalServerError", "invalidApiKey", "requestTimeout"] {
-            assert!(!task_error(code).is_final(), "{code}");
-            assert!(said(code).is_final(), "{code}");
-        }
-        assert!(!said("taskNotFound").is_final());
-        assert!(task_error("providerError").is_final());
-        assert!(task_error("timeoutProvider").is_final());
-        assert!(!task_error("invalidTaskUUID").is_final());
-    }
-
-    #[test]
-    fn messages_are_for_people() {
-        let error = TaskError {
-            parameter: vec!["width".into(), "height".into()],
-            allowed: vec![512.into(), 1024.into()],
-            ..task_error("invalidDimensions")
-        };
-        assert_eq!(
-            error.of_task(IMAGE_OP).to_string(),
-            "image generation: the service refused the request: Words. (parameter width, height) (allowed: 512, 1024)"
-        );
-        assert_eq!(TaskError::default().of_task(RESULT_OP).to_string(), "result: the service reported an error");
-    }
-
-    fn judge(op: &'static str, status: u16, body: &str) -> Result<()> {
-        let mut headers = HeaderMap::new();
-        headers.insert("retry-after", HeaderValue::from_static("7"));
-        let status = StatusCode::from_u16(status).unwrap();
-        RunwareJudge.judge(&Reply { status, headers: &headers, body: body.as_bytes(), op })
-    }
-
-    #[test]
-    fn answers_about_single_tasks_are_left_to_the_provider_whatever_the_status() {
-        for status in [200, 400, 402, 500] {
-            assert!(judge(IMAGE_OP, status, r#"{"data":[{"taskUUID":"a"}],"errors":[{"code":"x"}]}"#).is_ok());
-            let one = r#"{"data":[],"errors":[{"code":"insufficientCredits","taskUUID":"a"}]}"#;
-            assert!(judge(IMAGE_OP, status, one).is_ok());
-        }
-        assert!(judge(IMAGE_OP, 200, r#"{"data":[]}"#).is_ok());
-    }
-
-    #[test]
-    fn all_tasks_turned_away_for_pace_is_one_refusal_that_may_go_again() {
-        let body = r#"{"data":[],"errors":[{"code":"inferenceRateLimitExceeded","taskUUID":"a"},{"code":"rateLimitExceeded","taskUUID":"b"}]}"#;
-        let error = judge(IMAGE_OP, 429, body).unwrap_err();
-        assert_eq!((error.kind(), error.charge()), (ErrorKind::RateLimited, Some(Charge::None)));
-        assert_eq!(error.retry(), Retry::Later);
-        assert_eq!(error.retry_after().unwrap().as_secs(), 7);
-        // In the answer to a poll the same words may be the fate of a task.
-        assert!(judge(RESULT_OP, 200, body).is_ok());
-        let mixed = body.replacen("rateLimitExceeded", "invalidModel", 1);
-        assert!(judge(IMAGE_OP, 400, &mixed).is_ok());
-    }
-
-    #[test]
-    fn errors_of_the_whole_request() {
-        let whole = |status, code: &str| {
-            let body = format!(r#"{{"errors":[{{"code":"{code}","message":"Words.","taskType":"authentication"}}]}}"#);
-            let error = judge(IMAGE_OP, status, &body).unwrap_err();
-            (error.kind(), error.charge(), error.retry() == Retry::Later)
-        };
-        let none = Some(Charge::None);
-        assert_eq!(whole(401, "invalidApiKey"), (ErrorKind::Authentication, none, false));
-        assert_eq!(whole(402, "insufficientCredits"), (ErrorKind::InsufficientCredit, none, false));
-        assert_eq!(whole(400, "thirdPartyInsufficientCredits"), (ErrorKind::InsufficientCredit, none, false));
-        assert_eq!(whole(429, "rateLimitExceeded"), (ErrorKind::RateLimited, none, true));
-        assert_eq!(whole(503, "serviceUnavailable"), (ErrorKind::ProviderFault, none, true));
-        assert_eq!(whole(500, "internalServerError"), (ErrorKind::ProviderFault, None, true));
-        assert_eq!(whole(504, "timeoutProvider"), (ErrorKind::Timeout, None, true));
-        assert_eq!(whole(200, "internalServerError"), (ErrorKind::ProviderFault, None, true));
-        assert_eq!(whole(429, "brandNew"), (ErrorKind::RateLimited, none, true));
-        assert_eq!(whole(500, "brandNew"), (ErrorKind::ProviderFault, None, true));
-        assert_eq!(whole(200, "brandNew"), (ErrorKind::ProviderFault, None, false));
-    }
-
-    #[test]
-    fn gateways_are_judged_by_status() {
-        let html = judge(IMAGE_OP, 502, "<html>Bad Gateway</html>").unwrap_err();
-        assert_eq!((html.kind(), html.charge(), html.retry()), (ErrorKind::ProviderFault, None, Retry::Later));
-        assert_eq!(judge(IMAGE_OP, 503, "").unwrap_err().charge(), Some(Charge::None));
-        assert_eq!(judge(IMAGE_OP, 403, r#"{"message":"Forbidden"}"#).unwrap_err().charge(), Some(Charge::None));
-        let page = judge(IMAGE_OP, 200, "<html>").unwrap_err();
-        assert_eq!((page.kind(), page.charge(), page.retry()), (ErrorKind::BadResponse, None, Retry::Later));
-        assert!(judge("download", 200, "<html>").is_ok());
-    }
-
-    /// A refusal bills nothing, but a cut envelope may hold results: under a 4xx it must not pass for a refusal.
-    #[test]
-    fn a_cut_envelope_says_nothing_about_money() {
-        let error = judge(IMAGE_OP, 400, r#"{"data":[{"taskUUID":"a","imageBase64Data":"iVBOR"#).unwrap_err();
-        assert_eq!((error.charge(), error.retry()), (None, Retry::Later));
-    }
-}
+mod tests;

@@ -50,7 +50,10 @@ enum Place {
 impl Runware {
     /// A task that was accepted just now.
     pub(crate) fn accepted<'a>(&self, job: &'a Job) -> Waiting<'a> {
-        Waiting { job, in_doubt: self.config().delivery.mode == Mode::Sync }
+        Waiting {
+            job,
+            in_doubt: self.config().delivery.mode == Mode::Sync,
+        }
     }
 
     /// Asks until every task is done or failed, or `timeouts.total` is over. A question that fails fails no task.
@@ -85,21 +88,34 @@ impl Runware {
             }
         }
         for one in waiting {
-            let message = format!("accepted, but no result within {}", humantime::format_duration(total.0));
+            let message = format!(
+                "accepted, but no result within {}",
+                humantime::format_duration(total.0)
+            );
             // Accepted tasks are billed whether or not anybody waits for them: nothing is said about the charge.
-            answer(one.job, Err(Error::new(ErrorKind::Timeout, message).in_op(RESULT_OP)));
+            answer(
+                one.job,
+                Err(Error::new(ErrorKind::Timeout, message).in_op(RESULT_OP)),
+            );
         }
     }
 
     /// Looks for what earlier sends of these jobs' keys made, with a few questions. Silent when nothing can be told.
     pub(crate) async fn look_for(&self, jobs: &[Job]) {
-        let mut open: Vec<Waiting<'_>> =
-            jobs.iter().filter(|job| !job.is_finished()).map(Waiting::in_doubt).collect();
+        let mut open: Vec<Waiting<'_>> = jobs
+            .iter()
+            .filter(|job| !job.is_finished())
+            .map(Waiting::in_doubt)
+            .collect();
         let mut pauses = self.pauses();
         let (mut rounds, mut unknown_rounds) = (0, 0);
         while !open.is_empty() {
             let mut states = match self.ask(&open).await {
                 Ok(states) => states,
+                // Nothing can be asked until a person acts; the client should know why.
+                Err(error) if error.kind().stops_lane() => {
+                    return open.iter().for_each(|one| one.job.finish(Err(error.clone())));
+                }
                 Err(error) => {
                     tracing::debug!(%error, "a question about earlier tasks failed");
                     return;
@@ -137,7 +153,12 @@ impl Runware {
         let mut states = self.look(first, &jobs).await?;
         let open: Vec<&Job> = waiting
             .iter()
-            .filter(|one| one.in_doubt && states.peek(one.job.key()).is_none_or(|state| is_stale(one.job, state)))
+            .filter(|one| {
+                one.in_doubt
+                    && states
+                        .peek(one.job.key())
+                        .is_none_or(|state| is_stale(one.job, state))
+            })
             .map(|one| one.job)
             .collect();
         if !open.is_empty() {
@@ -191,7 +212,10 @@ impl Runware {
 
     fn pauses(&self) -> Pauses {
         let delivery = &self.config().delivery;
-        Pauses { next: delivery.first_poll.0, most: delivery.max_poll.0 }
+        Pauses {
+            next: delivery.first_poll.0,
+            most: delivery.max_poll.0,
+        }
     }
 }
 
@@ -225,7 +249,9 @@ fn outcome(state: State) -> Option<Result<Generated>> {
 
 /// Whether this is nothing but the link whose download just failed.
 fn is_stale(job: &Job, state: &State) -> bool {
-    let State::Done(generated) = state else { return false };
+    let State::Done(generated) = state else {
+        return false;
+    };
     match (job.prior(), &generated.media) {
         (Prior::Linked(dead), Media::Link(link)) => dead.url == link.url,
         _ => false,

@@ -35,13 +35,24 @@ pub(crate) fn task(resolved: &Resolved, key: AttemptKey, delivery: &Delivery) ->
         task.insert(name.to_owned(), value);
     };
     let image = resolved.group == IMAGE_GROUP;
-    put("taskType", if image { "imageInference" } else { "audioInference" }.into());
+    put(
+        "taskType",
+        if image { "imageInference" } else { "audioInference" }.into(),
+    );
     put("taskUUID", key.to_string().into());
     put("model", resolved.model.as_str().into());
     put("numberResults", 1.into());
     put("outputFormat", format_name(resolved.format).into());
     put("includeCost", true.into());
-    put("deliveryMethod", if delivery.mode == Mode::Async { "async" } else { "sync" }.into());
+    put(
+        "deliveryMethod",
+        if delivery.mode == Mode::Async {
+            "async"
+        } else {
+            "sync"
+        }
+        .into(),
+    );
     match delivery.output {
         Output::Url => {
             put("outputType", "URL".into());
@@ -67,7 +78,10 @@ pub(crate) fn task(resolved: &Resolved, key: AttemptKey, delivery: &Delivery) ->
             put("safety", json!({"checkContent": true}));
         }
     } else {
-        let mut speech = given("speech").and_then(Value::as_object).cloned().unwrap_or_default();
+        let mut speech = given("speech")
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default();
         speech.insert("text".to_owned(), resolved.content.as_str().into());
         speech.insert("voice".to_owned(), given("voice").cloned().unwrap_or_default());
         put("speech", Value::Object(speech));
@@ -143,7 +157,11 @@ impl States {
     }
 
     fn add(&mut self, key: AttemptKey, state: State) {
-        if self.0.get(&key).is_none_or(|known| known.weight() < state.weight()) {
+        if self
+            .0
+            .get(&key)
+            .is_none_or(|known| known.weight() < state.weight())
+        {
             self.0.insert(key, state);
         }
     }
@@ -157,7 +175,10 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(media: Vec<Staged>, when_flagged: WhenFlagged) -> Reader {
-        Reader { media: media.into_iter().map(Some).collect(), when_flagged }
+        Reader {
+            media: media.into_iter().map(Some).collect(),
+            when_flagged,
+        }
     }
 
     /// The answer to tasks that were just sent: every error with a taskUUID is that task's.
@@ -190,15 +211,27 @@ impl Reader {
     pub(crate) fn archived(mut self, envelope: Envelope) -> States {
         let mut states = States::default();
         for item in envelope.data {
-            let Some(key) = key_of(item.task_uuid.as_deref()) else { continue };
+            let Some(key) = key_of(item.task_uuid.as_deref()) else {
+                continue;
+            };
             states.add(key, State::Running);
-            let Some(mut response) = item.response else { continue };
+            let Some(mut response) = item.response else {
+                continue;
+            };
             // The answer of a whole array may be archived with each of its tasks.
             let own = |uuid: Option<&str>| uuid.is_none() || key_of(uuid) == Some(key);
-            for error in response.take_errors().into_iter().filter(|error| own(error.task_uuid.as_deref())) {
+            for error in response
+                .take_errors()
+                .into_iter()
+                .filter(|error| own(error.task_uuid.as_deref()))
+            {
                 states.add(key, State::Failed(error));
             }
-            for item in response.data.into_iter().filter(|item| own(item.task_uuid.as_deref())) {
+            for item in response
+                .data
+                .into_iter()
+                .filter(|item| own(item.task_uuid.as_deref()))
+            {
                 let state = self.state(item);
                 states.add(key, state);
             }
@@ -209,27 +242,47 @@ impl Reader {
     fn state(&mut self, mut item: Item) -> State {
         let status = item.status.as_deref().unwrap_or_default().to_ascii_lowercase();
         if status == "error" || !item.error.is_empty() {
-            let flat = TaskError { code: item.code.take(), message: item.message.take(), ..TaskError::default() };
+            let flat = TaskError {
+                code: item.code.take(),
+                message: item.message.take(),
+                ..TaskError::default()
+            };
             return State::Failed(item.error.into_iter().next().unwrap_or(flat));
         }
         match self.media(&item) {
             Some(Ok(media)) if item.nsfw == Some(true) && self.when_flagged == WhenFlagged::Reject => {
                 drop(media);
-                let error = Error::new(ErrorKind::ContentRejected, "the content check flagged the picture");
-                State::Flagged(error.with_charge(Charge::Certain).hint("change the prompt, or set when_flagged to warn"))
+                let error = Error::new(
+                    ErrorKind::ContentRejected,
+                    "the content check flagged the picture",
+                );
+                State::Flagged(
+                    error
+                        .with_charge(Charge::Certain)
+                        .hint("change the prompt, or set when_flagged to warn"),
+                )
             }
-            Some(Ok(media)) => State::Done(Box::new(Generated { media, facts: facts(&item) })),
+            Some(Ok(media)) => State::Done(Box::new(Generated {
+                media,
+                facts: facts(&item),
+            })),
             Some(Err(error)) => State::Unusable(error),
-            None if status == "success" => {
-                State::Unusable(Error::new(ErrorKind::BadResponse, "the result holds neither a link nor media"))
-            }
+            None if status == "success" => State::Unusable(Error::new(
+                ErrorKind::BadResponse,
+                "the result holds neither a link nor media",
+            )),
             // No status is an acknowledgement; `processing`, `pending`, `queued` and their like are progress.
             None => State::Running,
         }
     }
 
     fn media(&mut self, item: &Item) -> Option<Result<Media, Error>> {
-        let payloads = [&item.image_base64, &item.image_data_uri, &item.audio_base64, &item.audio_data_uri];
+        let payloads = [
+            &item.image_base64,
+            &item.image_data_uri,
+            &item.audio_base64,
+            &item.audio_data_uri,
+        ];
         for payload in payloads.into_iter().flatten() {
             if let Payload::Staged(place) = payload
                 && let Some(staged) = self.media.get_mut(*place).and_then(Option::take)
@@ -238,9 +291,14 @@ impl Reader {
             }
         }
         let text = item.image_url.as_deref().or(item.audio_url.as_deref())?;
-        let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let url = Url::parse(text)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"));
         Some(url.map(|url| Media::Link(Link::new(url))).ok_or_else(|| {
-            Error::new(ErrorKind::BadResponse, "the link to the result is no http address")
+            Error::new(
+                ErrorKind::BadResponse,
+                "the link to the result is no http address",
+            )
         }))
     }
 }
@@ -265,170 +323,4 @@ fn facts(item: &Item) -> Facts {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::check;
-    use crate::config::RunwareConfig;
-    use media_core::MediaRequest;
-
-    const A: &str = "11111111-1111-4111-8111-111111111111";
-    const B: &str = "22222222-2222-4222-8222-222222222222";
-
-    fn key(text: &str) -> AttemptKey {
-        AttemptKey::parse(text).unwrap()
-    }
-
-    fn made(request: &MediaRequest, change: impl FnOnce(&mut RunwareConfig)) -> Value {
-        let mut config = RunwareConfig::default();
-        change(&mut config);
-        task(&check::resolve("runware", &config, request).unwrap(), key(A), &config.delivery)
-    }
-
-    #[test]
-    fn a_picture_as_documented() {
-        let request = MediaRequest::image("red apple on white", "x.png")
-            .param("width", 512)
-            .param("height", 512)
-            .param("seed", 7)
-            .param("quality", 90)
-            .param("lora", json!([{"model": "civitai:1@2", "weight": 0.8}]));
-        let expected = json!({
-            "taskType": "imageInference", "taskUUID": A, "model": "runware:100@1",
-            "positivePrompt": "red apple on white", "width": 512, "height": 512, "steps": 4, "seed": 7,
-            "outputQuality": 90, "lora": [{"model": "civitai:1@2", "weight": 0.8}],
-            "safety": {"checkContent": true}, "numberResults": 1, "outputType": "URL", "outputFormat": "PNG",
-            "includeCost": true, "deliveryMethod": "async", "ttl": 604_800
-        });
-        assert_eq!(made(&request, |_| {}), expected);
-    }
-
-    #[test]
-    fn base64_has_no_lifetime_and_sync_says_so() {
-        let request = MediaRequest::image("red apple", "x.jpg").param("check_content", false);
-        let task = made(&request, |config| {
-            config.delivery.output = Output::Base64;
-            config.delivery.mode = Mode::Sync;
-        });
-        assert_eq!(task["outputType"], "base64Data");
-        assert_eq!(task["outputFormat"], "JPG");
-        assert_eq!(task["deliveryMethod"], "sync");
-        assert!(task.get("ttl").is_none());
-        assert!(task.get("safety").is_none());
-    }
-
-    #[test]
-    fn speech_as_documented() {
-        let request = MediaRequest::audio("hola", "x.mp3")
-            .param("speech", json!({"speed": 0.9}))
-            .param("sample_rate", 24_000);
-        let task = made(&request, |_| {});
-        assert_eq!(task["taskType"], "audioInference");
-        assert_eq!(task["speech"], json!({"text": "hola", "voice": "Diego", "speed": 0.9}));
-        assert_eq!(task["audioSettings"], json!({"sampleRate": 24_000}));
-        assert_eq!(task["outputFormat"], "MP3");
-        assert!(task.get("positivePrompt").is_none());
-    }
-
-    fn envelope(value: &Value) -> Envelope {
-        Envelope::read(value.to_string().as_bytes()).unwrap()
-    }
-
-    fn reader() -> Reader {
-        Reader::new(Vec::new(), WhenFlagged::Warn)
-    }
-
-    #[test]
-    fn the_polled_body_of_the_reference() {
-        let body = json!({
-            "data": [
-                {"taskType": "imageInference", "taskUUID": A, "status": "processing"},
-                {"taskType": "imageInference", "taskUUID": A, "status": "success", "imageUUID": "I1",
-                 "imageURL": "https://im.runware.ai/x.png", "seed": 7, "cost": 0.0006}],
-            "errors": [{"code": "timeoutProvider", "status": "error", "message": "...", "taskUUID": B}]
-        });
-        let mut states = reader().polled(envelope(&body));
-        let Some(State::Done(done)) = states.take(key(A)) else { panic!("no result") };
-        assert_eq!(done.facts.remote_id.as_deref(), Some("I1"));
-        assert_eq!((done.facts.seed, done.facts.cost.map(Usd::micros)), (Some(7), Some(600)));
-        assert!(matches!(done.media, Media::Link(link) if link.url.as_str() == "https://im.runware.ai/x.png"));
-        assert!(matches!(states.take(key(B)), Some(State::Failed(_))));
-    }
-
-    #[test]
-    fn order_case_and_repetition_mean_nothing() {
-        let upper = A.to_uppercase();
-        let result = json!({"taskUUID": upper, "imageURL": "https://h/1.png", "imageUUID": "1"});
-        let other = json!({"taskUUID": A, "imageURL": "https://h/2.png", "imageUUID": "2"});
-        let body = json!({"data": [result, other, {"taskUUID": A}, {"status": "success"}]});
-        let mut states = reader().submitted(envelope(&body));
-        let Some(State::Done(done)) = states.take(key(A)) else { panic!("no result") };
-        assert_eq!(done.facts.remote_id.as_deref(), Some("1"));
-    }
-
-    #[test]
-    fn one_entry_in_every_state() {
-        let state = |entry: Value| {
-            let mut entry = entry;
-            entry["taskUUID"] = A.into();
-            reader().submitted(envelope(&json!({"data": [entry]}))).take(key(A)).unwrap()
-        };
-        assert!(matches!(state(json!({})), State::Running));
-        for status in ["processing", "pending", "Queued"] {
-            assert!(matches!(state(json!({"status": status})), State::Running), "{status}");
-        }
-        assert!(matches!(state(json!({"status": "success"})), State::Unusable(_)));
-        assert!(matches!(state(json!({"imageURL": "ftp://x/y"})), State::Unusable(_)));
-        for failed in [
-            json!({"status": "error", "error": {"code": "providerError"}}),
-            json!({"status": "ERROR", "code": "providerError"}),
-            json!({"error": [{"code": "providerError"}]}),
-        ] {
-            let State::Failed(error) = state(failed) else { panic!("not failed") };
-            assert_eq!(error.code.as_deref(), Some("providerError"));
-        }
-    }
-
-    #[test]
-    fn a_cost_of_nothing_is_not_known() {
-        for cost in [json!(0), json!(null), json!("x"), json!(-1)] {
-            let item = json!({"taskUUID": A, "imageURL": "https://h/1.png", "cost": cost});
-            let mut states = reader().submitted(envelope(&json!({"data": [item]})));
-            let Some(State::Done(done)) = states.take(key(A)) else { panic!("no result") };
-            assert_eq!(done.facts.cost, None);
-        }
-    }
-
-    #[test]
-    fn a_flagged_picture_is_delivered_or_rejected_as_configured() {
-        let body = json!({"data": [{"taskUUID": A, "imageURL": "https://h/1.png", "NSFWContent": true}]});
-        let Some(State::Done(done)) = reader().submitted(envelope(&body)).take(key(A)) else { panic!("no result") };
-        assert_eq!(done.facts.warnings.len(), 1);
-        let strict = Reader::new(Vec::new(), WhenFlagged::Reject);
-        let Some(State::Flagged(error)) = strict.submitted(envelope(&body)).take(key(A)) else { panic!("delivered") };
-        assert_eq!((error.kind(), error.charge()), (ErrorKind::ContentRejected, Some(Charge::Certain)));
-    }
-
-    #[test]
-    fn the_archive_holds_the_answer_of_each_task() {
-        let entry = |response: Value| json!({"data": [{"taskType": "getTaskDetails", "taskUUID": A, "request": [{}],
-            "response": response}]});
-        let state = |response: Value| reader().archived(envelope(&entry(response))).take(key(A)).unwrap();
-        assert!(matches!(state(json!({"data": []})), State::Running));
-        assert!(matches!(state(json!(null)), State::Running));
-        assert!(matches!(state(json!({"errors": [{"code": "providerError"}]})), State::Failed(_)));
-        let foreign = json!({"data": [{"taskUUID": B, "imageURL": "https://h/b.png"}]});
-        assert!(matches!(state(foreign), State::Running));
-        let own = json!({"data": [{"taskUUID": A, "imageURL": "https://h/a.png"}]});
-        assert!(matches!(state(own), State::Done(_)));
-    }
-
-    #[test]
-    fn a_complaint_about_the_poll_leaves_the_task_alone() {
-        let body = json!({"data": [], "errors": [
-            {"code": "rateLimitExceeded", "taskUUID": A, "taskType": "getResponse"},
-            {"code": "taskNotFound", "taskUUID": B}]});
-        let mut states = reader().polled(envelope(&body));
-        assert!(states.take(key(A)).is_none());
-        assert!(states.take(key(B)).is_none());
-    }
-}
+mod tests;

@@ -67,10 +67,13 @@ impl Runware {
             provider: NAME.to_owned(),
             formats: BTreeMap::from([
                 (MediaKind::Image, vec![Format::Png, Format::Jpeg, Format::Webp]),
-                (MediaKind::Audio, vec![Format::Mp3, Format::Wav, Format::Flac, Format::Ogg]),
+                (
+                    MediaKind::Audio,
+                    vec![Format::Mp3, Format::Wav, Format::Flac, Format::Ogg],
+                ),
             ]),
             capabilities: Capabilities {
-                batch_supported: true,
+                batch_supported: config.tasks_per_request.get() > 1,
                 max_batch: config.tasks_per_request.get(),
                 recoverable: true,
                 free: false,
@@ -110,7 +113,9 @@ impl Runware {
             connection.notes.push(format!("organization {organization}"));
         }
         let Some(balance) = item.balance.map(crate::wire::Balance::dollars) else {
-            connection.notes.push("the account does not say its balance".to_owned());
+            connection
+                .notes
+                .push("the account does not say its balance".to_owned());
             return connection;
         };
         connection.notes.push(format!("balance {balance:.2} USD"));
@@ -142,7 +147,10 @@ impl MediaProvider for Runware {
     async fn generate(&self, job: &Job) -> Result<Generated> {
         let outcome = Mutex::new(None);
         let answer = |_: &Job, result| {
-            outcome.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(result);
+            outcome
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get_or_insert(result);
         };
         self.buy(&[job], &answer).await;
         let outcome = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -160,14 +168,22 @@ impl MediaProvider for Runware {
 
     async fn test_connection(&self) -> Result<Connection> {
         let task_uuid = Uuid::new_v4().to_string();
-        let details = Question::AccountManagement { task_uuid: task_uuid.clone(), operation: "getDetails" };
+        let details = Question::AccountManagement {
+            task_uuid: task_uuid.clone(),
+            operation: "getDetails",
+        };
         let refused = match self.account(details).await {
             Ok(item) => return Ok(self.describe(&item)),
             Err(error) if error.kind() == ErrorKind::PermissionDenied => error,
             Err(error) => return Err(error),
         };
         // Keys can be barred from the account and still buy.
-        let pong = self.account(Question::Ping { task_uuid, ping: true }).await?;
+        let pong = self
+            .account(Question::Ping {
+                task_uuid,
+                ping: true,
+            })
+            .await?;
         if pong.pong != Some(true) {
             return Err(refused);
         }
@@ -180,6 +196,8 @@ impl MediaProvider for Runware {
 
 impl fmt::Debug for Runware {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runware").field("name", &self.info.name).finish_non_exhaustive()
+        f.debug_struct("Runware")
+            .field("name", &self.info.name)
+            .finish_non_exhaustive()
     }
 }

@@ -44,7 +44,8 @@ impl Runware {
     /// Buys what these jobs ask for and answers each as soon as its result is known.
     pub(crate) async fn buy(&self, jobs: &[&Job], answer: &Answer<'_>) {
         // Pictures and speech have limits of their own, so they are calls of their own.
-        let (images, speech): (Vec<_>, Vec<_>) = jobs.iter().partition(|job| job.resolved().group == IMAGE_GROUP);
+        let (images, speech): (Vec<_>, Vec<_>) =
+            jobs.iter().partition(|job| job.resolved().group == IMAGE_GROUP);
         tokio::join!(self.buy_group(images, answer), self.buy_group(speech, answer));
     }
 
@@ -53,15 +54,22 @@ impl Runware {
             // Equal keys are one purchase. The second asks after the first and gets what that bought.
             let mut keys = BTreeSet::new();
             let most = self.config().tasks_per_request.get();
-            let (now, later): (Vec<_>, Vec<_>) =
-                jobs.into_iter().partition(|job| keys.len() < most && keys.insert(job.key()));
+            let (now, later): (Vec<_>, Vec<_>) = jobs
+                .into_iter()
+                .partition(|job| keys.len() < most && keys.insert(job.key()));
             self.purchase(now, Instant::now(), Round::First, answer).await;
             jobs = later;
         }
     }
 
     /// Sends tasks once, then fetches those that were accepted while those in the open are sent again.
-    fn purchase<'a>(&'a self, jobs: Vec<&'a Job>, began: Instant, round: Round, answer: &'a Answer<'a>) -> Boxed<'a> {
+    fn purchase<'a>(
+        &'a self,
+        jobs: Vec<&'a Job>,
+        began: Instant,
+        round: Round,
+        answer: &'a Answer<'a>,
+    ) -> Boxed<'a> {
         Box::pin(async move {
             let window = self.config().resend_window.0.saturating_sub(began.elapsed());
             let states = match self.submit(&jobs, window).await {
@@ -74,21 +82,34 @@ impl Runware {
                 }
             };
             let open = self.sort(jobs, states, answer);
-            tokio::join!(self.fetch(open.fetch, answer), self.settle(open.again, began, round, answer));
+            tokio::join!(
+                self.fetch(open.fetch, answer),
+                self.settle(open.again, began, round, answer)
+            );
         })
     }
 
     /// One POST of several tasks.
     async fn submit(&self, jobs: &[&Job], window: Duration) -> Result<States> {
-        let Some(first) = jobs.first() else { return Ok(States::default()) };
+        let Some(first) = jobs.first() else {
+            return Ok(States::default());
+        };
         let group = &first.resolved().group;
         let (op, units) = if group == IMAGE_GROUP {
-            (IMAGE_OP, Units::default().with("requests", 1).with("images", jobs.len() as u64))
+            (
+                IMAGE_OP,
+                Units::default()
+                    .with("requests", 1)
+                    .with("images", jobs.len() as u64),
+            )
         } else {
             (SPEECH_OP, Units::default().with("requests", 1))
         };
         let delivery = &self.config().delivery;
-        let tasks: Vec<_> = jobs.iter().map(|job| map::task(job.resolved(), job.key(), delivery)).collect();
+        let tasks: Vec<_> = jobs
+            .iter()
+            .map(|job| map::task(job.resolved(), job.key(), delivery))
+            .collect();
         let request = Request::paid(op, self.endpoint(), jobs, Resend::SameKey { window })
             .in_group(group, &units)
             .counted()
@@ -101,7 +122,11 @@ impl Runware {
     fn sort<'a>(&self, jobs: Vec<&'a Job>, mut states: States, answer: &Answer<'_>) -> Open<'a> {
         let mut open = Open::default();
         for job in jobs {
-            let op = if job.resolved().group == IMAGE_GROUP { IMAGE_OP } else { SPEECH_OP };
+            let op = if job.resolved().group == IMAGE_GROUP {
+                IMAGE_OP
+            } else {
+                SPEECH_OP
+            };
             match states.take(job.key()) {
                 Some(State::Done(generated)) => answer(job, Ok(*generated)),
                 Some(State::Flagged(error)) => answer(job, Err(error.in_op(op))),
@@ -116,7 +141,8 @@ impl Runware {
                     _ => answer(job, Err(error.of_task(op))),
                 },
                 None => {
-                    let error = Error::new(ErrorKind::BadResponse, "the answer does not mention the task").in_op(op);
+                    let error =
+                        Error::new(ErrorKind::BadResponse, "the answer does not mention the task").in_op(op);
                     open.again.push((job, error));
                 }
             }
@@ -137,10 +163,14 @@ impl Runware {
         }
         let retry = &self.config().retry;
         let over = || began.elapsed() + retry.first_delay.0 >= self.config().resend_window.0;
-        let last = round == Round::Alone || (round == Round::Rest && open.len() == 1) || retry.attempts <= 1 || over();
+        let last = round == Round::Alone
+            || (round == Round::Rest && open.len() == 1)
+            || retry.attempts <= 1
+            || over();
         let stopped = self.wire().wiring().stop.is_asked();
-        let (given_up, again): (Vec<_>, Vec<_>) =
-            open.into_iter().partition(|(_, error)| last || (stopped && error.charge() == Some(Charge::None)));
+        let (given_up, again): (Vec<_>, Vec<_>) = open
+            .into_iter()
+            .partition(|(_, error)| last || (stopped && error.charge() == Some(Charge::None)));
         for (job, error) in given_up {
             answer(job, Err(error));
         }

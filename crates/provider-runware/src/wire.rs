@@ -6,8 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The fields that hold media in place of a link.
-pub(crate) const MEDIA_FIELDS: [&str; 4] =
-    ["imageBase64Data", "imageDataURI", "audioBase64Data", "audioDataURI"];
+pub(crate) const MEDIA_FIELDS: [&str; 4] = [
+    "imageBase64Data",
+    "imageDataURI",
+    "audioBase64Data",
+    "audioDataURI",
+];
 
 /// One answer. One body may hold results and errors of different tasks.
 #[derive(Debug, Default, Deserialize)]
@@ -29,7 +33,10 @@ impl Envelope {
     pub(crate) fn read(body: &[u8]) -> Option<Envelope> {
         let value: Value = serde_json::from_slice(body).ok()?;
         let object = value.as_object()?;
-        if !["data", "errors", "error", "errorMessage"].iter().any(|key| object.contains_key(*key)) {
+        if !["data", "errors", "error", "errorMessage"]
+            .iter()
+            .any(|key| object.contains_key(*key))
+        {
             return None;
         }
         serde_json::from_value(value).ok()
@@ -40,7 +47,10 @@ impl Envelope {
         let mut errors = std::mem::take(&mut self.errors);
         errors.append(&mut self.error);
         if let Some(message) = self.error_message.take() {
-            errors.push(TaskError { message: Some(message), ..TaskError::default() });
+            errors.push(TaskError {
+                message: Some(message),
+                ..TaskError::default()
+            });
         }
         errors
     }
@@ -165,7 +175,10 @@ fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Resu
         Value::Array(entries) => entries,
         single => vec![single],
     };
-    Ok(entries.into_iter().filter_map(|entry| serde_json::from_value(entry).ok()).collect())
+    Ok(entries
+        .into_iter()
+        .filter_map(|entry| serde_json::from_value(entry).ok())
+        .collect())
 }
 
 #[cfg(test)]
@@ -188,14 +201,18 @@ mod tests {
             assert_eq!(errors.len(), 1, "{text}");
             assert_eq!(errors[0].parameter, ["a", "b"], "{text}");
         }
-        assert_eq!(read(r#"{"error":{"parameter":"a"}}"#).take_errors()[0].parameter, ["a"]);
+        assert_eq!(
+            read(r#"{"error":{"parameter":"a"}}"#).take_errors()[0].parameter,
+            ["a"]
+        );
         let legacy = read(r#"{"error":true,"errorId":19,"errorMessage":"no"}"#).take_errors();
         assert_eq!(legacy[0].message.as_deref(), Some("no"));
     }
 
     #[test]
     fn a_field_of_another_type_costs_only_itself() {
-        let item = read(r#"{"data":[{"taskUUID":"U","seed":-1,"cost":"free","imageURL":"https://h/x.png"}]}"#);
+        let item =
+            read(r#"{"data":[{"taskUUID":"U","seed":-1,"cost":"free","imageURL":"https://h/x.png"}]}"#);
         assert_eq!(item.data[0].seed, None);
         assert_eq!(item.data[0].cost, None);
         assert_eq!(item.data[0].image_url.as_deref(), Some("https://h/x.png"));
@@ -218,7 +235,10 @@ mod tests {
 
     #[test]
     fn questions_as_documented() {
-        let text = serde_json::to_string(&Question::GetResponse { task_uuid: "U".into() }).unwrap();
+        let text = serde_json::to_string(&Question::GetResponse {
+            task_uuid: "U".into(),
+        })
+        .unwrap();
         assert_eq!(text, r#"{"taskType":"getResponse","taskUUID":"U"}"#);
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// What no run of these tests comes near; one that does hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The keys that the simulator takes. Short as they are, they must never be seen.
 pub(crate) const KEYS: [(&str, &str); 3] =
@@ -80,6 +82,17 @@ impl Desk {
 
     pub(crate) fn sim(&self) -> &Sim {
         self.sim.as_ref().unwrap()
+    }
+
+    /// Takes away the faults that have not struck yet.
+    pub(crate) fn disarm(&self) {
+        let answer = self.ask("DELETE", "/_sim/faults");
+        assert!(answer.starts_with("HTTP/1.1 2"), "{answer}");
+    }
+
+    /// Asks the simulator over its socket, as plainly as can be.
+    pub(crate) fn ask(&self, method: &str, path: &str) -> String {
+        ask(&self.sim().addr().to_string(), method, path)
     }
 
     /// Lays a value over the configuration, by a variable.
@@ -280,6 +293,15 @@ pub(crate) fn jobs(rows: &[(&str, &str, &str, &str)]) -> String {
     text
 }
 
+/// One HTTP request without a body; the answer as it comes.
+pub(crate) fn ask(address: &str, method: &str, path: &str) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    write!(socket, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 /// All files under a folder; none when there is no such folder.
 pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
@@ -297,7 +319,7 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let target = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy(&path, &target) } else { drop(fs::copy(&path, &target).unwrap()) }
+        if path.is_dir() { copy(&path, &target) } else { assert!(fs::copy(&path, &target).is_ok()) }
     }
 }
 

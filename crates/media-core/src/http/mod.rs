@@ -31,7 +31,7 @@ pub use self::transport::{Body, Sent, Transport, TransportError};
 use crate::error::{Charge, Error, ErrorKind, Result, Retry};
 use crate::job::SendEnd;
 use crate::journal::{Event, Journal, NoJournal};
-use crate::limit::{self, Clock, Grant, Hold, Limiter, MemoryQuota, QuotaStore, Slowed, SystemClock};
+use crate::limit::{self, Clock, Grant, Hold, HoldSlot, Limiter, MemoryQuota, QuotaStore, Slowed, SystemClock};
 use crate::output::{StageWriter, Staged, Staging, defect_error};
 use crate::secret::ApiKey;
 use crate::settings::{ServiceSettings, SizeLimits};
@@ -378,9 +378,9 @@ impl Http {
             .with_max_times(retry.attempts.saturating_sub(1) as usize)
             .with_jitter()
             .build();
-        let began = Instant::now();
+        let mut first_sent = None;
         loop {
-            let error = match self.once(request, expect).await {
+            let error = match self.once(request, expect, &mut first_sent).await {
                 Ok(received) => {
                     self.0.limiter.pacer(&request.group).succeeded();
                     return Ok(received);
@@ -389,24 +389,25 @@ impl Http {
             };
             let may_repeat = match request.paid {
                 None => true,
-                Some(_) if error.charge() == Some(Charge::None) => true,
-                Some(Resend::SameKey { window }) => began.elapsed() < window,
-                Some(Resend::Never) => false,
+                Some(Resend::SameKey { .. }) => true,
+                Some(Resend::Never) => error.charge() == Some(Charge::None) && !request.is_in_doubt(),
             };
             tracing::debug!(%error, charge = ?error.charge(), may_repeat, "send failed");
+            let delay = delays.next().map(|delay| match error.retry_after() {
+                // The service's hint is a lower bound; the jitter on top keeps waiters from waking together.
+                Some(hint) => hint + delay.min(hint / 10 + retry.first_delay.0 / 10),
+                None => delay,
+            });
+            if error.kind() == ErrorKind::RateLimited && error.retry() == Retry::Later {
+                // Everybody waits, even when this request has no try left.
+                let pause = delay.or(error.retry_after()).unwrap_or(retry.first_delay.0);
+                self.0.limiter.pacer(&request.group).pause(pause);
+            }
             if error.retry() != Retry::Later || !may_repeat {
                 return Err(error);
             }
-            let Some(delay) = delays.next() else {
-                return Err(error.with_retry(Retry::Spent));
-            };
-            // The service's hint is a lower bound; the jitter on top keeps waiters from waking together.
-            let delay = error.retry_after().map_or(delay, |hint| {
-                hint + delay.min(hint / 10 + retry.first_delay.0 / 10)
-            });
-            if error.kind() == ErrorKind::RateLimited {
-                self.0.limiter.pacer(&request.group).pause(delay);
-            } else if self.patiently(request, sleep(delay)).await.is_none() {
+            let Some(delay) = delay else { return Err(error.with_retry(Retry::Spent)) };
+            if error.kind() != ErrorKind::RateLimited && self.patiently(request, sleep(delay)).await.is_none() {
                 return Err(error);
             }
         }
@@ -422,33 +423,56 @@ impl Http {
     }
 
     /// One send, from the permit to the verdict. Holds the permit no longer than the call takes.
-    async fn once(&self, request: &Request<'_>, expect: Expect<'_>) -> Result<Received> {
-        let (_permit, grant) = self
-            .patiently(request, self.turn(request))
-            .await
-            .unwrap_or_else(|| {
-                Err(Error::new(ErrorKind::Cancelled, "it was stopped before it was sent").not_billed())
-            })?;
-        if request.counted && !request.jobs.iter().any(|job| job.spend_held_call()) {
-            self.0.limiter.count_call(&request.group).await?;
+    async fn once(
+        &self,
+        request: &Request<'_>,
+        expect: Expect<'_>,
+        first_sent: &mut Option<Instant>,
+    ) -> Result<Received> {
+        let result = self.once_charged(request, expect, first_sent).await;
+        if request.is_paid() {
+            return result;
+        }
+        // A question about something that was bought says nothing about the purchase, however it fails.
+        result.map_err(Error::without_charge)
+    }
+
+    async fn once_charged(
+        &self,
+        request: &Request<'_>,
+        expect: Expect<'_>,
+        first_sent: &mut Option<Instant>,
+    ) -> Result<Received> {
+        let (_permit, grant) = self.patiently(request, self.turn(request)).await.unwrap_or_else(|| {
+            Err(Error::new(ErrorKind::Cancelled, "it was stopped before it was sent").not_billed())
+        })?;
+        if let (Some(Resend::SameKey { window }), Some(first)) = (request.paid, *first_sent)
+            && request.is_in_doubt()
+            && first.elapsed() >= window
+        {
+            return Err(Error::new(
+                ErrorKind::Timeout,
+                format!(
+                    "no answer within {}, after which the service may have forgotten the request",
+                    humantime::format_duration(window)
+                ),
+            )
+            .in_op(request.op));
+        }
+        if request.counted && !request.holds.iter().any(HoldSlot::spend_one) {
+            self.0.limiter.count_call(&request.group).await.map_err(Error::not_billed)?;
         }
         if request.is_paid() {
             self.intend(request).await?;
         }
         grant.spend();
-        let result = self
-            .exchange(request, expect)
-            .await
-            .map_err(|error| self.scrub(error));
+        first_sent.get_or_insert_with(Instant::now);
+        let result = self.exchange(request, expect).await.map_err(|error| self.scrub(error));
         let result = self.settle(request, result);
         match result {
             Err(error) if error.kind() == ErrorKind::QuotaExhausted => {
                 let until = self.0.limiter.mark_spent(&request.group).await;
-                Err(if error.resets_at().is_none() {
-                    error.until(until)
-                } else {
-                    error
-                })
+                Err(if error.resets_at().is_none() { error.until(until) } else { error })
             }
             other => other,
         }
@@ -491,8 +515,7 @@ impl Http {
     /// Tells the jobs and the journal what the send came to.
     fn settle(&self, request: &Request<'_>, result: Result<Received>) -> Result<Received> {
         if !request.is_paid() {
-            // A failed question about something that was bought says nothing about the purchase.
-            return result.map_err(Error::without_charge);
+            return result;
         }
         let end = match &result {
             Ok(_) => SendEnd::Answered,
@@ -561,8 +584,9 @@ impl Http {
             .body(request.body.clone())
             .map_err(failed)?;
         let headers = message.headers_mut();
-        headers.insert(USER_AGENT, HeaderValue::from_static(DEFAULT_USER_AGENT));
-        if request.foreign && url.scheme() != "https" && !self.is_ours(url) {
+        let named = self.0.options.headers.get(USER_AGENT).cloned();
+        headers.insert(USER_AGENT, named.unwrap_or(HeaderValue::from_static(DEFAULT_USER_AGENT)));
+        if request.foreign && url.scheme() != "https" && url.host() != self.0.options.base_url.host() {
             return Err(Error::new(
                 ErrorKind::BadResponse,
                 "the media link leads to an unprotected host",
@@ -621,7 +645,7 @@ impl Http {
             op: request.op,
         };
         if !head.status.is_success() {
-            let text = pieces.text(TEXT_IN_PLACE_OF_MEDIA, true).await?;
+            let text = self.redact(pieces.text(TEXT_IN_PLACE_OF_MEDIA, true).await?);
             self.judge(request, head, &text)?;
             // The judge saw nothing wrong in it: some services put results under other statuses.
             return match expect {
@@ -635,7 +659,7 @@ impl Http {
         match expect {
             Expect::Json => {
                 let most = usize::try_from(sizes.text.0).unwrap_or(usize::MAX);
-                let text = pieces.text(most, false).await?;
+                let text = self.redact(pieces.text(most, false).await?);
                 self.judge(request, head, &text)?;
                 Ok(Received {
                     text,
@@ -650,6 +674,7 @@ impl Http {
                     diverter.push(&piece).await?;
                 }
                 let (text, media) = diverter.finish();
+                let text = self.redact(text);
                 self.judge(request, head, &text)?;
                 Ok(Received { text, media })
             }
@@ -665,6 +690,7 @@ impl Http {
                 if let Err(defect) = staged.inspection() {
                     // Something else came where media was due: the service may be saying why.
                     if matches!(defect, Defect::NotMedia { .. }) {
+                        let text = self.redact(text);
                         self.judge(request, head, &text)?;
                     }
                     if !request.is_paid() {
@@ -692,7 +718,25 @@ impl Http {
         self.0.options.judge.judge(&self.reply(request, head, text))
     }
 
-    fn scrub(&self, error: Error) -> Error {
+    /// Takes the key out of what a service says: some repeat it, and what they say is quoted in messages.
+    fn redact(&self, text: Vec<u8>) -> Vec<u8> {
+        let Some(key) = self.key().map(ApiKey::expose).filter(|key| key.len() >= 4) else { return text };
+        let places: Vec<usize> = memchr::memmem::find_iter(&text, key.as_bytes()).collect();
+        if places.is_empty() {
+            return text;
+        }
+        let mut clean = Vec::with_capacity(text.len());
+        let mut from = 0;
+        for place in places {
+            clean.extend_from_slice(text.get(from..place).unwrap_or_default());
+            clean.extend_from_slice(b"[key]");
+            from = place + key.len();
+        }
+        clean.extend_from_slice(text.get(from..).unwrap_or_default());
+        clean
+    }
+
+    pub(crate) fn scrub(&self, error: Error) -> Error {
         match self.key() {
             Some(key) => error.without(key.expose()),
             None => error,

@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
-use crate::limit::Units;
+use crate::limit::{HoldSlot, Units};
 
 /// What may be done when the answer to a paid request is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,7 @@ pub struct Request<'a> {
     pub(super) group: String,
     pub(super) units: Units,
     pub(super) counted: bool,
+    pub(super) holds: Vec<HoldSlot>,
     pub(super) foreign: bool,
     pub(super) output: Option<&'a Path>,
 }
@@ -55,6 +56,7 @@ impl<'a> Request<'a> {
             group: "other".to_owned(),
             units: Units::default(),
             counted: false,
+            holds: Vec::new(),
             foreign: false,
             output: None,
         }
@@ -87,6 +89,7 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn serving(mut self, jobs: &[&'a Job]) -> Request<'a> {
         self.jobs = jobs.to_vec();
+        self.holds = jobs.iter().map(|job| job.hold().clone()).collect();
         self
     }
 
@@ -102,6 +105,12 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn counted(mut self) -> Request<'a> {
         self.counted = true;
+        self
+    }
+
+    /// Spends the counted calls that are set aside here.
+    pub(crate) fn spending(mut self, hold: &HoldSlot) -> Request<'a> {
+        self.holds.push(hold.clone());
         self
     }
 
@@ -133,6 +142,11 @@ impl<'a> Request<'a> {
 
     pub(super) fn is_paid(&self) -> bool {
         self.paid.is_some()
+    }
+
+    /// Whether an earlier send under the same keys may have been billed.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.jobs.iter().any(|job| job.is_in_doubt())
     }
 
     /// Whether stopping now could lose something that may have been paid for.

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 pub use self::headers::{RateReport, parse_duration, rate_reports, retry_after};
 pub use self::pacer::{Grant, Pacer, Window};
+pub(crate) use self::quota::HoldSlot;
 pub use self::quota::{Clock, Day, Hold, MemoryQuota, QuotaKey, QuotaStore, SystemClock};
 
 use crate::error::{Error, ErrorKind, Result};

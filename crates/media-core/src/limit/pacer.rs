@@ -57,6 +57,8 @@ struct Gauge {
     log: VecDeque<Entry>,
     in_log: u64,
     next_free: Option<Instant>,
+    /// The service said that nothing is left until then.
+    empty_until: Option<Instant>,
     waited: Duration,
 }
 
@@ -87,6 +89,7 @@ impl Gauge {
             log: VecDeque::new(),
             in_log: 0,
             next_free: None,
+            empty_until: None,
             waited: Duration::ZERO,
         }
     }
@@ -121,7 +124,7 @@ impl Gauge {
             self.in_log -= oldest.amount;
             self.log.pop_front();
         }
-        let mut at = self.next_free.map_or(now, |free| free.max(now));
+        let mut at = [self.next_free, self.empty_until].into_iter().flatten().fold(now, Instant::max);
         let mut over = (self.in_log + amount).saturating_sub(limit);
         for entry in &self.log {
             if over == 0 {
@@ -299,25 +302,21 @@ impl Pacer {
     pub fn learn(&self, report: &RateReport) {
         let mut state = self.state();
         let now = Instant::now();
-        let mut known = false;
-        for gauge in state
-            .gauges
-            .iter_mut()
-            .filter(|gauge| gauge.bucket == report.bucket)
-        {
-            known = true;
-            gauge.reported = report.limit.filter(|limit| *limit > 0).or(gauge.reported);
+        let reported = report.limit.filter(|limit| *limit > 0);
+        // What is reported is about a minute, and says nothing about our ceilings for other windows.
+        let window = REPORTED_WINDOW + REPORTED_WINDOW / 100;
+        let known = |gauge: &Gauge| gauge.bucket == report.bucket && gauge.length == window;
+        let place = state.gauges.iter().position(known).unwrap_or_else(|| {
+            state.gauges.push(Gauge::new(report.bucket.clone(), REPORTED_WINDOW, None));
+            state.gauges.len() - 1
+        });
+        if let Some(gauge) = state.gauges.get_mut(place) {
+            gauge.reported = reported.or(gauge.reported);
             if report.remaining == Some(0)
                 && let Some(reset) = report.reset
             {
-                let free = now + reset.min(gauge.length);
-                gauge.next_free = Some(gauge.next_free.map_or(free, |other| other.max(free)));
+                gauge.empty_until = gauge.empty_until.max(Some(now + reset.min(gauge.length)));
             }
-        }
-        if !known && let Some(limit) = report.limit.filter(|limit| *limit > 0) {
-            let mut gauge = Gauge::new(report.bucket.clone(), REPORTED_WINDOW, None);
-            gauge.reported = Some(limit);
-            state.gauges.push(gauge);
         }
         drop(state);
         self.changed.notify_waiters();

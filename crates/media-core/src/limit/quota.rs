@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -52,7 +52,7 @@ pub trait QuotaStore: fmt::Debug + Send + Sync {
     /// The store failed; then nothing is sent.
     async fn take(&self, key: &QuotaKey, day: &Day, limit: u64, units: u64) -> Result<bool>;
 
-    /// Gives back units that were taken and not used.
+    /// Gives back units that were taken and not used. A day that the service called spent stays spent.
     ///
     /// # Errors
     /// The store failed.
@@ -73,10 +73,17 @@ pub trait QuotaStore: fmt::Debug + Send + Sync {
 
 /// A quota store for one process, forgotten at its end.
 #[derive(Debug, Default)]
-pub struct MemoryQuota(Mutex<HashMap<(QuotaKey, Day), u64>>);
+pub struct MemoryQuota(Mutex<HashMap<(QuotaKey, Day), Used>>);
+
+#[derive(Debug, Default)]
+struct Used {
+    units: u64,
+    /// The service said that the day is spent: what is given back afterwards does not open it again.
+    spent: bool,
+}
 
 impl MemoryQuota {
-    fn change<T>(&self, key: &QuotaKey, day: &Day, change: impl FnOnce(&mut u64) -> T) -> T {
+    fn change<T>(&self, key: &QuotaKey, day: &Day, change: impl FnOnce(&mut Used) -> T) -> T {
         let mut days = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         change(days.entry((key.clone(), day.clone())).or_default())
     }
@@ -86,26 +93,50 @@ impl MemoryQuota {
 impl QuotaStore for MemoryQuota {
     async fn take(&self, key: &QuotaKey, day: &Day, limit: u64, units: u64) -> Result<bool> {
         Ok(self.change(key, day, |used| {
-            let fits = used.saturating_add(units) <= limit;
+            let fits = !used.spent && used.units.saturating_add(units) <= limit;
             if fits {
-                *used += units;
+                used.units += units;
             }
             fits
         }))
     }
 
     async fn give_back(&self, key: &QuotaKey, day: &Day, units: u64) -> Result<()> {
-        self.change(key, day, |used| *used = used.saturating_sub(units));
+        self.change(key, day, |used| {
+            if !used.spent {
+                used.units = used.units.saturating_sub(units);
+            }
+        });
         Ok(())
     }
 
     async fn exhaust(&self, key: &QuotaKey, day: &Day, limit: u64) -> Result<()> {
-        self.change(key, day, |used| *used = limit.max(*used));
+        self.change(key, day, |used| *used = Used { units: limit.max(used.units), spent: true });
         Ok(())
     }
 
     async fn used(&self, key: &QuotaKey, day: &Day) -> Result<u64> {
-        Ok(self.change(key, day, |used| *used))
+        Ok(self.change(key, day, |used| used.units))
+    }
+}
+
+/// Where the calls set aside for one task are kept: its attempts and its download spend from the same place.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HoldSlot(Arc<Mutex<Option<Hold>>>);
+
+impl HoldSlot {
+    fn slot(&self) -> MutexGuard<'_, Option<Hold>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets calls aside, in place of those that were; gives back what was left of them.
+    pub(crate) fn put(&self, hold: Option<Hold>) -> Option<Hold> {
+        std::mem::replace(&mut *self.slot(), hold)
+    }
+
+    /// Takes one counted call from what was set aside; false when nothing is left of it.
+    pub(crate) fn spend_one(&self) -> bool {
+        self.slot().as_mut().is_some_and(Hold::spend_one)
     }
 }
 
@@ -139,7 +170,7 @@ impl Hold {
     }
 
     /// Uses one of the calls, if one is left.
-    pub(crate) fn spend_one(&mut self) -> bool {
+    fn spend_one(&mut self) -> bool {
         let some = self.left > 0;
         self.left = self.left.saturating_sub(1);
         some

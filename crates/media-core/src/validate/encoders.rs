@@ -37,15 +37,6 @@ pub(super) fn samples(length: usize) -> Vec<i16> {
         .collect()
 }
 
-/// One second of stereo.
-pub(super) fn mp3() -> Vec<u8> {
-    let config = shine_rs::mp3_encoder::Mp3EncoderConfig::new()
-        .sample_rate(44_100)
-        .bitrate(128)
-        .channels(2);
-    shine_rs::mp3_encoder::encode_pcm_to_mp3(config, &samples(2 * 44_100)).unwrap()
-}
-
 /// A quarter of a second of stereo, at 40.96 kHz so that it is ten whole blocks: of a shorter last block flacenc
 /// 0.5.1 makes the minimum block size, which the specification excludes and symphonia 0.6.1 stumbles over.
 pub(super) fn flac() -> Vec<u8> {

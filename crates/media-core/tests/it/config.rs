@@ -58,7 +58,11 @@ impl Folder {
         for (name, text) in providers {
             std::fs::write(dir.path().join("providers").join(format!("{name}.json")), text).unwrap();
         }
-        Folder { dir, environment: BTreeMap::new(), overlays: Vec::new() }
+        Folder {
+            dir,
+            environment: BTreeMap::new(),
+            overlays: Vec::new(),
+        }
     }
 
     fn acme() -> Folder {
@@ -112,8 +116,15 @@ fn a_whole_folder_is_read() {
     assert_eq!(section.provider_type().unwrap(), "acme");
     assert_eq!(section.api_key_env().unwrap().as_deref(), Some("ACME_KEY"));
     let own: Own = section.parse().unwrap();
-    assert_eq!((own.image.steps, own.timeout, own.most), (20, Span::secs(30), Size::mib(32)));
-    assert_eq!(own.extra["gpt-4.1"], json!({"price": 0.0006}), "remarks are gone at every depth");
+    assert_eq!(
+        (own.image.steps, own.timeout, own.most),
+        (20, Span::secs(30), Size::mib(32))
+    );
+    assert_eq!(
+        own.extra["gpt-4.1"],
+        json!({"price": 0.0006}),
+        "remarks are gone at every depth"
+    );
     assert_eq!(own.extra["rows"], json!([{"x": 1}]));
     assert_eq!(config.program().get::<u32>("concurrency").unwrap(), 2);
     assert_eq!(section.value().unwrap()["voices"], json!(["Ann", "Bob", "Cid"]));
@@ -146,7 +157,11 @@ fn a_wrong_type_is_named_with_its_file_and_key() {
         ("/most", json!("big"), "most"),
         ("/voices", json!("Ann"), "voices"),
         ("/limits/concurrency", json!(0), "limits.concurrency"),
-        ("/limits/image/requests_per_minute", json!("60"), "limits.image.requests_per_minute"),
+        (
+            "/limits/image/requests_per_minute",
+            json!("60"),
+            "limits.image.requests_per_minute",
+        ),
         ("/image", json!(null), "image"),
     ] {
         let folder = Folder::changed(path, value);
@@ -158,7 +173,12 @@ fn a_wrong_type_is_named_with_its_file_and_key() {
 fn a_missing_key_is_named() {
     for (parent, key) in [("", "base_url"), ("/image", "steps"), ("/limits", "concurrency")] {
         let mut whole = acme();
-        whole.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key);
+        whole
+            .pointer_mut(parent)
+            .unwrap()
+            .as_object_mut()
+            .unwrap()
+            .remove(key);
         let folder = Folder::new(&[("acme", whole.to_string())]);
         complains(folder.own(), &[&folder.file(), key]);
     }
@@ -168,7 +188,11 @@ fn a_missing_key_is_named() {
         let folder = Folder::new(&[("acme", whole.to_string())]);
         let config = folder.load().unwrap();
         let section = config.provider("acme").unwrap();
-        let said = if key == "type" { section.provider_type() } else { section.api_key_env().map(|_| String::new()) };
+        let said = if key == "type" {
+            section.provider_type()
+        } else {
+            section.api_key_env().map(|_| String::new())
+        };
         complains(said, &[&folder.file(), key]);
     }
 }
@@ -178,7 +202,13 @@ fn a_server_without_keys_says_so() {
     let folder = Folder::changed("/api_key_env", Value::Null);
     let config = folder.load().unwrap();
     assert_eq!(config.provider("acme").unwrap().api_key_env().unwrap(), None);
-    let keys = load_keys(&config, &BTreeSet::from(["acme".to_owned()]), &BTreeMap::new(), |_| None).unwrap();
+    let keys = load_keys(
+        &config,
+        &BTreeSet::from(["acme".to_owned()]),
+        &BTreeMap::new(),
+        |_| None,
+    )
+    .unwrap();
     assert!(keys["acme"].is_none());
 }
 
@@ -193,20 +223,39 @@ fn broken_files_and_names_are_named() {
         complains(folder.load(), &[&format!("{name}.json")]);
     }
     let folder = Folder::acme();
-    complains(folder.load().unwrap().provider("amce").map(drop), &["\"amce\"", "acme"]);
+    complains(
+        folder.load().unwrap().provider("amce").map(drop),
+        &["\"amce\"", "acme"],
+    );
     std::fs::remove_file(folder.dir.path().join("media.json")).unwrap();
     complains(folder.load(), &["media.json"]);
-    let sources = Sources { dir: Some(folder.dir.path().join("nowhere")), ..Sources::default() };
+    let sources = Sources {
+        dir: Some(folder.dir.path().join("nowhere")),
+        ..Sources::default()
+    };
     complains(Config::load(&sources), &["nowhere", "--config"]);
     let environment = BTreeMap::from([("MEDIA_CONFIG_DIR".to_owned(), "/nowhere/at/all".to_owned())]);
-    complains(Config::load(&Sources { environment, ..Sources::default() }), &["/nowhere/at/all", "MEDIA_CONFIG_DIR"]);
+    complains(
+        Config::load(&Sources {
+            environment,
+            ..Sources::default()
+        }),
+        &["/nowhere/at/all", "MEDIA_CONFIG_DIR"],
+    );
 }
 
 #[test]
 fn the_folder_may_be_named_by_a_variable() {
     let folder = Folder::acme();
-    let named = BTreeMap::from([("MEDIA_CONFIG_DIR".to_owned(), folder.dir.path().display().to_string())]);
-    let config = Config::load(&Sources { environment: named, ..Sources::default() }).unwrap();
+    let named = BTreeMap::from([(
+        "MEDIA_CONFIG_DIR".to_owned(),
+        folder.dir.path().display().to_string(),
+    )]);
+    let config = Config::load(&Sources {
+        environment: named,
+        ..Sources::default()
+    })
+    .unwrap();
     assert_eq!(config.dir(), folder.dir.path());
 }
 
@@ -222,23 +271,40 @@ fn variables_are_json_or_text() {
         .variable("MEDIA_CONFIG__acme__limits__image__requests_per_minute", "null")
         .own()
         .unwrap();
-    assert_eq!(own.image, Picture { quality: "very high".into(), steps: 7, strict: true });
+    assert_eq!(
+        own.image,
+        Picture {
+            quality: "very high".into(),
+            steps: 7,
+            strict: true
+        }
+    );
     assert_eq!((own.base_url.as_str(), own.timeout), ("007", Span::secs(300)));
     assert_eq!(own.voices, ["Dee"], "an array is replaced, not added to");
-    assert!(own.limits.groups["image"].windows().is_empty(), "null takes a ceiling back");
+    assert!(
+        own.limits.groups["image"].windows().is_empty(),
+        "null takes a ceiling back"
+    );
     assert_eq!(own.limits.concurrency.get(), 4, "what was not named stays");
 }
 
 #[test]
 fn a_variable_is_named_when_it_is_wrong() {
     let variable = "MEDIA_CONFIG__acme__image__steps";
-    complains(Folder::acme().variable(variable, "many").own(), &[variable, "image.steps"]);
+    complains(
+        Folder::acme().variable(variable, "many").own(),
+        &[variable, "image.steps"],
+    );
     let unknown = "MEDIA_CONFIG__acme__image__stepz";
     complains(Folder::acme().variable(unknown, "7").own(), &["stepz", unknown]);
     for variable in ["MEDIA_CONFIG__amce__image__steps", "MEDIA_CONFIG____steps"] {
         complains(Folder::acme().variable(variable, "7").load(), &[variable]);
     }
-    for variable in ["MEDIA_CONFIG__acme", "MEDIA_CONFIG__acme__", "MEDIA_CONFIG__acme__image____steps"] {
+    for variable in [
+        "MEDIA_CONFIG__acme",
+        "MEDIA_CONFIG__acme__",
+        "MEDIA_CONFIG__acme__image____steps",
+    ] {
         complains(Folder::acme().variable(variable, "7").load(), &[variable]);
     }
 }
@@ -258,20 +324,51 @@ fn other_variables_are_not_ours() {
 fn an_instance_with_a_hyphen_is_written_with_an_underscore() {
     let folder = Folder::new(&[("acme-two", acme().to_string())])
         .variable("MEDIA_CONFIG__acme_two__image__steps", "9");
-    let own: Own = folder.load().unwrap().provider("acme-two").unwrap().parse().unwrap();
+    let own: Own = folder
+        .load()
+        .unwrap()
+        .provider("acme-two")
+        .unwrap()
+        .parse()
+        .unwrap();
     assert_eq!(own.image.steps, 9);
 }
 
 #[test]
 fn overlays_come_last_and_are_named() {
     let mut folder = Folder::acme().variable("MEDIA_CONFIG__acme__image__steps", "7");
-    folder.overlays.push(("acme".into(), json!({"image": {"steps": 9, "$comment": "x"}}), "--set".into()));
-    folder.overlays.push(("media".into(), json!({"concurrency": 5}), "--concurrency".into()));
-    assert_eq!(folder.own().unwrap().image, Picture { quality: "low".into(), steps: 9, strict: false });
-    assert_eq!(folder.load().unwrap().program().get::<u32>("concurrency").unwrap(), 5);
-    folder.overlays.push(("acme".into(), json!({"image": {"steps": "x"}}), "--steps".into()));
+    folder.overlays.push((
+        "acme".into(),
+        json!({"image": {"steps": 9, "$comment": "x"}}),
+        "--set".into(),
+    ));
+    folder
+        .overlays
+        .push(("media".into(), json!({"concurrency": 5}), "--concurrency".into()));
+    assert_eq!(
+        folder.own().unwrap().image,
+        Picture {
+            quality: "low".into(),
+            steps: 9,
+            strict: false
+        }
+    );
+    assert_eq!(
+        folder
+            .load()
+            .unwrap()
+            .program()
+            .get::<u32>("concurrency")
+            .unwrap(),
+        5
+    );
+    folder
+        .overlays
+        .push(("acme".into(), json!({"image": {"steps": "x"}}), "--steps".into()));
     complains(folder.own(), &["--steps", "image.steps"]);
-    folder.overlays.push(("nobody".into(), json!({}), "--other".into()));
+    folder
+        .overlays
+        .push(("nobody".into(), json!({}), "--other".into()));
     complains(folder.load(), &["--other", "nobody"]);
 }
 
@@ -280,14 +377,27 @@ fn all_missing_keys_are_listed_at_once() {
     let one = acme();
     let mut two = acme();
     two["api_key_env"] = json!("OTHER_KEY");
-    let folder = Folder::new(&[("acme", one.to_string()), ("other", two.to_string()), ("unused", two.to_string())]);
+    let folder = Folder::new(&[
+        ("acme", one.to_string()),
+        ("other", two.to_string()),
+        ("unused", two.to_string()),
+    ]);
     let config = folder.load().unwrap();
     let used = BTreeSet::from(["acme".to_owned(), "other".to_owned()]);
     let environment = BTreeMap::from([("OTHER_KEY".to_owned(), " \n".to_owned())]);
-    let error = load_keys(&config, &used, &environment, |_| Some("see https://acme.test/keys")).unwrap_err();
+    let error = load_keys(&config, &used, &environment, |_| {
+        Some("see https://acme.test/keys")
+    })
+    .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::MissingApiKey);
     let text = error.to_string();
-    for part in ["acme needs", "ACME_KEY", "other needs", "OTHER_KEY", "https://acme.test/keys"] {
+    for part in [
+        "acme needs",
+        "ACME_KEY",
+        "other needs",
+        "OTHER_KEY",
+        "https://acme.test/keys",
+    ] {
         assert!(text.contains(part), "{text}");
     }
     assert!(!text.contains("unused"), "{text}");
@@ -296,7 +406,11 @@ fn all_missing_keys_are_listed_at_once() {
         ("OTHER_KEY".to_owned(), "abc".to_owned()),
     ]);
     let keys = load_keys(&config, &used, &environment, |_| None).unwrap();
-    assert_eq!(keys["acme"].as_ref().unwrap().expose(), "1234", "white space that was copied along is dropped");
+    assert_eq!(
+        keys["acme"].as_ref().unwrap().expose(),
+        "1234",
+        "white space that was copied along is dropped"
+    );
 }
 
 /// figment's own environment reader takes such a key for a number and prints it in its error.
@@ -312,7 +426,13 @@ fn a_key_that_looks_like_a_number_is_never_shown() {
     hidden(format!("{config:?}"));
     let error = folder.own().unwrap_err();
     hidden(format!("{error:?} {}", error.full()));
-    let keys = load_keys(&config, &BTreeSet::from(["acme".to_owned()]), &folder.environment, |_| None).unwrap();
+    let keys = load_keys(
+        &config,
+        &BTreeSet::from(["acme".to_owned()]),
+        &folder.environment,
+        |_| None,
+    )
+    .unwrap();
     hidden(format!("{keys:?}"));
     // Put where the name of the variable belongs.
     let mistaken = Folder::changed("/api_key_env", SECRET.parse::<u64>().unwrap().into());
@@ -335,5 +455,8 @@ fn a_section_can_be_made_without_files() {
     assert!(section.parse::<Own>().is_ok());
     let section = Section::from_value("acme", &json!({"image": {}})).unwrap();
     complains(section.parse::<Own>(), &["the configuration of acme"]);
-    complains(Section::from_value("acme", &json!([])), &["the configuration of acme"]);
+    complains(
+        Section::from_value("acme", &json!([])),
+        &["the configuration of acme"],
+    );
 }

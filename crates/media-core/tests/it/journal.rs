@@ -16,7 +16,11 @@ async fn each_step_is_durable_before_the_next() {
     let seen = Arc::clone(&journal);
     let lab = Lab::with(Mode::Link, journal, move |request| {
         if request.uri().host() == Some("files.cdn.test") {
-            assert_eq!(seen.names(), ["sending", "linked"], "the link is durable before it is followed");
+            assert_eq!(
+                seen.names(),
+                ["sending", "linked"],
+                "the link is durable before it is followed"
+            );
             return Scripted::new(200, png());
         }
         let key = request.headers()["x-key"].to_str().unwrap();
@@ -28,14 +32,30 @@ async fn each_step_is_durable_before_the_next() {
     let result = lab.generate(lab.image("dog.png")).await;
     let file = result.outcome.unwrap();
     assert_eq!(lab.journal.names(), ["sending", "linked", "have", "done"]);
-    assert_eq!(lab.journal.stood(), [false, false, false, true], "HAVE comes before the rename, DONE after it");
+    assert_eq!(
+        lab.journal.stood(),
+        [false, false, false, true],
+        "HAVE comes before the rename, DONE after it"
+    );
     let events = lab.journal.events();
     assert!(events.iter().all(|(key, _)| *key == events[0].0));
-    let Event::Linked(link) = &events[1].1 else { panic!("{events:?}") };
+    let Event::Linked(link) = &events[1].1 else {
+        panic!("{events:?}")
+    };
     assert_eq!(link.url.as_str(), FILE);
-    let Event::Have { sha256, bytes, staged } = &events[2].1 else { panic!("{events:?}") };
+    let Event::Have {
+        sha256,
+        bytes,
+        staged,
+    } = &events[2].1
+    else {
+        panic!("{events:?}")
+    };
     assert_eq!((sha256, *bytes), (&file.sha256, file.bytes));
-    assert!(staged.starts_with(lab.dir.path()) && *staged != output, "{staged:?}");
+    assert!(
+        staged.starts_with(lab.dir.path()) && *staged != output,
+        "{staged:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -56,7 +76,12 @@ async fn every_send_again_is_written_down_again() {
     let result = lab.generate(lab.image("dog.png")).await;
     assert!(result.outcome.is_ok(), "{result:?}");
     // The refusal after the lost answer is none that clears anything.
-    assert_eq!(lab.journal.names(), ["sending", "refused", "sending", "sending", "sending", "have", "done"]);
+    assert_eq!(
+        lab.journal.names(),
+        [
+            "sending", "refused", "sending", "sending", "sending", "have", "done"
+        ]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,13 +94,22 @@ async fn all_jobs_of_a_call_are_written_down_in_one_go() {
     .concurrency(4);
     let results = lab.client().generate_batch(lab.images(9)).collect().await;
     assert_eq!(results.len(), 9);
-    assert!(results.iter().all(|result| failure(result) == (ErrorKind::InvalidRequest, Charge::None)));
+    assert!(
+        results
+            .iter()
+            .all(|result| failure(result) == (ErrorKind::InvalidRequest, Charge::None))
+    );
     for sent in lab.sent() {
         for task in serde_json::from_slice::<Vec<serde_json::Value>>(&sent.body).unwrap() {
             assert_eq!(lab.journal.intents(task["key"].as_str().unwrap()), 1);
         }
     }
-    let refused = lab.journal.events().iter().filter(|(_, event)| name_of(event) == "refused").count();
+    let refused = lab
+        .journal
+        .events()
+        .iter()
+        .filter(|(_, event)| name_of(event) == "refused")
+        .count();
     assert_eq!(refused, 9);
 }
 
@@ -115,5 +149,9 @@ async fn free_calls_are_not_written_down_as_purchases() {
     });
     let result = lab.generate(lab.image("dog.png")).await;
     assert!(result.outcome.is_ok(), "{result:?}");
-    assert!(!lab.journal.names().contains(&"sending"), "{:?}", lab.journal.names());
+    assert!(
+        !lab.journal.names().contains(&"sending"),
+        "{:?}",
+        lab.journal.names()
+    );
 }

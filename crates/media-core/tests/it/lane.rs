@@ -23,7 +23,13 @@ fn assert_each_once(requests: &[MediaRequest], results: &[MediaResult]) {
     let mut answered: Vec<_> = results.iter().map(|result| result.request.id.clone()).collect();
     asked.sort();
     answered.sort();
-    assert_eq!(answered.len(), asked.len(), "{} requests, {} results", asked.len(), answered.len());
+    assert_eq!(
+        answered.len(),
+        asked.len(),
+        "{} requests, {} results",
+        asked.len(),
+        answered.len()
+    );
     assert_eq!(answered, asked);
 }
 
@@ -41,9 +47,17 @@ async fn the_first_job_of_a_model_goes_alone() {
     assert_each_once(&requests, &results);
     let sent = lab.sent();
     let since = |place: usize| sent[place].at - sent[0].at;
-    assert!(since(1) >= SECOND, "the first one was not waited for: {:?}", gaps(&sent));
+    assert!(
+        since(1) >= SECOND,
+        "the first one was not waited for: {:?}",
+        gaps(&sent)
+    );
     assert!(since(5) < SECOND * 2, "the others go together: {:?}", gaps(&sent));
-    assert!(since(7) - since(6) >= SECOND, "nor the first one of the second model: {:?}", gaps(&sent));
+    assert!(
+        since(7) - since(6) >= SECOND,
+        "nor the first one of the second model: {:?}",
+        gaps(&sent)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,7 +68,9 @@ async fn no_more_calls_at_once_than_allowed() {
         assert!(results.iter().all(|result| result.outcome.is_ok()));
         let sent = lab.sent();
         let at_once = |first: &Recorded| {
-            sent.iter().filter(|other| other.at >= first.at && other.at < first.at + SECOND).count()
+            sent.iter()
+                .filter(|other| other.at >= first.at && other.at < first.at + SECOND)
+                .count()
         };
         let found = sent.iter().map(at_once).max().unwrap();
         assert_eq!(found, most, "{found} calls at once");
@@ -68,7 +84,10 @@ async fn what_would_stop_everybody_stops_the_lane() {
         (Scripted::new(401, "no such key"), ErrorKind::Authentication),
         (Scripted::new(402, "no money"), ErrorKind::InsufficientCredit),
         (Scripted::new(403, "verify first"), ErrorKind::PermissionDenied),
-        (Scripted::new(200, json!({"error": "credit"}).to_string()), ErrorKind::InsufficientCredit),
+        (
+            Scripted::new(200, json!({"error": "credit"}).to_string()),
+            ErrorKind::InsufficientCredit,
+        ),
     ] {
         let lab = Lab::new(Mode::Link, move |_| answer.clone()).concurrency(5);
         let requests = lab.images(20);
@@ -101,9 +120,11 @@ async fn a_key_that_is_revoked_in_the_middle_stops_the_rest() {
 
 #[tokio::test(start_paused = true)]
 async fn other_failures_stop_only_themselves() {
-    let lab = Lab::new(Mode::Media, |request| match request.body().ends_with(b"3.png\"}]") {
-        true => Scripted::new(400, "not this one"),
-        false => Scripted::new(200, png()),
+    let lab = Lab::new(Mode::Media, |request| {
+        match request.body().ends_with(b"3.png\"}]") {
+            true => Scripted::new(400, "not this one"),
+            false => Scripted::new(200, png()),
+        }
     })
     .concurrency(3);
     let results = lab.client().generate_batch(lab.images(10)).collect().await;
@@ -115,7 +136,13 @@ async fn other_failures_stop_only_themselves() {
 /// What was sent is finished and delivered; everything else is answered as stopped, for nothing.
 #[tokio::test(start_paused = true)]
 async fn a_stop_lets_what_was_sent_finish() {
-    for mode in [Mode::Media, Mode::Poll { serving: true, counted: false }] {
+    for mode in [
+        Mode::Media,
+        Mode::Poll {
+            serving: true,
+            counted: false,
+        },
+    ] {
         let lab = Lab::new(mode, move |request| {
             let answer = match request.uri().path() {
                 "/v1/submit" => Scripted::new(200, json!({"id": "7"}).to_string()),
@@ -152,11 +179,18 @@ async fn a_stop_ends_waits_for_the_pace() {
     let running = tokio::spawn(lab.client().generate_batch(lab.images(4)).collect());
     tokio::time::sleep(Duration::from_secs(60)).await;
     stop.ask();
-    let results = tokio::time::timeout(Duration::from_secs(60), running).await.expect("it ends soon").unwrap();
+    let results = tokio::time::timeout(Duration::from_secs(60), running)
+        .await
+        .expect("it ends soon")
+        .unwrap();
     assert_eq!(results.len(), 4);
     assert_eq!(lab.sent().len(), 1);
     let stopped = results.iter().filter(|result| result.outcome.is_err());
-    assert!(stopped.map(failure).all(|(kind, charge)| (kind, charge) == (ErrorKind::Cancelled, Charge::None)));
+    assert!(
+        stopped
+            .map(failure)
+            .all(|(kind, charge)| (kind, charge) == (ErrorKind::Cancelled, Charge::None))
+    );
 }
 
 /// Nobody reads the results any more: what has not been sent stays unsent, as `generate_batch` promises.
@@ -167,7 +201,11 @@ async fn dropping_the_results_stops_what_has_not_been_sent() {
     results.next().await.unwrap();
     drop(results);
     tokio::time::sleep(Duration::from_secs(3600)).await;
-    assert!(lab.sent().len() <= 8, "{} were bought for nobody", lab.sent().len());
+    assert!(
+        lab.sent().len() <= 8,
+        "{} were bought for nobody",
+        lab.sent().len()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,7 +216,11 @@ async fn a_provider_that_forgets_a_job_still_answers_it() {
     requests[3].content = "forget".into();
     let results = lab.client().generate_batch(requests.clone()).collect().await;
     assert_each_once(&requests, &results);
-    let failed: Vec<_> = results.iter().filter(|result| result.outcome.is_err()).map(failure).collect();
+    let failed: Vec<_> = results
+        .iter()
+        .filter(|result| result.outcome.is_err())
+        .map(failure)
+        .collect();
     assert_eq!(failed, [(ErrorKind::Cancelled, Charge::None); 2]);
 }
 
@@ -192,15 +234,29 @@ async fn a_provider_that_forgets_half_a_batch_still_answers_it() {
     let requests = lab.images(13);
     let results = lab.client().generate_batch(requests.clone()).collect().await;
     assert_each_once(&requests, &results);
-    assert_eq!(results.iter().filter(|result| result.outcome.is_ok()).count(), lab.keys().len());
-    let forgotten = results.iter().filter(|result| result.outcome.is_err()).map(failure);
-    assert!(forgotten.into_iter().all(|(_, charge)| charge == Charge::Unknown), "it may have been billed");
+    assert_eq!(
+        results.iter().filter(|result| result.outcome.is_ok()).count(),
+        lab.keys().len()
+    );
+    let forgotten = results
+        .iter()
+        .filter(|result| result.outcome.is_err())
+        .map(failure);
+    assert!(
+        forgotten.into_iter().all(|(_, charge)| charge == Charge::Unknown),
+        "it may have been billed"
+    );
 }
 
 /// Alone as the first of its model, among others, and in the offline check.
 #[tokio::test(start_paused = true)]
 async fn a_provider_that_panics_still_answers_every_job() {
-    for (place, content) in [(0, "panic"), (3, "panic"), (0, "panic in check"), (3, "panic in check")] {
+    for (place, content) in [
+        (0, "panic"),
+        (3, "panic"),
+        (0, "panic in check"),
+        (3, "panic in check"),
+    ] {
         let lab = slow_media().concurrency(2);
         let mut requests = lab.images(6);
         requests[place].content = content.into();
@@ -224,12 +280,19 @@ async fn batches_are_full_when_there_is_enough_and_never_too_large() {
     let results = lab.client().generate_batch(requests.clone()).collect().await;
     assert_each_once(&requests, &results);
     assert!(results.iter().all(|result| result.outcome.is_ok()));
-    let calls: Vec<_> = lab.sent().into_iter().filter(|sent| sent.head.uri().path() == "/v1/batch").collect();
+    let calls: Vec<_> = lab
+        .sent()
+        .into_iter()
+        .filter(|sent| sent.head.uri().path() == "/v1/batch")
+        .collect();
     let sizes: Vec<_> = calls.iter().map(|sent| tasks_in(&sent.body)).collect();
     assert_eq!(sizes.iter().sum::<usize>(), 41);
     assert!(sizes.iter().all(|size| *size <= 5), "{sizes:?}");
     assert_eq!(sizes[0], 1, "the first one goes alone");
-    assert!(sizes.len() <= 12, "the service was busy and orders were there, yet batches stayed small: {sizes:?}");
+    assert!(
+        sizes.len() <= 12,
+        "the service was busy and orders were there, yet batches stayed small: {sizes:?}"
+    );
 }
 
 /// However long the list and however slow its reader: few jobs are begun, and few requests taken from the list.
@@ -255,9 +318,15 @@ async fn a_long_list_is_not_held_in_memory() {
         tokio::time::sleep(Duration::from_secs(3600)).await;
         while let Some(result) = results.next().await {
             let begun = lab.checks.load(Ordering::SeqCst) - seen.len();
-            assert!(begun <= room + RESULTS_AHEAD + 1, "{begun} begun with room for {room}");
+            assert!(
+                begun <= room + RESULTS_AHEAD + 1,
+                "{begun} begun with room for {room}"
+            );
             let held = taken.load(Ordering::SeqCst) - seen.len();
-            assert!(held <= room + RESULTS_AHEAD + batch + 4, "{held} of the list are held");
+            assert!(
+                held <= room + RESULTS_AHEAD + batch + 4,
+                "{held} of the list are held"
+            );
             assert!(seen.insert(result.request.id, ()).is_none());
         }
         assert_eq!(seen.len(), MANY);
@@ -268,7 +337,10 @@ async fn a_long_list_is_not_held_in_memory() {
 /// the other.
 #[tokio::test(start_paused = true)]
 async fn one_paused_provider_does_not_block_another() {
-    let paused = Lab::script(Mode::Media, vec![Scripted::new(429, "").header("retry-after", "600")]);
+    let paused = Lab::script(
+        Mode::Media,
+        vec![Scripted::new(429, "").header("retry-after", "600")],
+    );
     let other = slow_media();
     let began = tokio::time::Instant::now();
     let waiting = tokio::spawn(paused.client().generate_batch(paused.images(1)).collect());
@@ -287,7 +359,10 @@ async fn results_come_as_they_arrive() {
     let order = Arc::new(Mutex::new(Vec::new()));
     let mut results = lab.client().generate_batch(lab.images(4));
     while let Some(result) = results.next().await {
-        order.lock().unwrap().push(result.request.output_path.file_name().unwrap().to_owned());
+        order
+            .lock()
+            .unwrap()
+            .push(result.request.output_path.file_name().unwrap().to_owned());
     }
     assert_eq!(order.lock().unwrap().last().unwrap().to_str(), Some("00001.png"));
 }

@@ -23,7 +23,10 @@ impl Clock for Noon {
 }
 
 fn today() -> Day {
-    Day { start: "2026-11-22T22:00:00Z".parse().unwrap(), end: "2026-11-23T22:00:00Z".parse().unwrap() }
+    Day {
+        start: "2026-11-22T22:00:00Z".parse().unwrap(),
+        end: "2026-11-23T22:00:00Z".parse().unwrap(),
+    }
 }
 
 fn daily(limit: u64) -> GroupLimits {
@@ -32,7 +35,11 @@ fn daily(limit: u64) -> GroupLimits {
 }
 
 fn word(request: &http::Request<bytes::Bytes>) -> Scripted {
-    if request.uri().path() == "/one.png" { Scripted::new(200, png()) } else { link() }
+    if request.uri().path() == "/one.png" {
+        Scripted::new(200, png())
+    } else {
+        link()
+    }
 }
 
 fn words(limit: u64) -> Lab {
@@ -44,7 +51,17 @@ fn words(limit: u64) -> Lab {
 
 async fn used(lab: &Lab) -> u64 {
     let account = media_core::ApiKey::new(crate::support::KEY).account();
-    lab.wiring.quota.used(&QuotaKey { account, bucket: "image.requests".into() }, &today()).await.unwrap()
+    lab.wiring
+        .quota
+        .used(
+            &QuotaKey {
+                account,
+                bucket: "image.requests".into(),
+            },
+            &today(),
+        )
+        .await
+        .unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -55,7 +72,11 @@ async fn a_day_admits_whole_jobs_only() {
         assert_eq!(results.len(), 9);
         let made = results.iter().filter(|result| result.outcome.is_ok()).count() as u64;
         assert_eq!(made, limit / 2, "{limit} calls a day, two per word");
-        assert_eq!(lab.sent().len() as u64, made * 2, "no call of a word that cannot be finished");
+        assert_eq!(
+            lab.sent().len() as u64,
+            made * 2,
+            "no call of a word that cannot be finished"
+        );
         assert_eq!(used(&lab).await, made * 2);
         for result in results.iter().filter(|result| result.outcome.is_err()) {
             assert_eq!(failure(result), (ErrorKind::QuotaExhausted, Charge::None));
@@ -78,9 +99,11 @@ async fn a_later_client_of_the_same_account_finds_the_day_spent() {
 #[tokio::test(start_paused = true)]
 async fn calls_sent_again_count() {
     let count = AtomicUsize::new(0);
-    let mut lab = Lab::new(Mode::Word, move |request| match count.fetch_add(1, Ordering::SeqCst) {
-        0 | 1 => Scripted::new(429, ""),
-        _ => word(request),
+    let mut lab = Lab::new(Mode::Word, move |request| {
+        match count.fetch_add(1, Ordering::SeqCst) {
+            0 | 1 => Scripted::new(429, ""),
+            _ => word(request),
+        }
     });
     lab.settings.limits.groups.insert("image".into(), daily(10));
     lab.wiring.clock = Arc::new(Noon);
@@ -95,7 +118,11 @@ async fn what_is_not_needed_goes_back() {
     lab.wiring.clock = Arc::new(Noon);
     // The ninth takes the last two and gives one back.
     let results = lab.client().generate_batch(lab.images(9)).collect().await;
-    assert!(results.iter().all(|result| failure(result) == (ErrorKind::NotFound, Charge::None)));
+    assert!(
+        results
+            .iter()
+            .all(|result| failure(result) == (ErrorKind::NotFound, Charge::None))
+    );
     assert_eq!(used(&lab).await, 9);
 }
 
@@ -113,19 +140,34 @@ async fn the_day_ends_when_the_service_says_so() {
     assert_eq!(lab.sent().len(), 1);
     for result in &results {
         assert_eq!(failure(result), (ErrorKind::QuotaExhausted, Charge::None));
-        assert_eq!(result.outcome.as_ref().unwrap_err().resets_at(), Some(today().end));
+        assert_eq!(
+            result.outcome.as_ref().unwrap_err().resets_at(),
+            Some(today().end)
+        );
     }
-    assert_eq!(used(&lab).await, 500, "what the job gives back does not reopen the day");
+    assert_eq!(
+        used(&lab).await,
+        500,
+        "what the job gives back does not reopen the day"
+    );
 }
 
 /// Its word may also come where a file was due; that stops the lane like any other.
 #[tokio::test(start_paused = true)]
 async fn a_spent_day_stops_the_lane_wherever_it_is_noticed() {
     let lab = Lab::new(Mode::Word, |request| {
-        if request.uri().path() == "/one.png" { spent_by_service() } else { link() }
+        if request.uri().path() == "/one.png" {
+            spent_by_service()
+        } else {
+            link()
+        }
     });
     let results = lab.client().generate_batch(lab.images(6)).collect().await;
-    assert!(results.iter().all(|result| failure(result) == (ErrorKind::QuotaExhausted, Charge::None)));
+    assert!(
+        results
+            .iter()
+            .all(|result| failure(result) == (ErrorKind::QuotaExhausted, Charge::None))
+    );
     assert_eq!(lab.paths().len(), 2, "{:?}", lab.paths());
 }
 
@@ -164,11 +206,22 @@ async fn calls_keep_to_the_minute_and_downloads_that_are_not_counted_do_not() {
         _ => link(),
     })
     .concurrency(4);
-    lab.settings.limits.groups.insert("image".into(), GroupLimits::default().with("requests_per_minute", 60));
+    lab.settings.limits.groups.insert(
+        "image".into(),
+        GroupLimits::default().with("requests_per_minute", 60),
+    );
     let results = lab.client().generate_batch(lab.images(10)).collect().await;
     assert!(results.iter().all(|result| result.outcome.is_ok()));
-    let calls: Vec<_> = lab.sent().into_iter().filter(|sent| sent.head.uri().path() == "/v1/make").collect();
-    assert!(gaps(&calls).iter().all(|gap| *gap >= Duration::from_millis(980)), "{:?}", gaps(&calls));
+    let calls: Vec<_> = lab
+        .sent()
+        .into_iter()
+        .filter(|sent| sent.head.uri().path() == "/v1/make")
+        .collect();
+    assert!(
+        gaps(&calls).iter().all(|gap| *gap >= Duration::from_millis(980)),
+        "{:?}",
+        gaps(&calls)
+    );
     let all = lab.sent();
     assert!(all.last().unwrap().at - all[0].at < Duration::from_secs(11));
 }
@@ -180,7 +233,11 @@ async fn limits_in_headers_are_believed_from_the_service_only() {
         let lab = Lab::new(Mode::Link, move |request| {
             let file = request.uri().path() == "/one.png";
             let answer = if file { Scripted::new(200, png()) } else { link() };
-            if file == from_service { answer } else { answer.header("x-ratelimit-limit-requests", "6") }
+            if file == from_service {
+                answer
+            } else {
+                answer.header("x-ratelimit-limit-requests", "6")
+            }
         });
         lab.client().generate_batch(lab.images(4)).collect().await;
         let sent = lab.sent();

@@ -19,7 +19,10 @@ fn host(answers: Vec<Scripted>) -> Lab {
     Lab::new(Mode::Link, move |request| match request.uri().host() {
         Some("api.acme.test") if request.uri().path() == "/v1/make" => link(),
         Some("api.acme.test") => Scripted::new(404, ""),
-        _ => answers.get(next.fetch_add(1, Ordering::SeqCst)).cloned().unwrap_or_else(|| Scripted::new(599, "")),
+        _ => answers
+            .get(next.fetch_add(1, Ordering::SeqCst))
+            .cloned()
+            .unwrap_or_else(|| Scripted::new(599, "")),
     })
 }
 
@@ -28,7 +31,11 @@ fn assert_key_stays_home(transport: &MemoryTransport) {
     let home = url::Url::parse(BASE).unwrap();
     for sent in transport.sent() {
         let carries = format!("{:?} {} {:?}", sent.head.headers(), sent.head.uri(), sent.body).contains(KEY)
-            || sent.head.headers().values().any(|value| value.to_str().unwrap_or("").contains(KEY));
+            || sent
+                .head
+                .headers()
+                .values()
+                .any(|value| value.to_str().unwrap_or("").contains(KEY));
         let away = sent.head.uri().host() != home.host_str() || sent.head.uri().scheme_str() != Some("https");
         assert!(!(carries && away), "the key went to {}", sent.head.uri());
         assert!(!away || !sent.head.headers().contains_key(AUTHORIZATION));
@@ -49,7 +56,9 @@ async fn a_failed_download_is_downloaded_again() {
     ] {
         let lab = host(vec![failed.clone(), failed.clone(), Scripted::new(200, png())]);
         let result = lab.generate(lab.image("dog.png")).await;
-        let file = result.outcome.unwrap_or_else(|error| panic!("{failed:?}: {error}"));
+        let file = result
+            .outcome
+            .unwrap_or_else(|error| panic!("{failed:?}: {error}"));
         assert_eq!(std::fs::read(file.path).unwrap(), png());
         assert_eq!(lab.keys().len(), 1, "{failed:?}: it was bought again");
         assert_eq!(lab.files(), ["dog.png"]);
@@ -59,7 +68,12 @@ async fn a_failed_download_is_downloaded_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_download_that_fails_for_good_is_not_bought_again() {
-    for failed in [Scripted::new(403, ""), Scripted::new(404, ""), Scripted::new(500, ""), Scripted::fails(Sent::No)] {
+    for failed in [
+        Scripted::new(403, ""),
+        Scripted::new(404, ""),
+        Scripted::new(500, ""),
+        Scripted::fails(Sent::No),
+    ] {
         let lab = host(vec![failed; 30]);
         let result = lab.generate(lab.image("dog.png")).await;
         assert_eq!(failure(&result).1, Charge::Certain);
@@ -104,7 +118,13 @@ async fn a_lost_answer_is_asked_for_once_and_never_bought_again() {
         let result = lab.generate(lab.image("dog.png")).await;
         assert_eq!(result.outcome.is_ok(), found, "{result:?}");
         assert_eq!(lab.keys().len(), 1);
-        assert_eq!(lab.paths().iter().filter(|path| path.starts_with("/v1/find/")).count(), 1);
+        assert_eq!(
+            lab.paths()
+                .iter()
+                .filter(|path| path.starts_with("/v1/find/"))
+                .count(),
+            1
+        );
         if !found {
             assert_eq!(failure(&result), (ErrorKind::Network, Charge::Unknown));
         }
@@ -130,7 +150,13 @@ async fn json_where_paid_media_were_due_is_read_by_the_judge() {
     let lab = Lab::script(Mode::Media, vec![Scripted::new(200, body)]);
     let result = lab.generate(lab.image("dog.png")).await;
     assert_eq!(failure(&result), (ErrorKind::InvalidRequest, Charge::None));
-    assert!(result.outcome.unwrap_err().to_string().contains("that is not a picture"));
+    assert!(
+        result
+            .outcome
+            .unwrap_err()
+            .to_string()
+            .contains("that is not a picture")
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,12 +169,25 @@ async fn media_hosts_may_redirect_and_never_see_the_key() {
     ]);
     let result = lab.generate(lab.image("dog.png")).await;
     assert!(result.outcome.is_ok(), "{result:?}");
-    let uris: Vec<_> = lab.sent().iter().skip(1).map(|sent| sent.head.uri().to_string()).collect();
+    let uris: Vec<_> = lab
+        .sent()
+        .iter()
+        .skip(1)
+        .map(|sent| sent.head.uri().to_string())
+        .collect();
     assert_eq!(
         uris,
-        [FILE, "https://other.test/a?b=c", "https://other.test/relative.png", "https://third.test/x.png"]
+        [
+            FILE,
+            "https://other.test/a?b=c",
+            "https://other.test/relative.png",
+            "https://third.test/x.png"
+        ]
     );
-    assert_eq!(lab.sent()[0].head.headers()[AUTHORIZATION], format!("Bearer {KEY}"));
+    assert_eq!(
+        lab.sent()[0].head.headers()[AUTHORIZATION],
+        format!("Bearer {KEY}")
+    );
     assert_key_stays_home(&lab.transport);
 }
 
@@ -164,11 +203,24 @@ async fn not_even_a_link_to_the_service_itself_carries_the_key() {
 
 #[tokio::test(start_paused = true)]
 async fn no_redirect_leads_to_an_unprotected_host() {
-    for to in ["http://other.test/x.png", "http://files.cdn.test/x.png", "ftp://other.test/x", "file:///etc/passwd"] {
+    for to in [
+        "http://other.test/x.png",
+        "http://files.cdn.test/x.png",
+        "ftp://other.test/x",
+        "file:///etc/passwd",
+    ] {
         let lab = host(vec![moved(to); 9]);
         let result = lab.generate(lab.image("dog.png")).await;
-        assert_eq!(failure(&result), (ErrorKind::BadResponse, Charge::Certain), "{to}");
-        let away: Vec<_> = lab.sent().iter().map(|sent| sent.head.uri().to_string()).collect();
+        assert_eq!(
+            failure(&result),
+            (ErrorKind::BadResponse, Charge::Certain),
+            "{to}"
+        );
+        let away: Vec<_> = lab
+            .sent()
+            .iter()
+            .map(|sent| sent.head.uri().to_string())
+            .collect();
         assert_eq!(away, [format!("{BASE}/make"), FILE.to_owned()], "{to}");
     }
 }

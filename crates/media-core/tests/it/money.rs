@@ -32,19 +32,35 @@ async fn doubt_is_sticky() {
     let result = lab.generate(lab.image("dog.png")).await;
     assert_eq!(failure(&result), (ErrorKind::RateLimited, Charge::Unknown));
     assert_eq!((lab.keys().len(), result.attempts), (4, 1));
-    assert!(lab.keys().iter().all(|key| *key == lab.keys()[0]), "{:?}", lab.keys());
-    assert!(!lab.journal.names().contains(&"refused"), "{:?}", lab.journal.names());
+    assert!(
+        lab.keys().iter().all(|key| *key == lab.keys()[0]),
+        "{:?}",
+        lab.keys()
+    );
+    assert!(
+        !lab.journal.names().contains(&"refused"),
+        "{:?}",
+        lab.journal.names()
+    );
     assert_eq!(result.cost, None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn doubt_outlives_a_refusal_of_the_task() {
-    let answers = vec![Scripted::fails(Sent::Maybe), Scripted::new(429, ""), busy(), link()];
+    let answers = vec![
+        Scripted::fails(Sent::Maybe),
+        Scripted::new(429, ""),
+        busy(),
+        link(),
+    ];
     let lab = Lab::script(Mode::Link, answers).same_key(HOUR);
     let result = lab.generate(lab.image("dog.png")).await;
     assert_eq!(failure(&result), (ErrorKind::ProviderFault, Charge::Unknown));
     assert_eq!(lab.keys().len(), 3);
-    assert!(lab.keys().iter().all(|key| *key == lab.keys()[0]), "no new key while the old one may have been billed");
+    assert!(
+        lab.keys().iter().all(|key| *key == lab.keys()[0]),
+        "no new key while the old one may have been billed"
+    );
     assert_eq!(result.attempts, 1);
 }
 
@@ -71,17 +87,27 @@ async fn an_answer_that_never_comes_is_a_lost_one() {
     let result = lab.generate(lab.image("dog.png")).await;
     assert_eq!(failure(&result), (ErrorKind::Timeout, Charge::Unknown));
     assert_eq!(lab.sent().len(), 1);
-    assert_eq!(result.elapsed.as_secs(), 300, "the first byte is waited for as long as configured");
+    assert_eq!(
+        result.elapsed.as_secs(),
+        300,
+        "the first byte is waited for as long as configured"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_never_left_is_sent_again() {
-    let lab = Lab::script(Mode::Media, vec![Scripted::fails(Sent::No), Scripted::new(200, png())]);
+    let lab = Lab::script(
+        Mode::Media,
+        vec![Scripted::fails(Sent::No), Scripted::new(200, png())],
+    );
     let result = lab.generate(lab.image("dog.png")).await;
     assert!(result.outcome.is_ok(), "{result:?}");
     assert_eq!(lab.keys().len(), 2);
     assert_eq!(lab.keys()[0], lab.keys()[1]);
-    assert_eq!(lab.journal.names(), ["sending", "refused", "sending", "have", "done"]);
+    assert_eq!(
+        lab.journal.names(),
+        ["sending", "refused", "sending", "have", "done"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -108,7 +134,11 @@ async fn a_refusal_for_pace_is_waited_out_under_the_same_key() {
         let lab = Lab::script(Mode::Media, vec![slow, Scripted::new(200, png())]);
         let result = lab.generate(lab.image("dog.png")).await;
         assert!(result.outcome.is_ok(), "{result:?}");
-        assert!(gaps(&lab.sent())[0] >= least, "{name}: {value} was waited out for {:?}", gaps(&lab.sent()));
+        assert!(
+            gaps(&lab.sent())[0] >= least,
+            "{name}: {value} was waited out for {:?}",
+            gaps(&lab.sent())
+        );
         assert!(gaps(&lab.sent())[0] <= least * 2 + Duration::from_secs(20));
         assert_eq!((lab.keys()[0] == lab.keys()[1], result.attempts), (true, 1));
     }
@@ -125,7 +155,11 @@ async fn even_the_last_refusal_for_pace_pauses_the_others() {
     let mut lab = Lab::script(Mode::Media, answers);
     lab.settings.retry.attempts = 1;
     lab.client().generate_batch(lab.images(3)).collect().await;
-    assert!(gaps(&lab.sent())[1] >= Duration::from_secs(30), "{:?}", gaps(&lab.sent()));
+    assert!(
+        gaps(&lab.sent())[1] >= Duration::from_secs(30),
+        "{:?}",
+        gaps(&lab.sent())
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,7 +169,10 @@ async fn a_task_that_was_refused_is_begun_again_under_a_new_key() {
     assert!(result.outcome.is_ok(), "{result:?}");
     assert_eq!((lab.keys().len(), result.attempts), (2, 2));
     assert_ne!(lab.keys()[0], lab.keys()[1]);
-    assert_eq!(lab.journal.names(), ["sending", "refused", "sending", "linked", "have", "done"]);
+    assert_eq!(
+        lab.journal.names(),
+        ["sending", "refused", "sending", "linked", "have", "done"]
+    );
     let told = |place: usize| lab.journal.events()[place].0.to_string();
     assert_eq!((told(1), told(2)), (lab.keys()[0].clone(), lab.keys()[1].clone()));
 }
@@ -167,9 +204,11 @@ async fn tries_are_never_more_than_configured() {
 #[tokio::test(start_paused = true)]
 async fn the_two_loops_do_not_multiply_what_is_spent() {
     let count = AtomicUsize::new(0);
-    let mut lab = Lab::new(Mode::Link, move |_| match count.fetch_add(1, Ordering::SeqCst) % 2 {
-        0 => Scripted::new(429, ""),
-        _ => busy(),
+    let mut lab = Lab::new(Mode::Link, move |_| {
+        match count.fetch_add(1, Ordering::SeqCst) % 2 {
+            0 => Scripted::new(429, ""),
+            _ => busy(),
+        }
     });
     lab.settings.retry.attempts = 3;
     let result = lab.generate(lab.image("dog.png")).await;
@@ -236,7 +275,11 @@ async fn a_failed_question_never_makes_a_purchase_free() {
         ] {
             let shown = format!("{answer:?}, serving: {serving}, counted: {counted}");
             let lab = Lab::new(Mode::Poll { serving, counted }, move |request| {
-                if request.uri().path().ends_with("submit") { submitted() } else { answer.clone() }
+                if request.uri().path().ends_with("submit") {
+                    submitted()
+                } else {
+                    answer.clone()
+                }
             });
             let result = lab.generate(lab.image("dog.png")).await;
             assert_ne!(failure(&result).1, Charge::None, "{shown}");
@@ -249,7 +292,13 @@ async fn a_failed_question_never_makes_a_purchase_free() {
 #[tokio::test(start_paused = true)]
 async fn a_question_that_the_quota_forbids_never_makes_a_purchase_free() {
     let submitted = Scripted::new(200, json!({"id": "7"}).to_string());
-    let mut lab = Lab::script(Mode::Poll { serving: false, counted: true }, vec![submitted]);
+    let mut lab = Lab::script(
+        Mode::Poll {
+            serving: false,
+            counted: true,
+        },
+        vec![submitted],
+    );
     let daily = GroupLimits::default().with("requests_per_day", 1);
     lab.settings.limits.groups.insert("image".into(), daily);
     let result = lab.generate(lab.image("dog.png")).await;
@@ -260,11 +309,19 @@ async fn a_question_that_the_quota_forbids_never_makes_a_purchase_free() {
 #[tokio::test(start_paused = true)]
 async fn a_question_that_a_stop_forbids_never_makes_a_purchase_free() {
     for serving in [true, false] {
-        let lab = Lab::new(Mode::Poll { serving, counted: false }, |request| match request.uri().path() {
-            "/v1/submit" => Scripted::new(200, json!({"id": "7"}).to_string()).after(Duration::from_secs(5)),
-            "/v1/poll/7" => link(),
-            _ => Scripted::new(200, png()),
-        });
+        let lab = Lab::new(
+            Mode::Poll {
+                serving,
+                counted: false,
+            },
+            |request| match request.uri().path() {
+                "/v1/submit" => {
+                    Scripted::new(200, json!({"id": "7"}).to_string()).after(Duration::from_secs(5))
+                }
+                "/v1/poll/7" => link(),
+                _ => Scripted::new(200, png()),
+            },
+        );
         let stop = lab.stop().clone();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(2)).await;
@@ -274,7 +331,10 @@ async fn a_question_that_a_stop_forbids_never_makes_a_purchase_free() {
         if result.outcome.is_err() {
             assert_eq!(failure(&result).1, Charge::Unknown, "serving: {serving}");
         }
-        assert!(!serving || result.outcome.is_ok(), "what was paid for is fetched: {result:?}");
+        assert!(
+            !serving || result.outcome.is_ok(),
+            "what was paid for is fetched: {result:?}"
+        );
     }
 }
 
@@ -293,7 +353,13 @@ fn what_a_status_alone_says_about_money() {
         (302, None, Retry::Never),
     ] {
         let status = StatusCode::from_u16(status).unwrap();
-        let error: Error = media_core::http::Reply { status, headers: &headers, body: b"", op: "test" }.by_status();
+        let error: Error = media_core::http::Reply {
+            status,
+            headers: &headers,
+            body: b"",
+            op: "test",
+        }
+        .by_status();
         assert_eq!((error.charge(), error.retry()), (charge, retry), "{status}");
     }
 }

@@ -42,48 +42,69 @@ fn bucket(index: usize) -> String {
 
 impl Schedule {
     fn pacer(&self) -> Arc<Pacer> {
-        let windows = self.windows.iter().enumerate().map(|(index, (limit, seconds))| Window {
-            bucket: bucket(index),
-            limit: *limit,
-            length: Duration::from_secs(*seconds),
-        });
+        let windows = self
+            .windows
+            .iter()
+            .enumerate()
+            .map(|(index, (limit, seconds))| Window {
+                bucket: bucket(index),
+                limit: *limit,
+                length: Duration::from_secs(*seconds),
+            });
         Arc::new(Pacer::new(windows.collect(), false))
     }
 
     fn amounts(&self, waiter: &Waiter) -> Vec<u64> {
-        self.windows.iter().zip(&waiter.takes).map(|((limit, _), share)| (limit * share).div_ceil(1000)).collect()
+        self.windows
+            .iter()
+            .zip(&waiter.takes)
+            .map(|((limit, _), share)| (limit * share).div_ceil(1000))
+            .collect()
     }
 
     /// Plays it; who passed and when, in order.
     fn play(&self) -> Vec<Pass> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let began = Instant::now();
             let pacer = self.pacer();
             let passes = Arc::new(Mutex::new(Vec::new()));
             let mut tasks = tokio::task::JoinSet::new();
             for (index, waiter) in self.waiters.iter().cloned().enumerate() {
-                let (pacer, passes, amounts) = (Arc::clone(&pacer), Arc::clone(&passes), self.amounts(&waiter));
+                let (pacer, passes, amounts) =
+                    (Arc::clone(&pacer), Arc::clone(&passes), self.amounts(&waiter));
                 tasks.spawn(async move {
                     // A microsecond apart, so that it is certain who came first.
                     sleep_until(began + Duration::from_millis(waiter.arrives)).await;
                     let units = amounts
                         .iter()
                         .enumerate()
-                        .fold(Units::default(), |units, (index, amount)| units.with(bucket(index), *amount));
+                        .fold(Units::default(), |units, (index, amount)| {
+                            units.with(bucket(index), *amount)
+                        });
                     let grant = match waiter.patience {
                         None => pacer.wait(&units).await.unwrap(),
-                        Some(patience) => match timeout(Duration::from_millis(patience), pacer.wait(&units)).await {
-                            Ok(grant) => grant.unwrap(),
-                            Err(_) => return,
-                        },
+                        Some(patience) => {
+                            match timeout(Duration::from_millis(patience), pacer.wait(&units)).await {
+                                Ok(grant) => grant.unwrap(),
+                                Err(_) => return,
+                            }
+                        }
                     };
                     if waiter.wastes {
                         drop(grant);
                     } else {
                         grant.spend();
                         let at = began.elapsed();
-                        passes.lock().unwrap().push(Pass { waiter: index, at, amounts });
+                        passes.lock().unwrap().push(Pass {
+                            waiter: index,
+                            at,
+                            amounts,
+                        });
                     }
                 });
             }
@@ -109,7 +130,12 @@ fn waiter(buckets: usize) -> impl Strategy<Value = Waiter> {
         proptest::option::weighted(0.2, 0..60_000_u64),
         proptest::bool::weighted(0.2),
     )
-        .prop_map(|(arrives, takes, patience, wastes)| Waiter { arrives, takes, patience, wastes })
+        .prop_map(|(arrives, takes, patience, wastes)| Waiter {
+            arrives,
+            takes,
+            patience,
+            wastes,
+        })
 }
 
 fn schedule() -> impl Strategy<Value = Schedule> {
@@ -120,7 +146,11 @@ fn schedule() -> impl Strategy<Value = Schedule> {
             proptest::collection::vec(waiter(windows.len()), 1..60),
             proptest::collection::vec((0..120_000_u64, 1..40_000_u64), 0..4),
         )
-            .prop_map(|(windows, waiters, pauses)| Schedule { windows, waiters, pauses })
+            .prop_map(|(windows, waiters, pauses)| Schedule {
+                windows,
+                waiters,
+                pauses,
+            })
     })
 }
 
@@ -212,7 +242,11 @@ proptest! {
 
 /// How much of a limit per minute is used when there is always somebody waiting.
 async fn share_of(limit: u64) -> f64 {
-    let window = Window { bucket: "requests".into(), limit, length: Duration::from_secs(60) };
+    let window = Window {
+        bucket: "requests".into(),
+        limit,
+        length: Duration::from_secs(60),
+    };
     let pacer = Arc::new(Pacer::new(vec![window], false));
     let count = (limit * 3).min(3000) as u32;
     let began = Instant::now();
@@ -230,20 +264,34 @@ async fn share_of(limit: u64) -> f64 {
 async fn the_limit_is_used_up_from_5_to_6000_per_minute() {
     for limit in [5, 7, 15, 60, 150, 500, 999, 1500, 3000, 4000, 5000, 6000] {
         let share = share_of(limit).await;
-        assert!((0.95..=1.0).contains(&share), "{limit} per minute: {share:.3} of it was used");
+        assert!(
+            (0.95..=1.0).contains(&share),
+            "{limit} per minute: {share:.3} of it was used"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_never_fits_is_refused_at_once() {
-    let window = Window { bucket: "tokens".into(), limit: 1000, length: Duration::from_secs(60) };
+    let window = Window {
+        bucket: "tokens".into(),
+        limit: 1000,
+        length: Duration::from_secs(60),
+    };
     let pacer = Arc::new(Pacer::new(vec![window], false));
     let began = Instant::now();
-    let error = pacer.wait(&Units::default().with("tokens", 1001)).await.unwrap_err();
+    let error = pacer
+        .wait(&Units::default().with("tokens", 1001))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
     assert_eq!(error.charge(), Some(media_core::Charge::None));
     assert!(error.to_string().contains("takes 1001 tokens"), "{error}");
     assert!(error.next().is_some(), "it should say what to do");
-    pacer.wait(&Units::default().with("tokens", 1000)).await.unwrap().spend();
+    pacer
+        .wait(&Units::default().with("tokens", 1000))
+        .await
+        .unwrap()
+        .spend();
     assert_eq!(began.elapsed(), Duration::ZERO);
 }

@@ -7,7 +7,11 @@ use media_core::limit::{Pacer, RateReport, Units, Window};
 use tokio::time::Instant;
 
 fn window(bucket: &str, limit: u64, seconds: u64) -> Window {
-    Window { bucket: bucket.into(), limit, length: Duration::from_secs(seconds) }
+    Window {
+        bucket: bucket.into(),
+        limit,
+        length: Duration::from_secs(seconds),
+    }
 }
 
 fn pacer(windows: Vec<Window>, raise: bool) -> Arc<Pacer> {
@@ -15,7 +19,12 @@ fn pacer(windows: Vec<Window>, raise: bool) -> Arc<Pacer> {
 }
 
 fn report(limit: u64) -> RateReport {
-    RateReport { bucket: "requests".into(), limit: Some(limit), remaining: None, reset: None }
+    RateReport {
+        bucket: "requests".into(),
+        limit: Some(limit),
+        remaining: None,
+        reset: None,
+    }
 }
 
 /// When each of `count` sends may start, from now on.
@@ -55,21 +64,34 @@ async fn after_a_pause_nobody_bursts() {
 #[tokio::test(start_paused = true)]
 async fn without_a_known_limit_a_pace_is_found_by_trial() {
     let pacer = pacer(Vec::new(), true);
-    assert_eq!(times(&pacer, 10).await.last(), Some(&Duration::ZERO), "nothing is known, so nothing is slowed");
+    assert_eq!(
+        times(&pacer, 10).await.last(),
+        Some(&Duration::ZERO),
+        "nothing is known, so nothing is slowed"
+    );
     pacer.pause(Duration::from_secs(5));
     let after_one = times(&pacer, 10).await;
     assert!(after_one[0] >= Duration::from_secs(5));
     let one = smallest_gap(&after_one);
-    assert!(one >= Duration::from_millis(50), "they would all be refused again: {after_one:?}");
+    assert!(
+        one >= Duration::from_millis(50),
+        "they would all be refused again: {after_one:?}"
+    );
     pacer.pause(Duration::from_secs(5));
-    assert!(smallest_gap(&times(&pacer, 10).await) > one, "a second refusal widens the gaps");
+    assert!(
+        smallest_gap(&times(&pacer, 10).await) > one,
+        "a second refusal widens the gaps"
+    );
     for _ in 0..200 {
         pacer.succeeded();
     }
     let began = Instant::now();
     // The gap that the last send left behind, and no more.
     times(&pacer, 10).await;
-    assert!(began.elapsed() <= Duration::from_secs(1), "successes close the gaps again");
+    assert!(
+        began.elapsed() <= Duration::from_secs(1),
+        "successes close the gaps again"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,10 +133,17 @@ async fn a_higher_limit_of_the_service_counts_only_if_allowed() {
         pacer.learn(&report(600));
         let gap = smallest_gap(&times(&pacer, 5).await);
         assert!(gap >= Duration::from_millis(least), "{gap:?}");
-        assert!(raise != (gap > Duration::from_millis(500)), "raise is {raise}, the gap {gap:?}");
+        assert!(
+            raise != (gap > Duration::from_millis(500)),
+            "raise is {raise}, the gap {gap:?}"
+        );
         if !raise {
             let slowed = pacer.slowed();
-            assert_eq!((slowed[0].configured, slowed[0].reported), (60, Some(600)), "the summary can say so");
+            assert_eq!(
+                (slowed[0].configured, slowed[0].reported),
+                (60, Some(600)),
+                "the summary can say so"
+            );
         }
     }
 }
@@ -128,13 +157,20 @@ async fn a_limit_that_only_the_service_knows_counts() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_left_means_wait_for_the_reset() {
-    let spent = RateReport { remaining: Some(0), reset: Some(Duration::from_secs(20)), ..report(60) };
+    let spent = RateReport {
+        remaining: Some(0),
+        reset: Some(Duration::from_secs(20)),
+        ..report(60)
+    };
     for windows in [vec![window("requests", 60, 60)], Vec::new()] {
         let known = !windows.is_empty();
         let pacer = pacer(windows, false);
         pacer.learn(&spent);
         let first = times(&pacer, 1).await[0];
-        assert!(first >= Duration::from_secs(20), "configured: {known}; it waited only {first:?}");
+        assert!(
+            first >= Duration::from_secs(20),
+            "configured: {known}; it waited only {first:?}"
+        );
     }
 }
 
@@ -144,12 +180,18 @@ async fn a_report_per_minute_says_nothing_about_hours_and_seconds() {
     let hourly = pacer(vec![window("requests", 3600, 3600)], false);
     hourly.learn(&report(60));
     let last = *times(&hourly, 3).await.last().unwrap();
-    assert!(last <= Duration::from_secs(5), "60 a minute became 60 an hour: three sends took {last:?}");
+    assert!(
+        last <= Duration::from_secs(5),
+        "60 a minute became 60 an hour: three sends took {last:?}"
+    );
 
     let second = pacer(vec![window("requests", 2, 1), window("requests", 60, 60)], true);
     second.learn(&report(600));
     let gap = smallest_gap(&times(&second, 5).await);
-    assert!(gap >= Duration::from_millis(480), "2 a second were raised to 600 a second: {gap:?}");
+    assert!(
+        gap >= Duration::from_millis(480),
+        "2 a second were raised to 600 a second: {gap:?}"
+    );
 }
 
 /// A place that is given back must not undo what the service said meanwhile.
@@ -157,7 +199,11 @@ async fn a_report_per_minute_says_nothing_about_hours_and_seconds() {
 async fn giving_a_place_back_does_not_end_a_wait_for_the_reset() {
     let pacer = pacer(vec![window("requests", 60, 60)], false);
     let grant = pacer.wait(&Units::default()).await.unwrap();
-    pacer.learn(&RateReport { remaining: Some(0), reset: Some(Duration::from_secs(20)), ..report(60) });
+    pacer.learn(&RateReport {
+        remaining: Some(0),
+        reset: Some(Duration::from_secs(20)),
+        ..report(60)
+    });
     drop(grant);
     let first = times(&pacer, 1).await[0];
     assert!(first >= Duration::from_secs(20), "it waited only {first:?}");

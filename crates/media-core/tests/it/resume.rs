@@ -21,7 +21,10 @@ fn lab() -> Lab {
 async fn run(lab: &Lab, prior: Prior) -> media_core::MediaResult {
     let (orders, lane) = tokio::sync::mpsc::channel(1);
     let mut deliveries = lab.client().run(lane);
-    let order = Order { prior, ..Order::new(7, lab.image("dog.png")) };
+    let order = Order {
+        prior,
+        ..Order::new(7, lab.image("dog.png"))
+    };
     orders.send(order).await.unwrap();
     drop(orders);
     let Delivery { tag, result } = deliveries.recv().await.unwrap();
@@ -40,7 +43,13 @@ fn have(lab: &mut Lab, bytes: &[u8]) -> (Prior, PathBuf) {
     std::fs::create_dir_all(&folder).unwrap();
     let staged = folder.join("one.part");
     std::fs::write(&staged, bytes).unwrap();
-    (Prior::Have { sha256: media_core::hex(&Sha256::digest(png())), staged: staged.clone() }, staged)
+    (
+        Prior::Have {
+            sha256: media_core::hex(&Sha256::digest(png())),
+            staged: staged.clone(),
+        },
+        staged,
+    )
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,7 +89,11 @@ async fn bytes_that_are_gone_are_not_done() {
     std::fs::remove_file(staged).unwrap();
     let result = run(&lab, prior).await;
     assert_eq!(failure(&result), (ErrorKind::Storage, Charge::Certain));
-    assert!(lab.journal.names().is_empty(), "the journal says {:?}", lab.journal.names());
+    assert!(
+        lab.journal.names().is_empty(),
+        "the journal says {:?}",
+        lab.journal.names()
+    );
 }
 
 /// Not the bytes that were secured: half of them, or others.
@@ -92,10 +105,18 @@ async fn bytes_that_have_changed_get_no_name() {
         let mut lab = lab();
         let (prior, _) = have(&mut lab, &bytes);
         let result = run(&lab, prior).await;
-        assert!(result.outcome.is_err(), "{} bytes of something else were accepted", bytes.len());
+        assert!(
+            result.outcome.is_err(),
+            "{} bytes of something else were accepted",
+            bytes.len()
+        );
         assert_eq!(failure(&result).1, Charge::Certain);
         assert!(!lab.path("dog.png").exists());
-        assert!(lab.journal.names().is_empty(), "the journal says {:?}", lab.journal.names());
+        assert!(
+            lab.journal.names().is_empty(),
+            "the journal says {:?}",
+            lab.journal.names()
+        );
     }
 }
 
@@ -112,7 +133,11 @@ async fn an_order_that_was_sent_before_is_never_called_free() {
     let mut lab = lab();
     let (prior, staged) = have(&mut lab, &png());
     std::fs::write(lab.path("dog.png"), "mine").unwrap();
-    assert_eq!(failure(&run(&lab, prior).await).1, Charge::Certain, "refused by the check");
+    assert_eq!(
+        failure(&run(&lab, prior).await).1,
+        Charge::Certain,
+        "refused by the check"
+    );
     assert!(staged.exists(), "what was paid for is gone");
     assert_eq!(std::fs::read(lab.path("dog.png")).unwrap(), b"mine");
 }
@@ -120,11 +145,16 @@ async fn an_order_that_was_sent_before_is_never_called_free() {
 #[tokio::test(start_paused = true)]
 async fn nor_when_a_stop_comes_first() {
     for (prior, charge) in [(Prior::Sent, Charge::Unknown), (linked(), Charge::Certain)] {
-        let lab = Lab::new(Mode::Link, |_| Scripted::new(404, "").after(Duration::from_secs(10)));
+        let lab = Lab::new(Mode::Link, |_| {
+            Scripted::new(404, "").after(Duration::from_secs(10))
+        });
         let (orders, lane) = tokio::sync::mpsc::channel(8);
         let mut deliveries = lab.client().run(lane);
         orders.send(Order::new(0, lab.image("cat.png"))).await.unwrap();
-        let order = Order { prior: prior.clone(), ..Order::new(1, lab.image("dog.png")) };
+        let order = Order {
+            prior: prior.clone(),
+            ..Order::new(1, lab.image("dog.png"))
+        };
         orders.send(order).await.unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
         lab.stop().ask();
@@ -148,7 +178,13 @@ async fn nor_when_the_lane_was_halted() {
     orders.send(Order::new(0, lab.image("cat.png"))).await.unwrap();
     for (tag, prior) in [(1, Prior::Sent), (2, linked())] {
         let request = lab.image(&format!("{tag}.png"));
-        orders.send(Order { prior, ..Order::new(tag, request) }).await.unwrap();
+        orders
+            .send(Order {
+                prior,
+                ..Order::new(tag, request)
+            })
+            .await
+            .unwrap();
     }
     drop(orders);
     let mut charges = Vec::new();
@@ -156,7 +192,10 @@ async fn nor_when_the_lane_was_halted() {
         charges.push((tag, failure(&result).1));
     }
     charges.sort_by_key(|(tag, _)| *tag);
-    assert_eq!(charges, [(0, Charge::None), (1, Charge::Unknown), (2, Charge::Certain)]);
+    assert_eq!(
+        charges,
+        [(0, Charge::None), (1, Charge::Unknown), (2, Charge::Certain)]
+    );
 }
 
 /// What is only fetched or placed proves nothing about a model.
@@ -169,13 +208,27 @@ async fn the_first_one_that_is_bought_goes_alone_after_a_resumed_one_too() {
     .concurrency(4);
     let (orders, lane) = tokio::sync::mpsc::channel(8);
     let mut deliveries = lab.client().run(lane);
-    orders.send(Order { prior: linked(), ..Order::new(0, lab.image("cat.png")) }).await.unwrap();
+    orders
+        .send(Order {
+            prior: linked(),
+            ..Order::new(0, lab.image("cat.png"))
+        })
+        .await
+        .unwrap();
     for tag in 1..6 {
-        orders.send(Order::new(tag, lab.image(&format!("{tag}.png")))).await.unwrap();
+        orders
+            .send(Order::new(tag, lab.image(&format!("{tag}.png"))))
+            .await
+            .unwrap();
     }
     drop(orders);
     while deliveries.recv().await.is_some() {}
-    assert_eq!(lab.keys().len(), 1, "a wrong key cost {} refusals", lab.keys().len());
+    assert_eq!(
+        lab.keys().len(),
+        1,
+        "a wrong key cost {} refusals",
+        lab.keys().len()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -183,7 +236,10 @@ async fn keys_stay_the_same_for_the_next_process() {
     let (one, two) = (lab(), lab());
     let request = one.image("dog.png").id("dog");
     one.generate(request.clone()).await.outcome.unwrap();
-    let elsewhere = media_core::MediaRequest { output_path: two.path("other.png"), ..request };
+    let elsewhere = media_core::MediaRequest {
+        output_path: two.path("other.png"),
+        ..request
+    };
     two.generate(elsewhere).await.outcome.unwrap();
     assert_eq!(one.keys(), two.keys());
     assert_eq!(files_below(two.dir.path()), ["other.png"]);

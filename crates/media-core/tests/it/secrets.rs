@@ -20,7 +20,10 @@ fn assert_hidden(what: &str, text: &str) {
 fn assert_result_hides_it(what: &str, result: &MediaResult) {
     assert_hidden(what, &format!("{result:?}"));
     if let Err(error) = &result.outcome {
-        assert_hidden(what, &format!("{error} {} {:?} {:?}", error.full(), error.next(), error.code()));
+        assert_hidden(
+            what,
+            &format!("{error} {} {:?} {:?}", error.full(), error.next(), error.code()),
+        );
     }
 }
 
@@ -41,7 +44,16 @@ async fn a_service_that_repeats_the_key_is_not_repeated() {
         format!("{} {KEY}", "x".repeat(390)),
         format!("{KEY} was not found"),
     ];
-    for mode in [Mode::Media, Mode::Base64, Mode::Link, Mode::Word, Mode::Poll { serving: true, counted: false }] {
+    for mode in [
+        Mode::Media,
+        Mode::Base64,
+        Mode::Link,
+        Mode::Word,
+        Mode::Poll {
+            serving: true,
+            counted: false,
+        },
+    ] {
         for status in [200, 302, 400, 401, 404, 429, 500] {
             for body in bodies.clone() {
                 let what = format!("{mode:?} {status} {}", body.replace(KEY, "KEY"));
@@ -56,7 +68,9 @@ async fn a_service_that_repeats_the_key_is_not_repeated() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_kept_for_a_look_has_a_reason_without_it() {
-    let mut lab = Lab::new(Mode::Media, |_| Scripted::new(200, format!("the key {KEY} is too old")));
+    let mut lab = Lab::new(Mode::Media, |_| {
+        Scripted::new(200, format!("the key {KEY} is too old"))
+    });
     let folder = lab.staging_folder();
     let result = lab.generate(lab.image("dog.png")).await;
     assert_result_hides_it("the result", &result);
@@ -84,12 +98,19 @@ async fn nothing_shows_it_in_debug() {
 #[tokio::test(start_paused = true)]
 async fn no_failure_shows_a_whole_link() {
     let lab = Lab::new(Mode::Link, |request| match request.uri().path() {
-        "/v1/make" => Scripted::new(200, json!({"url": format!("{FILE}?token=open-sesame")}).to_string()),
+        "/v1/make" => Scripted::new(
+            200,
+            json!({"url": format!("{FILE}?token=open-sesame")}).to_string(),
+        ),
         _ => Scripted::new(403, ""),
     });
     let result = lab.generate(lab.image("dog.png")).await;
     let error = result.outcome.unwrap_err();
-    for text in [error.full(), format!("{error:?}"), format!("{:?}", lab.journal.events())] {
+    for text in [
+        error.full(),
+        format!("{error:?}"),
+        format!("{:?}", lab.journal.events()),
+    ] {
         assert!(!text.contains("sesame"), "{text}");
     }
 }

@@ -1,0 +1,78 @@
+//! Readers that go away: `| head` is no reason to panic, and none to lose what is being paid for.
+
+use std::process::{Command, Stdio};
+
+use media_sim::Scenario;
+
+use crate::support::{Desk, Ran, jobs};
+
+/// Runs the program with its stdout or stderr going to a pipe that nobody reads.
+fn unread(desk: &Desk, mut command: Command, is_stderr: bool) -> Ran {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    if is_stderr {
+        command.stderr(writer).stdout(Stdio::piped());
+    } else {
+        command.stdout(writer).stderr(Stdio::piped());
+    }
+    let child = command.spawn().unwrap();
+    // The command holds an end of the pipe.
+    drop(command);
+    let output = child.wait_with_output().unwrap();
+    let _ = desk;
+    Ran {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[test]
+fn nobody_reads_the_answer() {
+    let desk = Desk::new();
+    desk.file("list.jsonl", jobs(&[("a", "runware", "a hat", "a.webp")]));
+    let commands: [&[&str]; 8] = [
+        &["providers"], &["providers", "--json"], &["config", "show"], &["plan", "list.jsonl"], &["plan", "list.jsonl", "--json"],
+        &["verify", "config/media.json"], &["check"], &["init", "deck"],
+    ];
+    for args in commands {
+        let ran = unread(&desk, desk.command(args), false);
+        assert!(!ran.stderr.contains("panicked") && ran.code != Some(101), "{args:?} panicked: {ran:#?}");
+    }
+}
+
+#[test]
+fn nobody_reads_the_results() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("a", "runware", "a hat", "a.webp"), ("b", "openai", "a cap", "b.webp")]));
+    let ran = unread(&desk, desk.command(&["run", "list.jsonl", "--out", "out", "--json"]), false);
+    ran.look();
+    ran.ended(0);
+    desk.assert_bill_is(2);
+    desk.assert_clean("out");
+}
+
+#[test]
+fn nobody_reads_the_talk_and_nothing_paid_is_lost() {
+    // The terminal of a long run went away; a failure has to be told to nobody.
+    for flags in [&["--json"][..], &["--json", "-vv"][..]] {
+        let mut scenario = Scenario::instant();
+        scenario.openai.latency_ms.image = 150;
+        let desk = Desk::with(scenario);
+        let mut text = String::new();
+        for n in 0..10 {
+            let (id, path) = (format!("p{n}"), format!("p{n}.webp"));
+            text.push_str(&jobs(&[(&id, "openai", &format!("picture {n}"), &path)]));
+            if n == 4 {
+                text.push_str(&jobs(&[("x", "openai", "a bloody mess", "x.webp")]));
+            }
+        }
+        desk.file("list.jsonl", text);
+        let args = [&["run", "list.jsonl", "--out", "out"][..], flags].concat();
+        let ran = unread(&desk, desk.command(&args), true);
+        desk.assert_clean("out");
+        assert_eq!(desk.outputs("out").len(), desk.charges(), "paid for and lost: {ran:#?}");
+        assert_eq!((ran.count("done"), ran.count("failed")), (10, 1), "{ran:#?}");
+        assert_eq!(ran.code, Some(1));
+    }
+}

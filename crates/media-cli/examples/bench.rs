@@ -36,12 +36,17 @@ fn main() -> ExitCode {
         ["serve", scenario] => serve(scenario),
         ["bare", url, list, out, at_once] => bare(url, list, Path::new(out), at_once.parse().unwrap()),
         ["media", rest @ ..] => {
-            let all = std::iter::once("media").chain(rest.iter().copied()).map(OsString::from);
+            let all = std::iter::once("media")
+                .chain(rest.iter().copied())
+                .map(OsString::from);
             let code = media_cli::run_with(&Registry::built_in(), all);
             println!("peak {}", peak());
             return code;
         }
-        _ => measure(words.first().is_none_or(|word| *word != "memory"), words.first().is_none_or(|word| *word != "rate")),
+        _ => measure(
+            words.first().is_none_or(|word| *word != "memory"),
+            words.first().is_none_or(|word| *word != "rate"),
+        ),
     }
     ExitCode::SUCCESS
 }
@@ -50,11 +55,15 @@ fn main() -> ExitCode {
 fn peak() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 /// The simulator, until its standard input closes.
@@ -69,7 +78,11 @@ fn serve(scenario: &str) {
 /// What anybody would write first: the same calls, as many at once, each answer decoded and written.
 fn bare(url: &str, list: &str, out: &Path, at_once: usize) {
     fs::create_dir_all(out.join("d")).unwrap();
-    let rows: Vec<Value> = fs::read_to_string(list).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let rows: Vec<Value> = fs::read_to_string(list)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     runtime().block_on(async {
         let client = reqwest::Client::new();
         futures_util::stream::iter(rows)
@@ -115,8 +128,14 @@ impl Lab {
             .spawn()
             .unwrap();
         let mut url = String::new();
-        BufReader::new(server.stdout.take().unwrap()).read_line(&mut url).unwrap();
-        let lab = Lab { folder, server, url: url.trim().to_owned() };
+        BufReader::new(server.stdout.take().unwrap())
+            .read_line(&mut url)
+            .unwrap();
+        let lab = Lab {
+            folder,
+            server,
+            url: url.trim().to_owned(),
+        };
         fs::create_dir_all(lab.folder.join("config/providers")).unwrap();
         let program = json!({ "out": "out", "check": check, "sizes": { "media": "256MiB", "text": "8MiB" } });
         let provider = json!({
@@ -128,7 +147,11 @@ impl Lab {
             "prices": { "as_of": "2026-11-23", "source": "none" },
         });
         fs::write(lab.folder.join("config/media.json"), program.to_string()).unwrap();
-        fs::write(lab.folder.join("config/providers/openai.json"), provider.to_string()).unwrap();
+        fs::write(
+            lab.folder.join("config/providers/openai.json"),
+            provider.to_string(),
+        )
+        .unwrap();
         lab
     }
 
@@ -164,16 +187,31 @@ impl Lab {
     }
 
     fn media(&self, jobs: usize) -> (f64, u64) {
-        let (list, config, out) = (self.list(jobs), self.folder.join("config"), self.folder.join("out"));
+        let (list, config, out) = (
+            self.list(jobs),
+            self.folder.join("config"),
+            self.folder.join("out"),
+        );
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         let (list, config, out) = (text(&list), text(&config), text(&out));
-        self.run(&["media", "run", &list, "--config", &config, "--out", &out, "--quiet"], jobs)
+        self.run(
+            &[
+                "media", "run", &list, "--config", &config, "--out", &out, "--quiet",
+            ],
+            jobs,
+        )
     }
 
     fn bare(&self, jobs: usize, at_once: usize) -> (f64, u64) {
         let (list, out) = (self.list(jobs), self.folder.join("out"));
         self.run(
-            &["bare", &self.url, list.to_str().unwrap(), out.to_str().unwrap(), &at_once.to_string()],
+            &[
+                "bare",
+                &self.url,
+                list.to_str().unwrap(),
+                out.to_str().unwrap(),
+                &at_once.to_string(),
+            ],
             jobs,
         )
     }
@@ -191,7 +229,11 @@ impl Drop for Lab {
 /// A folder in memory where there is one, so that no disk is measured.
 fn scratch() -> PathBuf {
     let memory = Path::new("/dev/shm");
-    let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let base = if memory.is_dir() {
+        memory.to_owned()
+    } else {
+        std::env::temp_dir()
+    };
     let folder = base.join(format!("media-bench-{}", std::process::id()));
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
@@ -228,22 +270,36 @@ fn measure(rate: bool, memory: bool) {
                 ours.push(JOBS as f64 / lab.media(JOBS).0);
                 theirs.push(JOBS as f64 / lab.bare(JOBS, AT_ONCE).0);
             }
-            let ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect();
+            let ratios: Vec<f64> = ours
+                .iter()
+                .zip(&theirs)
+                .map(|(ours, theirs)| ours / theirs)
+                .collect();
             println!("rate, check {check}: {JOBS} jobs, {AT_ONCE} at once, median of {ROUNDS} rounds");
             println!("  media run   {:8.0} files/s", median(ours));
             println!("  bare loop   {:8.0} files/s", median(theirs));
-            println!("  ratio       {:8.2}  (pair by pair: {ratios:.2?})", median(ratios.clone()));
+            println!(
+                "  ratio       {:8.2}  (pair by pair: {ratios:.2?})",
+                median(ratios.clone())
+            );
         }
     }
     if memory {
         let lab = Lab::new(&scenario(Duration::ZERO, 0), AT_ONCE, "full");
         for jobs in [1_000, 10_000] {
             let peaks: Vec<f64> = (0..3).map(|_| lab.media(jobs).1 as f64 / 1024.0).collect();
-            println!("peak memory of {jobs:6} small jobs, {AT_ONCE} at once: {:6.1} MiB {peaks:.1?}", median(peaks.clone()));
+            println!(
+                "peak memory of {jobs:6} small jobs, {AT_ONCE} at once: {:6.1} MiB {peaks:.1?}",
+                median(peaks.clone())
+            );
         }
         drop(lab);
         for bytes in [20_000, 20_000_000] {
-            let lab = Lab::new(&scenario(Duration::from_millis(500), bytes), LARGE_AT_ONCE, "structure");
+            let lab = Lab::new(
+                &scenario(Duration::from_millis(500), bytes),
+                LARGE_AT_ONCE,
+                "structure",
+            );
             let peaks: Vec<f64> = (0..3).map(|_| lab.media(LARGE_JOBS).1 as f64 / 1024.0).collect();
             println!(
                 "peak memory of {LARGE_JOBS} pictures of {bytes} bytes, {LARGE_AT_ONCE} at once: {:6.1} MiB {peaks:.1?}",

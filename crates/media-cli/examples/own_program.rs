@@ -17,9 +17,9 @@ mod parrot {
     use async_trait::async_trait;
     use media_core::http::{Auth, Http, HttpOptions, Judge, Reply, Request};
     use media_core::{
-        Capabilities, Connection, Facts, Factory, Format, Generated, Job, Limits, Media, MediaKind, MediaProvider,
-        MediaRequest, Params, Prices, ProviderInfo, Resolved, Result, RetrySettings, ServiceSettings, Timeouts,
-        limit::Units,
+        Capabilities, Connection, Factory, Facts, Format, Generated, Job, Limits, Media, MediaKind,
+        MediaProvider, MediaRequest, Params, Prices, ProviderInfo, Resolved, Result, RetrySettings,
+        ServiceSettings, Timeouts, limit::Units,
     };
     use serde::Deserialize;
     use serde_json::json;
@@ -61,18 +61,33 @@ mod parrot {
 
     impl Judge for ByStatus {
         fn judge(&self, reply: &Reply<'_>) -> Result<()> {
-            if reply.status.is_success() { Ok(()) } else { Err(reply.by_status()) }
+            if reply.status.is_success() {
+                Ok(())
+            } else {
+                Err(reply.by_status())
+            }
         }
     }
 
     impl Parrot {
         fn new(name: &str, config: Config, wiring: media_core::http::Wiring) -> Parrot {
-            let Config { base_url, limits, timeouts, retry, prices } = config;
+            let Config {
+                base_url,
+                limits,
+                timeouts,
+                retry,
+                prices,
+            } = config;
             let info = ProviderInfo {
                 name: name.to_owned(),
                 provider: FACTORY.name.to_owned(),
                 formats: BTreeMap::from([(MediaKind::Audio, vec![Format::Mp3, Format::Wav])]),
-                capabilities: Capabilities { batch_supported: false, max_batch: 1, recoverable: false, free: true },
+                capabilities: Capabilities {
+                    batch_supported: false,
+                    max_batch: 1,
+                    recoverable: false,
+                    free: true,
+                },
             };
             let http = Http::new(HttpOptions {
                 name: name.to_owned(),
@@ -80,7 +95,12 @@ mod parrot {
                 key: None,
                 auth: Auth::None,
                 headers: http::HeaderMap::new(),
-                settings: ServiceSettings { limits, timeouts, retry, prices },
+                settings: ServiceSettings {
+                    limits,
+                    timeouts,
+                    retry,
+                    prices,
+                },
                 judge: Arc::new(ByStatus),
                 wiring,
             });
@@ -117,8 +137,13 @@ mod parrot {
             let resolved = job.resolved();
             let body = json!({ "model": resolved.model, "input": resolved.content, "voice": "alloy",
                 "response_format": resolved.format.name() });
-            let request = Request::free("speech", self.http.url(&["audio", "speech"])).serving(&[job]).with_json(&body)?;
-            Ok(Generated { media: Media::Staged(self.http.media(request).await?), facts: Facts::default() })
+            let request = Request::free("speech", self.http.url(&["audio", "speech"]))
+                .serving(&[job])
+                .with_json(&body)?;
+            Ok(Generated {
+                media: Media::Staged(self.http.media(request).await?),
+                facts: Facts::default(),
+            })
         }
 
         async fn test_connection(&self) -> Result<Connection> {
@@ -135,14 +160,22 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let text = |path: &str| folder.path().join(path).display().to_string();
     fs::create_dir_all(text("config/providers"))?;
-    fs::write(text("config/media.json"), r#"{"out": "out", "check": "full", "sizes": {"media": "16MiB", "text": "1MiB"}}"#)?;
-    let config = parrot::FACTORY.config.replace("http://127.0.0.1:8080/v1", &format!("{}/openai-compat/v1", sim.url()));
+    fs::write(
+        text("config/media.json"),
+        r#"{"out": "out", "check": "full", "sizes": {"media": "16MiB", "text": "1MiB"}}"#,
+    )?;
+    let config = parrot::FACTORY.config.replace(
+        "http://127.0.0.1:8080/v1",
+        &format!("{}/openai-compat/v1", sim.url()),
+    );
     fs::write(text("config/providers/parrot.json"), config)?;
     fs::write(
         text("list.csv"),
         "id,kind,provider,content,output_path\nhola,audio,parrot,hola,hola.mp3\nadios,audio,parrot,adiós,adios.wav\n",
     )?;
     let (list, config, out) = (text("list.csv"), text("config"), text("out"));
-    let arguments = ["media", "run", &list, "--config", &config, "--out", &out, "--json"];
+    let arguments = [
+        "media", "run", &list, "--config", &config, "--out", &out, "--json",
+    ];
     Ok(media_cli::run_with(&registry, arguments.map(Into::into)))
 }

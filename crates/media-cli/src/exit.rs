@@ -27,9 +27,10 @@ impl Exit {
     /// For a failure of the program itself.
     pub(crate) fn of_error(error: &Error) -> Exit {
         match error.kind() {
-            ErrorKind::Config | ErrorKind::MissingApiKey | ErrorKind::InvalidRequest | ErrorKind::Unsupported => {
-                Exit::Refused
-            }
+            ErrorKind::Config
+            | ErrorKind::MissingApiKey
+            | ErrorKind::InvalidRequest
+            | ErrorKind::Unsupported => Exit::Refused,
             ErrorKind::Authentication
             | ErrorKind::PermissionDenied
             | ErrorKind::InsufficientCredit

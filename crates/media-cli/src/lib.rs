@@ -7,7 +7,11 @@
 //!     media_cli::main_with(media_registry::Registry::built_in() /* .with(my_provider::FACTORY) */)
 //! }
 //! ```
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program talks on stdout and stderr")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program talks on stdout and stderr"
+)]
 
 mod args;
 mod cmd;
@@ -29,7 +33,10 @@ use crate::exit::Exit;
 
 /// Runs the program with these providers and the process's own arguments, and says how it ended.
 #[must_use]
-#[expect(clippy::needless_pass_by_value, reason = "reads better where it is called: `main_with(Registry::built_in())`")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "reads better where it is called: `main_with(Registry::built_in())`"
+)]
 pub fn main_with(registry: Registry) -> ExitCode {
     run_with(&registry, std::env::args_os())
 }
@@ -55,9 +62,16 @@ pub fn run_with(registry: &Registry, arguments: impl IntoIterator<Item = OsStrin
 
 fn start(registry: &Registry, args: Args) -> media_core::Result<Exit> {
     logs::start(&args.logging)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
-        media_core::Error::new(media_core::ErrorKind::Storage, "the program's threads cannot be started").because(error)
-    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            media_core::Error::new(
+                media_core::ErrorKind::Storage,
+                "the program's threads cannot be started",
+            )
+            .because(error)
+        })?;
     let global = args.global;
     runtime.block_on(async {
         match args.command {

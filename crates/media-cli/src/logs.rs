@@ -17,7 +17,8 @@ use crate::args::Logging;
 const OURS: [&str; 2] = ["media", "provider"];
 
 fn ours(level: LevelFilter) -> Targets {
-    OURS.iter().fold(Targets::new(), |targets, name| targets.with_target(*name, level))
+    OURS.iter()
+        .fold(Targets::new(), |targets, name| targets.with_target(*name, level))
 }
 
 /// Starts logging as the flags say.
@@ -28,13 +29,26 @@ pub(crate) fn start(logging: &Logging) -> Result<()> {
         (false, 1) => LevelFilter::DEBUG,
         (false, _) => LevelFilter::TRACE,
     };
-    let terminal = fmt::layer().with_writer(std::io::stderr).without_time().with_filter(ours(level));
+    let terminal = fmt::layer()
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_filter(ours(level));
     let file = match &logging.log {
         Some(path) => {
             let file = File::create(path).map_err(|error| {
-                Error::new(ErrorKind::Config, format!("cannot write the log {}", path.display())).because(error).not_billed()
+                Error::new(
+                    ErrorKind::Config,
+                    format!("cannot write the log {}", path.display()),
+                )
+                .because(error)
+                .not_billed()
             })?;
-            Some(fmt::layer().json().with_writer(Mutex::new(file)).with_filter(ours(LevelFilter::DEBUG)))
+            Some(
+                fmt::layer()
+                    .json()
+                    .with_writer(Mutex::new(file))
+                    .with_filter(ours(LevelFilter::DEBUG)),
+            )
         }
         None => None,
     };

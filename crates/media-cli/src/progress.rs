@@ -34,13 +34,21 @@ impl Progress {
     pub(crate) fn start(stats: Arc<Stats>, plan: &Plan, json: bool, quiet: bool) -> Progress {
         let terminal = std::io::stderr().is_terminal() && !quiet;
         let bars = terminal.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
-        let observer = Arc::new(Shown { json, bars: bars.clone(), stdout: Mutex::new(true) });
+        let observer = Arc::new(Shown {
+            json,
+            bars: bars.clone(),
+            stdout: Mutex::new(true),
+        });
         let ticker = match &bars {
-            Some(bars) => tokio::spawn(draw(stats, bars.clone(), plan)),
+            Some(bars) => tokio::spawn(draw(stats, bars, plan)),
             None if quiet => tokio::spawn(async {}),
             None => tokio::spawn(report(stats)),
         };
-        Progress { observer, ticker, bars }
+        Progress {
+            observer,
+            ticker,
+            bars,
+        }
     }
 
     pub(crate) fn observer(&self) -> Arc<dyn Observer> {
@@ -67,7 +75,13 @@ impl Observer for Shown {
         }
         let failed = matches!(line.status, Status::Failed | Status::Unknown);
         if let Some(error) = line.error.as_ref().filter(|_| failed) {
-            let text = format!("{} (line {}): {}: {}", line.id, line.line, line.status.as_str(), error.message);
+            let text = format!(
+                "{} (line {}): {}: {}",
+                line.id,
+                line.line,
+                line.status.as_str(),
+                error.message
+            );
             match &self.bars {
                 Some(bars) => {
                     let _ = bars.println(text);
@@ -79,7 +93,7 @@ impl Observer for Shown {
 }
 
 /// One bar per provider.
-fn draw(stats: Arc<Stats>, bars: MultiProgress, plan: &Plan) -> impl Future<Output = ()> + Send + 'static {
+fn draw(stats: Arc<Stats>, bars: &MultiProgress, plan: &Plan) -> impl Future<Output = ()> + Send + use<> {
     let style = ProgressStyle::with_template("{prefix:<10} {bar:30} {pos:>6}/{len:<6} {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let width = plan.providers.keys().map(String::len).max().unwrap_or(0);
@@ -137,7 +151,12 @@ async fn report(stats: Arc<Stats>) {
     loop {
         tokio::time::sleep(REPORT_EVERY).await;
         for (name, account) in stats.snapshot() {
-            eprintln!("{name}: {} of {}  {}", account.reported(), account.asked, message(&account, stats.elapsed()));
+            eprintln!(
+                "{name}: {} of {}  {}",
+                account.reported(),
+                account.asked,
+                message(&account, stats.elapsed())
+            );
         }
     }
 }

@@ -65,23 +65,42 @@ impl<'a> Session<'a> {
         concurrency: Option<std::num::NonZeroUsize>,
     ) -> Result<Session<'a>> {
         let environment = environment(global.env_file.as_deref())?;
-        let mut sources = Sources { dir: global.config.clone(), environment: environment.clone(), overlays: Vec::new() };
+        let mut sources = Sources {
+            dir: global.config.clone(),
+            environment: environment.clone(),
+            overlays: Vec::new(),
+        };
         // The names and types of the instances must be known before anything can be laid over them.
         let bare = Config::load(&sources)?;
         for (name, section) in bare.providers() {
             if let Some(simulation) = &simulation
                 && let Some(values) = simulation.overlay(&section.provider_type()?)
             {
-                sources.overlays.push((name.clone(), values, "--simulate".to_owned()));
+                sources
+                    .overlays
+                    .push((name.clone(), values, "--simulate".to_owned()));
             }
             if let Some(concurrency) = concurrency {
                 let values = json!({ "limits": { "concurrency": concurrency } });
-                sources.overlays.push((name.clone(), values, "--concurrency".to_owned()));
+                sources
+                    .overlays
+                    .push((name.clone(), values, "--concurrency".to_owned()));
             }
         }
-        let config = if sources.overlays.is_empty() { bare } else { Config::load(&sources)? };
+        let config = if sources.overlays.is_empty() {
+            bare
+        } else {
+            Config::load(&sources)?
+        };
         let program = config.program().parse()?;
-        Ok(Session { registry, config, program, environment, simulation, stop: Stop::new() })
+        Ok(Session {
+            registry,
+            config,
+            program,
+            environment,
+            simulation,
+            stop: Stop::new(),
+        })
     }
 
     pub(crate) fn is_simulated(&self) -> bool {
@@ -99,7 +118,11 @@ impl<'a> Session<'a> {
             for name in instances {
                 let kind = self.config.provider(name)?.provider_type()?;
                 let key = Simulation::key(&kind).ok_or_else(|| {
-                    Error::new(ErrorKind::Config, format!("there is no simulator of {kind} (for {name})")).not_billed()
+                    Error::new(
+                        ErrorKind::Config,
+                        format!("there is no simulator of {kind} (for {name})"),
+                    )
+                    .not_billed()
                 })?;
                 keys.insert(name.clone(), Some(key));
             }
@@ -133,7 +156,10 @@ impl<'a> Session<'a> {
     pub(crate) fn online(&self, names: &BTreeSet<String>, folder: &Path) -> Result<Project> {
         let mut instances = BTreeMap::new();
         for (name, key) in self.keys(names)? {
-            instances.insert(name.clone(), self.instance(&name, key, Staging::Folder(folder.into()))?);
+            instances.insert(
+                name.clone(),
+                self.instance(&name, key, Staging::Folder(folder.into()))?,
+            );
         }
         Ok(Project::new(instances))
     }
@@ -174,7 +200,9 @@ fn environment(file: Option<&Path>) -> Result<BTreeMap<String, String>> {
     let mut all = BTreeMap::new();
     if let Some(path) = file {
         let text = std::fs::read_to_string(path).map_err(|error| {
-            Error::new(ErrorKind::Config, format!("cannot read {}", path.display())).because(error).not_billed()
+            Error::new(ErrorKind::Config, format!("cannot read {}", path.display()))
+                .because(error)
+                .not_billed()
         })?;
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -191,11 +219,17 @@ fn environment(file: Option<&Path>) -> Result<BTreeMap<String, String>> {
                 .not_billed());
             };
             let value = value.trim();
-            let bare = ['"', '\''].iter().find_map(|q| value.strip_prefix(*q)?.strip_suffix(*q)).unwrap_or(value);
+            let bare = ['"', '\'']
+                .iter()
+                .find_map(|q| value.strip_prefix(*q)?.strip_suffix(*q))
+                .unwrap_or(value);
             all.insert(name.trim().to_owned(), bare.to_owned());
         }
     }
     // Names and values that are not text cannot be ours.
-    all.extend(std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))));
+    all.extend(
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+    );
     Ok(all)
 }

@@ -8,13 +8,19 @@ use serde_json::Value;
 
 /// Reads a scenario, or takes the default one.
 pub(crate) fn scenario(path: Option<&Path>) -> Result<Scenario> {
-    let Some(path) = path else { return Ok(Scenario::default()) };
+    let Some(path) = path else {
+        return Ok(Scenario::default());
+    };
     let text = std::fs::read_to_string(path).map_err(|error| {
-        Error::new(ErrorKind::Config, format!("cannot read the scenario {}", path.display())).because(error).not_billed()
+        Error::new(
+            ErrorKind::Config,
+            format!("cannot read the scenario {}", path.display()),
+        )
+        .because(error)
+        .not_billed()
     })?;
-    Scenario::from_json(&text).map_err(|error| {
-        Error::new(ErrorKind::Config, format!("{}: {error}", path.display())).not_billed()
-    })
+    Scenario::from_json(&text)
+        .map_err(|error| Error::new(ErrorKind::Config, format!("{}: {error}", path.display())).not_billed())
 }
 
 /// Simulated services for one run.
@@ -24,7 +30,9 @@ pub(crate) struct Simulation(Sim);
 impl Simulation {
     pub(crate) async fn start(path: Option<&Path>) -> Result<Simulation> {
         let sim = Sim::start(scenario(path)?).await.map_err(|error| {
-            Error::new(ErrorKind::Network, "the simulator cannot be started").because(error).not_billed()
+            Error::new(ErrorKind::Network, "the simulator cannot be started")
+                .because(error)
+                .not_billed()
         })?;
         Ok(Simulation(sim))
     }

@@ -23,7 +23,11 @@ pub(crate) fn of_error(error: &Error) -> String {
 
 /// `: a, b`, or nothing.
 pub(crate) fn after_colon(notes: &[String]) -> String {
-    if notes.is_empty() { String::new() } else { format!(": {}", notes.join(", ")) }
+    if notes.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", notes.join(", "))
+    }
 }
 
 /// Whether a failure of this kind waits for a person.
@@ -57,7 +61,11 @@ pub(crate) fn findings(plan: &Plan, list: &Path) -> Option<Error> {
     if findings.is_good() {
         return None;
     }
-    let mut text = format!("{}: {} cannot be used as it is", list.display(), counted(findings.total, "row or file"));
+    let mut text = format!(
+        "{}: {} cannot be used as it is",
+        list.display(),
+        counted(findings.total, "row or file")
+    );
     for problem in &findings.problems {
         let _ = write!(text, "\n  {problem}");
     }
@@ -65,11 +73,19 @@ pub(crate) fn findings(plan: &Plan, list: &Path) -> Option<Error> {
     if findings.total > shown {
         let _ = write!(text, "\n  and {} more", findings.total - shown);
     }
-    Some(Error::new(ErrorKind::InvalidRequest, text).not_billed().hint("nothing was sent"))
+    Some(
+        Error::new(ErrorKind::InvalidRequest, text)
+            .not_billed()
+            .hint("nothing was sent"),
+    )
 }
 
 fn counted(count: u64, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{} {what}s", number(count)) }
+    if count == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{} {what}s", number(count))
+    }
 }
 
 /// `1,188`.
@@ -102,14 +118,26 @@ pub(crate) fn moment(at: Timestamp) -> String {
     let utc = at.to_zoned(TimeZone::UTC);
     let offset = local.offset() == jiff::tz::Offset::UTC;
     let utc = utc.strftime(if offset { "%a %H:%M UTC" } else { "%H:%M UTC" });
-    if offset { utc.to_string() } else { format!("{} your time ({utc})", local.strftime("%a %H:%M")) }
+    if offset {
+        utc.to_string()
+    } else {
+        format!("{} your time ({utc})", local.strftime("%a %H:%M"))
+    }
 }
 
 /// What a run would do.
 pub(crate) fn plan(plan: &Plan, list: &ListArgs) -> String {
     let mut text = String::new();
-    let recipe = list.recipe.as_deref().map(|path| format!(" + {}", file_name(path))).unwrap_or_default();
-    let outputs: Vec<_> = plan.by_output.iter().map(|(name, count)| format!("{} {name}", number(*count))).collect();
+    let recipe = list
+        .recipe
+        .as_deref()
+        .map(|path| format!(" + {}", file_name(path)))
+        .unwrap_or_default();
+    let outputs: Vec<_> = plan
+        .by_output
+        .iter()
+        .map(|(name, count)| format!("{} {name}", number(*count)))
+        .collect();
     let shared = match plan.findings.shared {
         0 => String::new(),
         shared => format!("; {} shared by equal rows", number(shared)),
@@ -140,14 +168,27 @@ pub(crate) fn plan(plan: &Plan, list: &ListArgs) -> String {
             ),
             None => format!("about {} ({})", roughly(provider.time), provider.because),
         };
-        let _ = writeln!(text, "{name:<12}{:>7}{:>7}   {cost:<22}{time}", number(provider.make), number(provider.there));
+        let _ = writeln!(
+            text,
+            "{name:<12}{:>7}{:>7}   {cost:<22}{time}",
+            number(provider.make),
+            number(provider.there)
+        );
     }
     for field in &plan.fields.fields {
         let mut rules = Vec::new();
         let prefixes: u64 = field.dropped_prefix.iter().map(|(_, count)| count).sum();
         if prefixes > 0 {
-            let which: Vec<_> = field.dropped_prefix.iter().map(|(prefix, _)| format!("{:?}", prefix.trim())).collect();
-            rules.push(format!("{} lose a prefix ({})", number(prefixes), which.join(", ")));
+            let which: Vec<_> = field
+                .dropped_prefix
+                .iter()
+                .map(|(prefix, _)| format!("{:?}", prefix.trim()))
+                .collect();
+            rules.push(format!(
+                "{} lose a prefix ({})",
+                number(prefixes),
+                which.join(", ")
+            ));
         }
         for (cut, count) in &field.cut_at {
             rules.push(format!("{} end at the first {cut:?}", number(*count)));
@@ -161,7 +202,10 @@ pub(crate) fn plan(plan: &Plan, list: &ListArgs) -> String {
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+    path.file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// The plan for programs.
@@ -190,7 +234,12 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, list: &ListArgs) -> String 
     let mut text = String::new();
     let accounts = || outcome.accounts.values();
     let count = |status| accounts().map(|account| account.count(status)).sum::<u64>();
-    let _ = writeln!(text, "{} after {}", headline(outcome, exit), roughly(outcome.elapsed));
+    let _ = writeln!(
+        text,
+        "{} after {}",
+        headline(outcome, exit),
+        roughly(outcome.elapsed)
+    );
     for status in Status::ALL {
         let total = count(status);
         if total == 0 {
@@ -200,7 +249,9 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, list: &ListArgs) -> String 
             Status::Done => done_detail(outcome),
             Status::Waiting => {
                 let until = accounts().find_map(|account| account.until.as_deref()?.parse().ok());
-                until.map(|at| format!("until {}", moment(at))).unwrap_or_default()
+                until
+                    .map(|at| format!("until {}", moment(at)))
+                    .unwrap_or_default()
             }
             Status::Unknown => "may have been billed; nothing is sent again by itself".to_owned(),
             Status::Skipped => "there already".to_owned(),
@@ -219,7 +270,12 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, list: &ListArgs) -> String 
             if more > 0 {
                 let _ = write!(ids, " and {} more", number(more));
             }
-            let _ = writeln!(text, "{name}: {} x {kind}: {}", number(failure.count), failure.message);
+            let _ = writeln!(
+                text,
+                "{name}: {} x {kind}: {}",
+                number(failure.count),
+                failure.message
+            );
             let _ = writeln!(text, "    {ids}");
             if let Some(next) = &failure.next {
                 let _ = writeln!(text, "    {next}");
@@ -280,20 +336,34 @@ fn done_detail(outcome: &Outcome) -> String {
         estimated += account.estimated;
         unknown += account.cost_unknown;
     }
-    let outputs: Vec<_> = outputs.iter().map(|(name, count)| format!("{} {name}", number(*count))).collect();
-    let mut costs: Vec<_> = spent.iter().map(|(basis, usd)| format!("{usd} USD {basis}")).collect();
+    let outputs: Vec<_> = outputs
+        .iter()
+        .map(|(name, count)| format!("{} {name}", number(*count)))
+        .collect();
+    let mut costs: Vec<_> = spent
+        .iter()
+        .map(|(basis, usd)| format!("{usd} USD {basis}"))
+        .collect();
     if !costs.is_empty() && estimated > Usd::ZERO {
         costs.push(format!("{estimated} planned"));
     }
     if unknown > 0 {
         costs.push(format!("{} of unknown cost", number(unknown)));
     }
-    let costs = if costs.is_empty() { String::new() } else { format!("   {}", costs.join(", ")) };
+    let costs = if costs.is_empty() {
+        String::new()
+    } else {
+        format!("   {}", costs.join(", "))
+    };
     format!("({}){costs}", outputs.join(", "))
 }
 
 fn cents(amount: Usd) -> String {
-    if amount.micros() < 10_000 { amount.to_string() } else { format!("{:.2}", amount.dollars()) }
+    if amount.micros() < 10_000 {
+        amount.to_string()
+    } else {
+        format!("{:.2}", amount.dollars())
+    }
 }
 
 fn next(exit: Exit, list: &ListArgs) -> Option<String> {

@@ -311,7 +311,10 @@ impl Section {
     /// # Errors
     /// [`ErrorKind::Config`] when it is missing: whether there is a key is never guessed.
     pub fn api_key_env(&self) -> Result<Option<String>> {
-        let value: Value = self.common.extract_inner("api_key_env").map_err(|error| self.complain_about(error))?;
+        let value: Value = self
+            .common
+            .extract_inner("api_key_env")
+            .map_err(|error| self.complain_about(error))?;
         match value {
             Value::Null => Ok(None),
             Value::String(name) if is_variable_name(&name) => Ok(Some(name)),

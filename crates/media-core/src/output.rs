@@ -198,7 +198,9 @@ fn create(folder: &Path) -> Result<NamedTempFile> {
         // An output may be read by whomever the umask allows, as any new file.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(folder).map_err(|error| storage("cannot write in the folder", folder, error))
+    builder
+        .tempfile_in(folder)
+        .map_err(|error| storage("cannot write in the folder", folder, error))
 }
 
 #[derive(Debug)]
@@ -280,13 +282,16 @@ impl Staged {
     /// Keeps bytes that failed their checks, with the reason, under the folder's `rejected/`. Does nothing for library
     /// users, whose folders hold nothing but outputs.
     pub(crate) async fn reject(self, staging: &Staging, key: AttemptKey, reason: String) -> Result<()> {
-        let Some(target) = staging.rejected(key) else { return Ok(()) };
+        let Some(target) = staging.rejected(key) else {
+            return Ok(());
+        };
         blocking(move || {
             let path = match self.held {
                 Held::File(path) => path,
                 Held::Memory(bytes) => {
                     let mut file = create(&self.folder)?;
-                    file.write_all(&bytes).map_err(|error| storage("cannot write in", &self.folder, error))?;
+                    file.write_all(&bytes)
+                        .map_err(|error| storage("cannot write in", &self.folder, error))?;
                     file.into_temp_path()
                 }
             };

@@ -22,7 +22,9 @@ const MARK: &str = "simulated";
 const RESULTS: &str = "results.jsonl";
 
 fn storage(what: &str, path: &Path, error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Storage, format!("{what} {}", path.display())).because(error).not_billed()
+    Error::new(ErrorKind::Storage, format!("{what} {}", path.display()))
+        .because(error)
+        .not_billed()
 }
 
 impl Folder {
@@ -42,9 +44,12 @@ impl Folder {
             .open(&lock_path)
             .map_err(|error| storage("cannot open", &lock_path, error))?;
         if lock.try_lock().is_err() {
-            return Err(Error::new(ErrorKind::Config, format!("another run is at work in {}", out.display()))
-                .not_billed()
-                .hint("wait for it, or name another folder by --out"));
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("another run is at work in {}", out.display()),
+            )
+            .not_billed()
+            .hint("wait for it, or name another folder by --out"));
         }
         check_mark(out, &inner, simulated)?;
         sweep(&inner.join("staging"))?;
@@ -54,7 +59,12 @@ impl Folder {
             .append(true)
             .open(&path)
             .map_err(|error| storage("cannot open", &path, error))?;
-        Ok(Folder { out: out.to_owned(), results, _lock: lock, simulated })
+        Ok(Folder {
+            out: out.to_owned(),
+            results,
+            _lock: lock,
+            simulated,
+        })
     }
 
     /// Where the outputs go.
@@ -81,10 +91,13 @@ impl Folder {
     /// [`ErrorKind::Storage`] when it cannot be written.
     pub(crate) fn keep(&mut self, line: &Line) -> Result<()> {
         let path = self.inner().join(RESULTS);
-        let mut text = serde_json::to_string(line)
-            .map_err(|error| Error::new(ErrorKind::Storage, "a result cannot be written as JSON").because(error))?;
+        let mut text = serde_json::to_string(line).map_err(|error| {
+            Error::new(ErrorKind::Storage, "a result cannot be written as JSON").because(error)
+        })?;
         text.push('\n');
-        self.results.write_all(text.as_bytes()).map_err(|error| storage("cannot write", &path, error))
+        self.results
+            .write_all(text.as_bytes())
+            .map_err(|error| storage("cannot write", &path, error))
     }
 
     /// Every result ever kept, oldest first. A line that a crash cut short is passed over.
@@ -94,7 +107,10 @@ impl Folder {
     pub fn kept(&self) -> Result<impl Iterator<Item = Line>> {
         let path = self.inner().join(RESULTS);
         let file = File::open(&path).map_err(|error| storage("cannot read", &path, error))?;
-        Ok(BufReader::new(file).lines().map_while(std::result::Result::ok).filter_map(|l| serde_json::from_str(&l).ok()))
+        Ok(BufReader::new(file)
+            .lines()
+            .map_while(std::result::Result::ok)
+            .filter_map(|l| serde_json::from_str(&l).ok()))
     }
 }
 
@@ -102,17 +118,26 @@ impl Folder {
 fn check_mark(out: &Path, inner: &Path, simulated: bool) -> Result<()> {
     let mark = inner.join(MARK);
     let used = inner.join(RESULTS).exists();
-    let refuse = |message: String, hint: &str| Err(Error::new(ErrorKind::Config, message).not_billed().hint(hint));
+    let refuse =
+        |message: String, hint: &str| Err(Error::new(ErrorKind::Config, message).not_billed().hint(hint));
     match (simulated, mark.exists()) {
         (false, true) => refuse(
-            format!("{} holds simulated results, which a real run does not mix with real ones", out.display()),
+            format!(
+                "{} holds simulated results, which a real run does not mix with real ones",
+                out.display()
+            ),
             "name another folder by --out, or delete this one",
         ),
         (true, false) if used => refuse(
-            format!("{} holds real results, which a simulation does not touch", out.display()),
+            format!(
+                "{} holds real results, which a simulation does not touch",
+                out.display()
+            ),
             "name another folder by --out",
         ),
-        (true, false) => File::create(&mark).map(drop).map_err(|error| storage("cannot write", &mark, error)),
+        (true, false) => File::create(&mark)
+            .map(drop)
+            .map_err(|error| storage("cannot write", &mark, error)),
         _ => Ok(()),
     }
 }
@@ -121,7 +146,9 @@ fn check_mark(out: &Path, inner: &Path, simulated: bool) -> Result<()> {
 fn sweep(staging: &Path) -> Result<()> {
     let entries = fs::read_dir(staging).map_err(|error| storage("cannot read", staging, error))?;
     for entry in entries {
-        let path = entry.map_err(|error| storage("cannot read", staging, error))?.path();
+        let path = entry
+            .map_err(|error| storage("cannot read", staging, error))?
+            .path();
         if path.extension().is_some_and(|extension| extension == "part") {
             fs::remove_file(&path).map_err(|error| storage("cannot delete", &path, error))?;
         }

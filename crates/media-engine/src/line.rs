@@ -26,8 +26,14 @@ pub enum Status {
 
 impl Status {
     /// All of them, in the order of a summary.
-    pub const ALL: [Status; 6] =
-        [Status::Done, Status::Skipped, Status::Waiting, Status::Failed, Status::Unknown, Status::Cancelled];
+    pub const ALL: [Status; 6] = [
+        Status::Done,
+        Status::Skipped,
+        Status::Waiting,
+        Status::Failed,
+        Status::Unknown,
+        Status::Cancelled,
+    ];
 
     /// Its name in lines and summaries.
     #[must_use]
@@ -159,7 +165,10 @@ impl Line {
         line.credit.clone_from(&provenance.credit);
         line.warnings.clone_from(&provenance.warnings);
         line.cost_usd = result.cost.map(|cost| cost.usd.dollars());
-        line.cost_basis = result.cost.map_or("unknown", |cost| basis_name(cost.basis)).to_owned();
+        line.cost_basis = result
+            .cost
+            .map_or("unknown", |cost| basis_name(cost.basis))
+            .to_owned();
         match &result.outcome {
             Ok(file) => {
                 line.format = Some(file.format.name().to_owned());
@@ -167,7 +176,9 @@ impl Line {
                 line.sha256 = Some(file.sha256.clone());
                 line.width = file.dimensions.map(|size| size.width);
                 line.height = file.dimensions.map(|size| size.height);
-                line.duration_ms = file.duration.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+                line.duration_ms = file
+                    .duration
+                    .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
             }
             Err(error) => {
                 line.until = error.resets_at().map(|moment| moment.to_string());
@@ -225,14 +236,18 @@ impl Line {
 }
 
 fn status_of(result: &MediaResult) -> Status {
-    let Err(error) = &result.outcome else { return Status::Done };
+    let Err(error) = &result.outcome else {
+        return Status::Done;
+    };
     let kind = error.kind();
     match error.charge() {
         Some(Charge::Unknown) | None => Status::Unknown,
         Some(Charge::None) if kind == ErrorKind::QuotaExhausted => Status::Waiting,
         Some(Charge::None) if kind == ErrorKind::Cancelled => Status::Cancelled,
         // The lane had stopped for good before its turn came.
-        Some(Charge::None) if result.attempts == 0 && (kind.stops_lane() || kind.stops_model()) => Status::Cancelled,
+        Some(Charge::None) if result.attempts == 0 && (kind.stops_lane() || kind.stops_model()) => {
+            Status::Cancelled
+        }
         Some(_) => Status::Failed,
     }
 }

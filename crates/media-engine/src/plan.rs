@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use media_core::{Client, MediaRequest, Resolved, RequestHash, Usd};
+use media_core::{Client, MediaRequest, RequestHash, Resolved, Usd};
 
 use crate::list::{FieldCounts, Findings, JobSpec};
 use crate::project::Project;
@@ -114,11 +114,17 @@ impl Project {
             params: spec.params.get(provider).cloned().unwrap_or_default(),
         };
         if let Some(stray) = spec.params.keys().find(|name| *name != provider) {
-            return Err(format!("there are parameters for {stray}, but the file comes from {provider}"));
+            return Err(format!(
+                "there are parameters for {stray}, but the file comes from {provider}"
+            ));
         }
         let resolved = client.check(&request).map_err(|error| error.full())?;
         let hash = client.hash(&request, &resolved);
-        Ok(Prepared { request, resolved, hash })
+        Ok(Prepared {
+            request,
+            resolved,
+            hash,
+        })
     }
 }
 
@@ -167,10 +173,19 @@ impl ProviderPlan {
             }
         }
         for (group, (calls, per_file)) in &self.tally.calls {
-            let Some(limits) = limits.groups.get(group) else { continue };
-            let Some(per_day) = limits.per_day("requests") else { continue };
+            let Some(limits) = limits.groups.get(group) else {
+                continue;
+            };
+            let Some(per_day) = limits.per_day("requests") else {
+                continue;
+            };
             let resets = limits.day_starts.day_of(http.wiring().clock.now()).end;
-            let plan = DayPlan { calls: *calls, per_day, per_file: *per_file, resets };
+            let plan = DayPlan {
+                calls: *calls,
+                per_day,
+                per_file: *per_file,
+                resets,
+            };
             if *calls > per_day {
                 self.days = Some(plan);
             }

@@ -29,7 +29,9 @@ impl Project {
 
     /// All instances.
     pub fn instances(&self) -> impl Iterator<Item = (&str, &Instance)> {
-        self.instances.iter().map(|(name, instance)| (name.as_str(), instance))
+        self.instances
+            .iter()
+            .map(|(name, instance)| (name.as_str(), instance))
     }
 
     /// The client of an instance.
@@ -37,14 +39,17 @@ impl Project {
     /// # Errors
     /// [`ErrorKind::Config`] listing the instances there are.
     pub fn client(&self, name: &str) -> Result<&Client> {
-        self.instances.get(name).map(|instance| &instance.client).ok_or_else(|| {
-            let known: Vec<_> = self.instances.keys().map(String::as_str).collect();
-            Error::new(
-                ErrorKind::Config,
-                format!("there is no provider {name:?}: there are {}", known.join(", ")),
-            )
-            .not_billed()
-        })
+        self.instances
+            .get(name)
+            .map(|instance| &instance.client)
+            .ok_or_else(|| {
+                let known: Vec<_> = self.instances.keys().map(String::as_str).collect();
+                Error::new(
+                    ErrorKind::Config,
+                    format!("there is no provider {name:?}: there are {}", known.join(", ")),
+                )
+                .not_billed()
+            })
     }
 
     /// Reads the cell of a table as the value of a provider's parameter.
@@ -59,14 +64,20 @@ impl Project {
         cell: &str,
     ) -> std::result::Result<Value, String> {
         let Some(instance) = self.instances.get(provider) else {
-            return Err(self.client(provider).err().map_or_else(String::new, |error| error.to_string()));
+            return Err(self
+                .client(provider)
+                .err()
+                .map_or_else(String::new, |error| error.to_string()));
         };
         let specs = || instance.params.iter().filter(|spec| spec.kind == kind);
         match specs().find(|spec| spec.name == name) {
             Some(spec) => spec.value.read(cell),
             None => {
                 let known: Vec<_> = specs().map(|spec| spec.name).collect();
-                Err(format!("{provider} has no parameter {name:?} for {kind}; it has: {}", known.join(", ")))
+                Err(format!(
+                    "{provider} has no parameter {name:?} for {kind}; it has: {}",
+                    known.join(", ")
+                ))
             }
         }
     }

@@ -111,15 +111,25 @@ pub async fn run(
     }
     while lanes.join_next().await.is_some() {}
     let Some(shared) = Arc::into_inner(shared) else {
-        return Err(Error::new(media_core::ErrorKind::Cancelled, "the run was torn down"));
+        return Err(Error::new(
+            media_core::ErrorKind::Cancelled,
+            "the run was torn down",
+        ));
     };
     if let Some(error) = lock(&shared.trouble).take() {
         return Err(error);
     }
     let slowed = clients.iter().flat_map(|(name, client)| {
-        client.slowed().into_iter().map(move |slowed| (name.clone(), slowed))
+        client
+            .slowed()
+            .into_iter()
+            .map(move |slowed| (name.clone(), slowed))
     });
-    let outcome = Outcome { accounts: stats.snapshot(), elapsed: stats.elapsed(), slowed: slowed.collect() };
+    let outcome = Outcome {
+        accounts: stats.snapshot(),
+        elapsed: stats.elapsed(),
+        slowed: slowed.collect(),
+    };
     let folder = shared.folder.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok((outcome, folder))
 }
@@ -139,7 +149,9 @@ async fn lane(shared: Arc<Shared>, provider: String, client: Client) {
     };
     while let Some(Delivery { tag, result }) = deliveries.recv().await {
         let mut book = lock(&book);
-        let Some((subject, output, estimate)) = book.subjects.remove(&tag) else { continue };
+        let Some((subject, output, estimate)) = book.subjects.remove(&tag) else {
+            continue;
+        };
         let line = Line::of(&subject, &result, shared.is_simulated());
         shared.report(&line, &output, estimate);
         let waiting = book.equals.values_mut().find_map(|equal| match equal {
@@ -161,7 +173,10 @@ async fn lane(shared: Arc<Shared>, provider: String, client: Client) {
         Equal::Making { waiting, .. } => Some(waiting),
         Equal::Made(_) => None,
     });
-    let never = rest.subjects.into_values().map(|(subject, output, _)| (subject, output));
+    let never = rest
+        .subjects
+        .into_values()
+        .map(|(subject, output, _)| (subject, output));
     let never = never.chain(equals.flatten().map(|subject| (subject, String::new())));
     for (subject, output) in never {
         shared.report(&Line::not_begun(&subject, shared.is_simulated()), &output, None);
@@ -191,14 +206,18 @@ impl Shared {
     /// Whether another file may be made.
     fn may_make(&self) -> bool {
         let Some(left) = &self.left else { return true };
-        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+            .is_ok()
     }
 }
 
 fn changed(problems: &[RowProblem]) -> Error {
     let first = problems.first().map_or_else(String::new, ToString::to_string);
-    Error::new(media_core::ErrorKind::InvalidRequest, format!("the list changed while it was being run: {first}"))
-        .not_billed()
+    Error::new(
+        media_core::ErrorKind::InvalidRequest,
+        format!("the list changed while it was being run: {first}"),
+    )
+    .not_billed()
 }
 
 /// Reads the list and hands over what this provider has to make.
@@ -248,16 +267,27 @@ fn feed(
             return Ok(());
         }
         let prepared = shared.project.prepare(&spec, &out).map_err(|why| {
-            Error::new(media_core::ErrorKind::InvalidRequest, format!("the list changed while it was being run: {why}"))
-                .not_billed()
+            Error::new(
+                media_core::ErrorKind::InvalidRequest,
+                format!("the list changed while it was being run: {why}"),
+            )
+            .not_billed()
         })?;
         let prices = &client.provider().http().settings().prices;
-        let estimate = prices.row(&prepared.resolved).map(|row| row.price(&prepared.resolved));
+        let estimate = prices
+            .row(&prepared.resolved)
+            .map(|row| row.price(&prepared.resolved));
         {
             let mut book = lock(book);
             book.subjects.insert(tag, (subject, output, estimate));
             if is_equal {
-                book.equals.insert(key, Equal::Making { tag, waiting: Vec::new() });
+                book.equals.insert(
+                    key,
+                    Equal::Making {
+                        tag,
+                        waiting: Vec::new(),
+                    },
+                );
             }
         }
         if orders.blocking_send(Order::new(tag, prepared.request)).is_err() {

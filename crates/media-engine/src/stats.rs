@@ -86,9 +86,19 @@ impl Stats {
     #[must_use]
     pub fn of_plan(plan: &Plan) -> Stats {
         let asked = |plan: &ProviderPlan| plan.make + plan.there + plan.shared;
-        let account = |plan| Account { asked: asked(plan), ..Account::default() };
-        let accounts = plan.providers.iter().map(|(name, plan)| (name.clone(), account(plan))).collect();
-        Stats { began: Instant::now(), inner: Mutex::new(accounts) }
+        let account = |plan| Account {
+            asked: asked(plan),
+            ..Account::default()
+        };
+        let accounts = plan
+            .providers
+            .iter()
+            .map(|(name, plan)| (name.clone(), account(plan)))
+            .collect();
+        Stats {
+            began: Instant::now(),
+            inner: Mutex::new(accounts),
+        }
     }
 
     fn accounts(&self) -> MutexGuard<'_, BTreeMap<String, Account>> {

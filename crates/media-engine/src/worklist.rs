@@ -48,8 +48,14 @@ impl Worklist {
 /// When the list or the recipe cannot be read at all; what is wrong with single rows is in [`Plan::findings`].
 pub fn plan(project: &Project, list: &Path, recipe: Option<&Path>, out: &Path) -> Result<(Worklist, Plan)> {
     let source = Source::open(list)?;
-    let recipe = recipe.map(Recipe::read).transpose()?.map(|recipe| recipe.bind(&source)).transpose()?;
-    let policy = recipe.as_ref().map_or(NamePolicy::Portable, |recipe| recipe.recipe().name_policy());
+    let recipe = recipe
+        .map(Recipe::read)
+        .transpose()?
+        .map(|recipe| recipe.bind(&source))
+        .transpose()?;
+    let policy = recipe
+        .as_ref()
+        .map_or(NamePolicy::Portable, |recipe| recipe.recipe().name_policy());
     let mut check = Check::new(&source, policy);
     let mut plan = Plan::default();
     let mut shared = HashSet::new();
@@ -89,8 +95,11 @@ pub fn plan(project: &Project, list: &Path, recipe: Option<&Path>, out: &Path) -
     for (name, provider) in &mut plan.providers {
         provider.conclude(project.client(name)?);
     }
-    let worklist =
-        Worklist { source: Arc::new(source), recipe: recipe.map(Arc::new), shared: Arc::new(shared) };
+    let worklist = Worklist {
+        source: Arc::new(source),
+        recipe: recipe.map(Arc::new),
+        shared: Arc::new(shared),
+    };
     Ok((worklist, plan))
 }
 
@@ -115,8 +124,12 @@ impl Plan {
 /// # Errors
 /// When the list cannot be read again or the table cannot be written.
 pub fn write_table(worklist: &Worklist, folder: &Folder) -> Result<Option<PathBuf>> {
-    let Some(recipe) = worklist.recipe.as_deref() else { return Ok(None) };
-    let Some(mut table) = TableWriter::create(folder.out(), recipe, &worklist.source)? else { return Ok(None) };
+    let Some(recipe) = worklist.recipe.as_deref() else {
+        return Ok(None);
+    };
+    let Some(mut table) = TableWriter::create(folder.out(), recipe, &worklist.source)? else {
+        return Ok(None);
+    };
     // The latest word on each file; only those with somebody to name are kept.
     let mut credits: BTreeMap<String, String> = BTreeMap::new();
     for line in folder.kept()? {
@@ -133,7 +146,9 @@ pub fn write_table(worklist: &Worklist, folder: &Folder) -> Result<Option<PathBu
         })?;
         table.row(&row, |spec| {
             let there = std::fs::symlink_metadata(folder.out().join(&spec.path)).is_ok();
-            there.then(|| Made { credit: credits.get(&spec.path).cloned() })
+            there.then(|| Made {
+                credit: credits.get(&spec.path).cloned(),
+            })
         })?;
     }
     Ok(Some(table.finish()?))

@@ -34,7 +34,10 @@ impl Journal for Notes {
     async fn record(&self, events: &[(AttemptKey, Event)]) -> Result<()> {
         // What does not wait for this is on the wire before it is written down. HAVE may come from a blocking thread,
         // and as long as one is at work paused time stands still.
-        if !events.iter().any(|(_, event)| matches!(event, Event::Have { .. })) {
+        if !events
+            .iter()
+            .any(|(_, event)| matches!(event, Event::Have { .. }))
+        {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
         self.push(events.to_vec());

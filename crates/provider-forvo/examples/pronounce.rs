@@ -19,7 +19,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     for word in ["perro", "ojalá"] {
         let path = folder.path().join(format!("{word}.mp3"));
-        let result = client.generate(MediaRequest::audio(word, path).language("es")).await;
+        let result = client
+            .generate(MediaRequest::audio(word, path).language("es"))
+            .await;
         match result.outcome {
             Ok(file) => println!("{} {:?}", file.path.display(), result.provenance.credit),
             Err(error) if error.kind() == ErrorKind::NotFound => println!("nobody has recorded {word} yet"),

@@ -15,17 +15,25 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = OpenAiConfig::default().base_url(format!("{}/openai/v1", sim.url()).parse()?);
     let client = Client::new(OpenAi::new(config, ApiKey::new("sim-openai"))?);
 
-    let prompts = ["a lighthouse at dawn", "a forbidden garden", "a red kettle on a stove"];
+    let prompts = [
+        "a lighthouse at dawn",
+        "a forbidden garden",
+        "a red kettle on a stove",
+    ];
     let requests = prompts.into_iter().zip(1..).map({
         let folder = folder.path().to_owned();
         move |(prompt, number)| {
-            MediaRequest::image(prompt, folder.join(format!("{number}.webp"))).id(prompt).param("quality", "low")
+            MediaRequest::image(prompt, folder.join(format!("{number}.webp")))
+                .id(prompt)
+                .param("quality", "low")
         }
     });
 
     let mut results = client.generate_batch(requests);
     while let Some(result) = results.next().await {
-        let cost = result.cost.map_or("unknown".to_owned(), |cost| format!("{} USD", cost.usd));
+        let cost = result
+            .cost
+            .map_or("unknown".to_owned(), |cost| format!("{} USD", cost.usd));
         match result.outcome {
             Ok(file) => println!("{}: {} bytes, {cost}", result.request.id, file.bytes),
             // A failure is a value: it says what it may have cost, and whether trying again can help.

@@ -1,3 +1,5 @@
+//! OpenAI and OpenAI-compatible servers as a media provider: images and speech.
+#![doc = ""]
 #![doc = include_str!("../docs.md")]
 
 mod config;

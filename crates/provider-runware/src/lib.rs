@@ -1,3 +1,5 @@
+//! Runware as a media provider: images and speech, native multi-task batches, async results.
+#![doc = ""]
 #![doc = include_str!("../docs.md")]
 
 mod check;

@@ -11,8 +11,11 @@ use crate::words;
 pub(crate) async fn run(registry: &Registry, global: &Global, args: &Check) -> Result<Exit> {
     let session = Session::load(registry, global, None, None)?;
     let all = args.providers.is_empty();
-    let names: Vec<String> =
-        if all { session.config.providers().keys().cloned().collect() } else { args.providers.clone() };
+    let names: Vec<String> = if all {
+        session.config.providers().keys().cloned().collect()
+    } else {
+        args.providers.clone()
+    };
     let mut exit = Exit::Done;
     for name in names {
         let client = match session.alone(&name) {

@@ -16,7 +16,9 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Config) -> Result
                 (registry.factory_of(section)?.check_config)(section)?;
             }
             let text = serde_json::to_string_pretty(&session.shown()?).map_err(|error| {
-                Error::new(ErrorKind::Config, "the configuration cannot be shown").because(error).not_billed()
+                Error::new(ErrorKind::Config, "the configuration cannot be shown")
+                    .because(error)
+                    .not_billed()
             })?;
             println!("{text}");
         }

@@ -17,23 +17,36 @@ pub(crate) fn run(registry: &Registry, args: &Init) -> Result<Exit> {
     let dir = &args.dir;
     let occupied = fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
     if occupied || dir.is_file() {
-        return Err(Error::new(ErrorKind::Config, format!("{} is there already and not empty", dir.display()))
-            .not_billed()
-            .hint("name a new folder"));
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!("{} is there already and not empty", dir.display()),
+        )
+        .not_billed()
+        .hint("name a new folder"));
     }
     write(&dir.join("config/media.json"), MEDIA_JSON)?;
     for factory in registry.factories() {
-        write(&dir.join(format!("config/providers/{}.json", factory.name)), factory.config)?;
+        write(
+            &dir.join(format!("config/providers/{}.json", factory.name)),
+            factory.config,
+        )?;
     }
     write(&dir.join("words.csv"), WORDS)?;
     write(&dir.join("flashcards.json"), RECIPE)?;
     println!("{} is ready. Try it without keys or money:", dir.display());
-    println!("  cd {} && media run words.csv --recipe flashcards.json --simulate --out demo", dir.display());
+    println!(
+        "  cd {} && media run words.csv --recipe flashcards.json --simulate --out demo",
+        dir.display()
+    );
     Ok(Exit::Done)
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    let failed = |error| Error::new(ErrorKind::Storage, format!("cannot write {}", path.display())).because(error).not_billed();
+    let failed = |error| {
+        Error::new(ErrorKind::Storage, format!("cannot write {}", path.display()))
+            .because(error)
+            .not_billed()
+    };
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }

@@ -18,7 +18,11 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Plan) -> Result<E
         println!("Nothing was sent.  Do it: {}", words::run_command(&args.list));
     }
     let cost: Usd = plan.providers.values().map(|provider| provider.cost).sum();
-    if args.max_cost.and_then(Usd::from_dollars).is_some_and(|cap| cost > cap) {
+    if args
+        .max_cost
+        .and_then(Usd::from_dollars)
+        .is_some_and(|cap| cost > cap)
+    {
         eprintln!("the expected cost of {cost} USD is over the cap");
         return Ok(Exit::Act);
     }

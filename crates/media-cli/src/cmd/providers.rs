@@ -15,7 +15,12 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Providers) -> Res
     for (name, instance) in project.instances() {
         let provider = instance.client.provider();
         let settings = provider.http().settings();
-        rows.push((name.to_owned(), provider.info().clone(), settings.limits.clone(), instance.params));
+        rows.push((
+            name.to_owned(),
+            provider.info().clone(),
+            settings.limits.clone(),
+            instance.params,
+        ));
     }
     if args.json {
         for (name, info, limits, params) in rows {
@@ -23,14 +28,19 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Providers) -> Res
                 .iter()
                 .map(|spec| json!({ "name": spec.name, "kind": spec.kind, "help": spec.help }))
                 .collect();
-            println!("{}", json!({ "name": name, "info": info, "limits": limits, "params": params }));
+            println!(
+                "{}",
+                json!({ "name": name, "info": info, "limits": limits, "params": params })
+            );
         }
         return Ok(Exit::Done);
     }
     for (name, info, limits, params) in rows {
         println!("{name}  ({})", info.provider);
         for kind in [MediaKind::Image, MediaKind::Audio] {
-            let Some(formats) = info.formats.get(&kind) else { continue };
+            let Some(formats) = info.formats.get(&kind) else {
+                continue;
+            };
             let formats: Vec<_> = formats.iter().map(|format| format.name()).collect();
             println!("  {kind}: {}", formats.join(", "));
             for spec in params.iter().filter(|spec| spec.kind == kind) {
@@ -38,9 +48,24 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Providers) -> Res
             }
         }
         let can = &info.capabilities;
-        let batch = if can.batch_supported { format!("up to {} in one call", can.max_batch) } else { "one per call".to_owned() };
-        let lost = if can.recoverable { "can be fetched later" } else { "cannot be asked for" };
-        println!("  files: {batch}; a lost answer {lost}{}", if can.free { "; never billed by the file" } else { "" });
+        let batch = if can.batch_supported {
+            format!("up to {} in one call", can.max_batch)
+        } else {
+            "one per call".to_owned()
+        };
+        let lost = if can.recoverable {
+            "can be fetched later"
+        } else {
+            "cannot be asked for"
+        };
+        println!(
+            "  files: {batch}; a lost answer {lost}{}",
+            if can.free {
+                "; never billed by the file"
+            } else {
+                ""
+            }
+        );
         println!("  limits: {}", serde_json::to_string(&limits).unwrap_or_default());
     }
     for factory in registry.factories() {

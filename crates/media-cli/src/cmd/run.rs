@@ -17,11 +17,18 @@ use crate::simulate::Simulation;
 use crate::words;
 
 pub(crate) async fn run(registry: &Registry, global: &Global, quiet: bool, args: &Run) -> Result<Exit> {
-    let simulation =
-        if args.simulate { Some(Simulation::start(args.scenario.as_deref()).await?) } else { None };
+    let simulation = if args.simulate {
+        Some(Simulation::start(args.scenario.as_deref()).await?)
+    } else {
+        None
+    };
     let session = Session::load(registry, global, simulation, args.concurrency)?;
     let (worklist, plan) = plan::make(&session, &args.list)?;
-    let out = args.list.out.clone().unwrap_or_else(|| session.program.out.clone());
+    let out = args
+        .list
+        .out
+        .clone()
+        .unwrap_or_else(|| session.program.out.clone());
     let names: BTreeSet<String> = plan.providers.keys().cloned().collect();
     // Keys before the folder: a missing key must leave nothing behind.
     let project = session.online(&names, &out.join(".media"))?;
@@ -29,7 +36,10 @@ pub(crate) async fn run(registry: &Registry, global: &Global, quiet: bool, args:
     let stats = Arc::new(Stats::of_plan(&plan));
     let interrupted = watch_signals(&session.stop);
     let progress = Progress::start(Arc::clone(&stats), &plan, args.json, quiet);
-    let options = RunOptions { max_items: args.max_items, stop: session.stop.clone() };
+    let options = RunOptions {
+        max_items: args.max_items,
+        stop: session.stop.clone(),
+    };
     let observer = progress.observer();
     let ran = media_engine::run(project, worklist.clone(), &plan, folder, options, observer, stats).await;
     progress.finish();
@@ -42,7 +52,10 @@ pub(crate) async fn run(registry: &Registry, global: &Global, quiet: bool, args:
     eprintln!("the files are in {}", out.display());
     eprint!("{}", words::summary(&outcome, exit, &args.list));
     if let Some(simulation) = session.simulation() {
-        eprintln!("simulated: no service was asked and no money spent (the simulated bill says {:.4} USD)", simulation.billed());
+        eprintln!(
+            "simulated: no service was asked and no money spent (the simulated bill says {:.4} USD)",
+            simulation.billed()
+        );
     }
     Ok(exit)
 }
@@ -65,7 +78,10 @@ fn watch_signals(stop: &Stop) -> Arc<AtomicU8> {
     seen
 }
 
-#[expect(clippy::exit, reason = "the one place that ends without unwinding: a second Ctrl-C waits for nothing")]
+#[expect(
+    clippy::exit,
+    reason = "the one place that ends without unwinding: a second Ctrl-C waits for nothing"
+)]
 fn end_at_once(code: u8) {
     std::process::exit(i32::from(code));
 }
@@ -96,8 +112,17 @@ fn exit_of(outcome: &media_engine::Outcome, signal: u8) -> Exit {
         0 => {}
         _ => return Exit::Interrupted,
     }
-    let count = |status| outcome.accounts.values().map(|account| account.count(status)).sum::<u64>();
-    let must_act = outcome.accounts.values().any(|account| account.failures.keys().any(|kind| words::needs_a_person(kind)));
+    let count = |status| {
+        outcome
+            .accounts
+            .values()
+            .map(|account| account.count(status))
+            .sum::<u64>()
+    };
+    let must_act = outcome
+        .accounts
+        .values()
+        .any(|account| account.failures.keys().any(|kind| words::needs_a_person(kind)));
     if must_act {
         Exit::Act
     } else if count(Status::Waiting) > 0 || outcome.accounts.values().any(|account| account.left() > 0) {

@@ -10,7 +10,9 @@ use crate::simulate;
 pub(crate) async fn run(args: &args::Sim) -> Result<Exit> {
     let scenario = simulate::scenario(args.scenario.as_deref())?;
     let sim = Sim::start_on(args.listen, scenario).await.map_err(|error| {
-        Error::new(ErrorKind::Config, format!("cannot listen on {}", args.listen)).because(error).not_billed()
+        Error::new(ErrorKind::Config, format!("cannot listen on {}", args.listen))
+            .because(error)
+            .not_billed()
     })?;
     let url = sim.url();
     println!("openai   {url}/openai/v1    key sim-openai");

@@ -30,7 +30,11 @@ pub(crate) fn run(args: &Verify) -> Result<Exit> {
 
 /// Media files under `path`; a file that was named itself is looked at whatever its name.
 fn collect(path: &Path, named: bool, files: &mut Vec<PathBuf>) -> Result<()> {
-    let failed = |error| Error::new(ErrorKind::Config, format!("cannot read {}", path.display())).because(error).not_billed();
+    let failed = |error| {
+        Error::new(ErrorKind::Config, format!("cannot read {}", path.display()))
+            .because(error)
+            .not_billed()
+    };
     let kind = fs::metadata(path).map_err(failed)?;
     if kind.is_dir() {
         if path.file_name().is_some_and(|name| name == ".media") && !named {
@@ -47,7 +51,9 @@ fn collect(path: &Path, named: bool, files: &mut Vec<PathBuf>) -> Result<()> {
 
 fn look(path: &Path, level: CheckLevel) -> std::result::Result<String, String> {
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
-    let inspection = validate::inspect_reader(file).map_err(|error| error.to_string())?.map_err(|defect| defect.to_string())?;
+    let inspection = validate::inspect_reader(file)
+        .map_err(|error| error.to_string())?
+        .map_err(|defect| defect.to_string())?;
     let format: Format = inspection.format;
     if let Ok(wanted) = format_of(path)
         && !format.satisfies(wanted)
@@ -59,12 +65,20 @@ fn look(path: &Path, level: CheckLevel) -> std::result::Result<String, String> {
     }
     if level == CheckLevel::Full {
         let decoded = match format.kind() {
-            MediaKind::Image => validate::decode_image(path, format, validate::DecodeLimits::default()).map(drop),
+            MediaKind::Image => {
+                validate::decode_image(path, format, validate::DecodeLimits::default()).map(drop)
+            }
             MediaKind::Audio => validate::decode_audio(path, format).map(drop),
         };
         decoded.map_err(|defect| defect.to_string())?;
     }
-    let size = inspection.dimensions.map(|size| format!(" {}x{}", size.width, size.height)).unwrap_or_default();
-    let time = inspection.duration.map(|time| format!(" {:.2} s", time.as_secs_f64())).unwrap_or_default();
+    let size = inspection
+        .dimensions
+        .map(|size| format!(" {}x{}", size.width, size.height))
+        .unwrap_or_default();
+    let time = inspection
+        .duration
+        .map(|time| format!(" {:.2} s", time.as_secs_f64()))
+        .unwrap_or_default();
     Ok(format!("{format}{size}{time}"))
 }

@@ -24,15 +24,26 @@ fn by_content(desk: &Desk) -> BTreeMap<String, usize> {
 
 #[track_caller]
 fn assert_once(desk: &Desk) {
-    assert!(by_content(desk).values().all(|count| *count == 1), "bought twice: {:#?}", desk.sim().bill());
+    assert!(
+        by_content(desk).values().all(|count| *count == 1),
+        "bought twice: {:#?}",
+        desk.sim().bill()
+    );
 }
 
 #[test]
 fn what_may_have_been_billed_is_not_sent_again_by_itself() {
     let desk = Desk::with_sim();
     desk.file("list.jsonl", kettle("openai", "webp"));
-    desk.sim().arm(Fault::new(Provider::Openai, FaultKind::CutAfterBilling).on(Op::Image).matching("kettle"));
-    let first = desk.make("list.jsonl").ended(1).said(&["nothing is sent again by itself"]);
+    desk.sim().arm(
+        Fault::new(Provider::Openai, FaultKind::CutAfterBilling)
+            .on(Op::Image)
+            .matching("kettle"),
+    );
+    let first = desk
+        .make("list.jsonl")
+        .ended(1)
+        .said(&["nothing is sent again by itself"]);
     assert_eq!(first.line("b")["status"], "unknown");
     let again = desk.make("list.jsonl");
     assert_once(&desk);
@@ -43,7 +54,11 @@ fn what_may_have_been_billed_is_not_sent_again_by_itself() {
 fn what_was_paid_and_no_good_is_not_bought_again_by_itself() {
     let desk = Desk::with_sim();
     desk.file("list.jsonl", kettle("openai", "png"));
-    desk.sim().arm(Fault::new(Provider::Openai, FaultKind::Corrupt).on(Op::Image).matching("kettle"));
+    desk.sim().arm(
+        Fault::new(Provider::Openai, FaultKind::Corrupt)
+            .on(Op::Image)
+            .matching("kettle"),
+    );
     let first = desk.make("list.jsonl").ended(1);
     assert_eq!(first.line("b")["error"]["charge"], "certain");
     desk.make("list.jsonl");
@@ -62,7 +77,12 @@ fn what_failed_unbilled_is_tried_again() {
         body: None,
         billed: false,
     };
-    desk.sim().arm(Fault::new(Provider::Openai, slow).on(Op::Image).matching("kettle").times(4));
+    desk.sim().arm(
+        Fault::new(Provider::Openai, slow)
+            .on(Op::Image)
+            .matching("kettle")
+            .times(4),
+    );
     desk.make("list.jsonl").ended(1);
     let again = desk.make("list.jsonl").ended(0);
     assert_eq!((again.count("skipped"), again.count("done")), (1, 1));
@@ -74,10 +94,18 @@ fn a_run_that_was_killed_is_taken_up_without_buying_again() {
     let mut scenario = Scenario::instant();
     scenario.runware.latency_ms.image = 400;
     let desk = Desk::with(scenario);
-    let rows: Vec<_> = (0..10).map(|n| (format!("p{n}"), format!("picture {n}"), format!("p{n}.webp"))).collect();
-    let rows: Vec<_> = rows.iter().map(|(id, text, path)| (&**id, "runware", &**text, &**path)).collect();
+    let rows: Vec<_> = (0..10)
+        .map(|n| (format!("p{n}"), format!("picture {n}"), format!("p{n}.webp")))
+        .collect();
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(id, text, path)| (&**id, "runware", &**text, &**path))
+        .collect();
     desk.file("list.jsonl", jobs(&rows));
-    let mut child = desk.command(&["run", "list.jsonl", "--out", "out"]).spawn().unwrap();
+    let mut child = desk
+        .command(&["run", "list.jsonl", "--out", "out"])
+        .spawn()
+        .unwrap();
     crate::support::until("the second batch is accepted", || desk.charges() > 4);
     child.kill().unwrap();
     child.wait().unwrap();
@@ -92,12 +120,20 @@ fn a_run_that_was_killed_is_taken_up_without_buying_again() {
 fn a_refused_prompt_costs_nothing_and_the_rest_goes_on() {
     for provider in ["openai", "runware"] {
         let desk = Desk::with_sim();
-        desk.file("list.jsonl", jobs(&[
-            ("a", provider, "a hat", "a.webp"), ("b", provider, "a bloody kettle", "b.webp"), ("c", provider, "a cap", "c.webp"),
-        ]));
+        desk.file(
+            "list.jsonl",
+            jobs(&[
+                ("a", provider, "a hat", "a.webp"),
+                ("b", provider, "a bloody kettle", "b.webp"),
+                ("c", provider, "a cap", "c.webp"),
+            ]),
+        );
         let ran = desk.make("list.jsonl").ended(1);
         let line = ran.line("b");
-        assert_eq!((&line["error"]["kind"], &line["error"]["charge"]), (&"content_rejected".into(), &"none".into()));
+        assert_eq!(
+            (&line["error"]["kind"], &line["error"]["charge"]),
+            (&"content_rejected".into(), &"none".into())
+        );
         assert_eq!(ran.count("done"), 2);
         desk.assert_bill_is(2);
     }
@@ -105,21 +141,34 @@ fn a_refused_prompt_costs_nothing_and_the_rest_goes_on() {
 
 #[test]
 fn an_account_without_money_stops_and_waits_for_a_person() {
-    for this in [OpenAiTrait::NoCredit, OpenAiTrait::HardLimit, OpenAiTrait::SpendCap] {
+    for this in [
+        OpenAiTrait::NoCredit,
+        OpenAiTrait::HardLimit,
+        OpenAiTrait::SpendCap,
+    ] {
         let mut scenario = Scenario::instant();
         scenario.openai.keys = vec![OpenAiKey::new("sim-openai", vec![this])];
         let desk = Desk::with(scenario);
         desk.file("list.jsonl", kettle("openai", "webp"));
         let ran = desk.make("list.jsonl").ended(3);
-        assert_eq!((ran.count("failed"), ran.count("cancelled")), (1, 1), "{this:?}: {ran:#?}");
+        assert_eq!(
+            (ran.count("failed"), ran.count("cancelled")),
+            (1, 1),
+            "{this:?}: {ran:#?}"
+        );
         desk.assert_bill_is(0);
     }
     let mut scenario = Scenario::instant();
     scenario.runware.keys[0].balance_usd = 0.001;
     let desk = Desk::with(scenario);
-    desk.file("list.jsonl", jobs(&[
-        ("a", "runware", "a hat", "a.webp"), ("b", "runware", "a cap", "b.webp"), ("c", "runware", "a bow", "c.webp"),
-    ]));
+    desk.file(
+        "list.jsonl",
+        jobs(&[
+            ("a", "runware", "a hat", "a.webp"),
+            ("b", "runware", "a cap", "b.webp"),
+            ("c", "runware", "a bow", "c.webp"),
+        ]),
+    );
     let ran = desk.make("list.jsonl").ended(3);
     assert_eq!(ran.count("done"), 1, "{ran:#?}");
     desk.assert_bill_is(1);
@@ -127,14 +176,23 @@ fn an_account_without_money_stops_and_waits_for_a_person() {
 
 #[test]
 fn an_account_without_permission_stops_and_waits_for_a_person() {
-    for this in [OpenAiTrait::NoImageScope, OpenAiTrait::Unverified, OpenAiTrait::UnsupportedCountry] {
+    for this in [
+        OpenAiTrait::NoImageScope,
+        OpenAiTrait::Unverified,
+        OpenAiTrait::UnsupportedCountry,
+    ] {
         let mut scenario = Scenario::instant();
         scenario.openai.keys = vec![OpenAiKey::new("sim-openai", vec![this])];
         let desk = Desk::with(scenario);
         desk.file("list.jsonl", kettle("openai", "webp"));
         let ran = desk.make("list.jsonl").ended(3);
         assert_eq!(ran.count("done"), 0, "{this:?}: {ran:#?}");
-        let sent = desk.sim().calls().iter().filter(|call| call.path.contains("images")).count();
+        let sent = desk
+            .sim()
+            .calls()
+            .iter()
+            .filter(|call| call.path.contains("images"))
+            .count();
         assert_eq!(sent, 1, "one refusal, not a lane full: {this:?}");
         desk.assert_bill_is(0);
     }

@@ -36,18 +36,58 @@ fn unknown_keys_and_wrong_types_are_named() {
     refused(runware, |v| v["image"]["widht"] = json!(5), &["widht"]);
     refused(runware, |v| v["surprise"] = json!(true), &["surprise"]);
     refused(runware, |v| v["image"]["width"] = json!("wide"), &["width"]);
-    refused(runware, |v| v["limits"]["concurrency"] = json!(-1), &["concurrency"]);
-    refused(runware, |v| v["limits"]["concurrency"] = json!(0), &["concurrency"]);
+    refused(
+        runware,
+        |v| v["limits"]["concurrency"] = json!(-1),
+        &["concurrency"],
+    );
+    refused(
+        runware,
+        |v| v["limits"]["concurrency"] = json!(0),
+        &["concurrency"],
+    );
     refused(runware, |v| v["timeouts"]["idle"] = json!(30), &["idle"]);
-    refused(runware, |v| v["timeouts"]["idle"] = json!("30 parsecs"), &["idle"]);
-    refused(runware, |v| drop(v.as_object_mut().unwrap().remove("retry")), &["retry"]);
-    refused(runware, |v| drop(v.as_object_mut().unwrap().remove("type")), &["type"]);
-    refused("config/providers/openai.json", |v| v["speech"]["speed"] = json!("fast"), &["speed"]);
-    refused("config/providers/forvo.json", |v| v["accents"] = json!(["MX"]), &["accents"]);
-    refused("config/media.json", |v| v["sizes"]["media"] = json!(5.5), &["media"]);
-    refused("config/media.json", |v| v["check"] = json!("somewhat"), &["check"]);
+    refused(
+        runware,
+        |v| v["timeouts"]["idle"] = json!("30 parsecs"),
+        &["idle"],
+    );
+    refused(
+        runware,
+        |v| drop(v.as_object_mut().unwrap().remove("retry")),
+        &["retry"],
+    );
+    refused(
+        runware,
+        |v| drop(v.as_object_mut().unwrap().remove("type")),
+        &["type"],
+    );
+    refused(
+        "config/providers/openai.json",
+        |v| v["speech"]["speed"] = json!("fast"),
+        &["speed"],
+    );
+    refused(
+        "config/providers/forvo.json",
+        |v| v["accents"] = json!(["MX"]),
+        &["accents"],
+    );
+    refused(
+        "config/media.json",
+        |v| v["sizes"]["media"] = json!(5.5),
+        &["media"],
+    );
+    refused(
+        "config/media.json",
+        |v| v["check"] = json!("somewhat"),
+        &["check"],
+    );
     refused("config/media.json", |v| v["chekc"] = json!("full"), &["chekc"]);
-    refused("config/media.json", |v| drop(v.as_object_mut().unwrap().remove("out")), &["out"]);
+    refused(
+        "config/media.json",
+        |v| drop(v.as_object_mut().unwrap().remove("out")),
+        &["out"],
+    );
 }
 
 #[test]
@@ -57,7 +97,11 @@ fn files_that_are_no_json_or_not_there() {
         ("config/media.json", Some(b"{"), "not JSON"),
         ("config/media.json", Some(b"[]"), "object"),
         ("config/providers/openai.json", Some(b""), "openai.json"),
-        ("config/providers/openai.json", Some(b"\xff\xfe{\0}\0"), "openai.json"),
+        (
+            "config/providers/openai.json",
+            Some(b"\xff\xfe{\0}\0"),
+            "openai.json",
+        ),
         ("config/providers/My Own.json", Some(b"{}"), "lower-case"),
     ];
     for (file, content, part) in cases {
@@ -75,7 +119,9 @@ fn files_that_are_no_json_or_not_there() {
     list(&desk);
     fs::remove_dir_all(desk.path("config")).unwrap();
     desk.make("list.jsonl").ended(2).said(&["config", "media init"]);
-    desk.run(&["run", "list.jsonl", "--config", "nowhere"]).ended(2).said(&["nowhere", "--config"]);
+    desk.run(&["run", "list.jsonl", "--config", "nowhere"])
+        .ended(2)
+        .said(&["nowhere", "--config"]);
 }
 
 #[test]
@@ -92,29 +138,50 @@ fn variables_of_others_are_left_alone_and_ours_are_checked() {
     let mut desk = Desk::with_sim();
     list(&desk);
     for (name, value) in [
-        ("MEDIA_ROOT", "/srv/django/media"), ("MEDIA_URL", "/media/"), ("MEDIA", "1"), ("MEDIA_OUT", "/"), ("OPENAI_BASE_URL", "http://127.0.0.1:9"),
-        ("HTTP_PROXY", ""), ("RUST_LOG", "trace"), ("MEDIA_CONFIGURE__x", "y"), ("PROFILE", "x"), ("FIGMENT_PROFILE", "x"),
+        ("MEDIA_ROOT", "/srv/django/media"),
+        ("MEDIA_URL", "/media/"),
+        ("MEDIA", "1"),
+        ("MEDIA_OUT", "/"),
+        ("OPENAI_BASE_URL", "http://127.0.0.1:9"),
+        ("HTTP_PROXY", ""),
+        ("RUST_LOG", "trace"),
+        ("MEDIA_CONFIGURE__x", "y"),
+        ("PROFILE", "x"),
+        ("FIGMENT_PROFILE", "x"),
     ] {
         desk.set(name, value);
     }
     desk.make("list.jsonl").ended(0);
     for (name, value, part) in [
         ("MEDIA_CONFIG__runware__image__widht", "5", "widht"),
-        ("MEDIA_CONFIG__runware__image__width", "wide", "MEDIA_CONFIG__runware__image__width"),
+        (
+            "MEDIA_CONFIG__runware__image__width",
+            "wide",
+            "MEDIA_CONFIG__runware__image__width",
+        ),
         ("MEDIA_CONFIG__nobody__image__width", "5", "nobody"),
         ("MEDIA_CONFIG__runware", "5", "names no key"),
         ("MEDIA_CONFIG__runware__", "5", "names no key"),
-        ("MEDIA_CONFIG__media__check", "somewhat", "MEDIA_CONFIG__media__check"),
+        (
+            "MEDIA_CONFIG__media__check",
+            "somewhat",
+            "MEDIA_CONFIG__media__check",
+        ),
     ] {
         desk.set(name, value);
-        desk.run(&["run", "list.jsonl", "--out", "other"]).ended(2).said(&[part]);
+        desk.run(&["run", "list.jsonl", "--out", "other"])
+            .ended(2)
+            .said(&[part]);
         assert!(!desk.path("other").exists());
         desk.unset(name);
     }
     desk.set("MEDIA_CONFIG_DIR", "elsewhere");
-    desk.run(&["run", "list.jsonl", "--out", "other"]).ended(2).said(&["elsewhere", "MEDIA_CONFIG_DIR"]);
+    desk.run(&["run", "list.jsonl", "--out", "other"])
+        .ended(2)
+        .said(&["elsewhere", "MEDIA_CONFIG_DIR"]);
     // The flag is nearer than the variable.
-    desk.run(&["run", "list.jsonl", "--out", "other", "--config", "config"]).ended(0);
+    desk.run(&["run", "list.jsonl", "--out", "other", "--config", "config"])
+        .ended(0);
 }
 
 #[test]
@@ -137,16 +204,25 @@ fn layers_win_in_order_and_objects_merge() {
 fn an_instance_of_ones_own() {
     let mut desk = Desk::with_sim();
     let text = desk.read("config/providers/runware.json");
-    desk.file("config/providers/cheap-one.json", text.replace("RUNWARE_API_KEY", "CHEAP_KEY"));
+    desk.file(
+        "config/providers/cheap-one.json",
+        text.replace("RUNWARE_API_KEY", "CHEAP_KEY"),
+    );
     let url = format!("{}/runware/v1", desk.sim().url());
     desk.set("MEDIA_CONFIG__cheap_one__base_url", &url);
     desk.set("MEDIA_CONFIG__cheap_one__delivery__first_poll", "10ms");
     desk.file("list.jsonl", jobs(&[("a", "cheap-one", "a hat", "a.webp")]));
-    desk.make("list.jsonl").ended(2).said(&["cheap-one needs its key", "CHEAP_KEY"]);
+    desk.make("list.jsonl")
+        .ended(2)
+        .said(&["cheap-one needs its key", "CHEAP_KEY"]);
     desk.set("CHEAP_KEY", "sim-runware");
-    assert_eq!(desk.make("list.jsonl").ended(0).line("a")["provider"], "cheap-one");
+    assert_eq!(
+        desk.make("list.jsonl").ended(0).line("a")["provider"],
+        "cheap-one"
+    );
     // It can be simulated as well.
-    desk.run(&["run", "list.jsonl", "--simulate", "--out", "demo"]).ended(0);
+    desk.run(&["run", "list.jsonl", "--simulate", "--out", "demo"])
+        .ended(0);
     desk.assert_bill_is(1);
 }
 
@@ -172,11 +248,16 @@ fn a_server_without_keys() {
 #[test]
 fn a_provider_that_is_not_built_in() {
     let desk = Desk::with_sim();
-    desk.file("config/providers/own.json", "{\"type\":\"acme\",\"api_key_env\":null}");
+    desk.file(
+        "config/providers/own.json",
+        "{\"type\":\"acme\",\"api_key_env\":null}",
+    );
     list(&desk);
     // Of no matter to a list that does not use it.
     desk.make("list.jsonl").ended(0);
     desk.file("list.jsonl", jobs(&[("a", "own", "a hat", "a.webp")]));
-    desk.run(&["run", "list.jsonl", "--out", "other"]).ended(2).said(&["own"]);
+    desk.run(&["run", "list.jsonl", "--out", "other"])
+        .ended(2)
+        .said(&["own"]);
     assert!(!desk.path("other").exists());
 }

@@ -13,19 +13,36 @@ fn struck(extension: &str, times: u64, kind: FaultKind) -> (Desk, Ran) {
 
 #[track_caller]
 fn struck_at(desk: Desk, extension: &str, times: u64, kind: FaultKind) -> (Desk, Ran) {
+    let what = format!("{kind:?}");
     let path = |name: &str| format!("{name}.{extension}");
     let paths = [path("a"), path("b"), path("c")];
-    desk.file("list.jsonl", jobs(&[
-        ("a", "openai", "a hat", &paths[0]),
-        ("b", "openai", "a kettle", &paths[1]),
-        ("c", "openai", "a cap", &paths[2]),
-    ]));
-    let op = if ["mp3", "wav", "flac"].contains(&extension) { Op::Speech } else { Op::Image };
-    desk.sim().arm(Fault::new(Provider::Openai, kind.clone()).on(op).matching("kettle").times(times));
+    desk.file(
+        "list.jsonl",
+        jobs(&[
+            ("a", "openai", "a hat", &paths[0]),
+            ("b", "openai", "a kettle", &paths[1]),
+            ("c", "openai", "a cap", &paths[2]),
+        ]),
+    );
+    let op = if ["mp3", "wav", "flac"].contains(&extension) {
+        Op::Speech
+    } else {
+        Op::Image
+    };
+    desk.sim().arm(
+        Fault::new(Provider::Openai, kind)
+            .on(op)
+            .matching("kettle")
+            .times(times),
+    );
     let ran = desk.make("list.jsonl");
     desk.assert_clean("out");
     let statuses = ran.statuses();
-    assert_eq!((&*statuses["a"], &*statuses["c"]), ("done", "done"), "{kind:?}: {ran:#?}");
+    assert_eq!(
+        (&*statuses["a"], &*statuses["c"]),
+        ("done", "done"),
+        "{what}: {ran:#?}"
+    );
     (desk, ran)
 }
 
@@ -86,7 +103,13 @@ fn a_cut_after_billing_is_unknown_with_one_charge() {
 
 #[test]
 fn a_cut_before_is_unknown_too_because_nobody_can_tell() {
-    expect(&struck("png", 1, FaultKind::CutBefore), 1, "unknown", "unknown", 0);
+    expect(
+        &struck("png", 1, FaultKind::CutBefore),
+        1,
+        "unknown",
+        "unknown",
+        0,
+    );
 }
 
 #[test]
@@ -95,8 +118,14 @@ fn a_cut_in_the_middle_buys_nothing_again() {
         let (desk, ran) = struck(extension, 1, FaultKind::CutMiddle { after_bytes: None });
         let line = ran.line("b");
         assert_eq!(ran.code, Some(1), "{ran:#?}");
-        assert!(["unknown", "failed"].contains(&line["status"].as_str().unwrap()), "{line}");
-        assert!(["unknown", "certain"].contains(&line["error"]["charge"].as_str().unwrap()), "{line}");
+        assert!(
+            ["unknown", "failed"].contains(&line["status"].as_str().unwrap()),
+            "{line}"
+        );
+        assert!(
+            ["unknown", "certain"].contains(&line["error"]["charge"].as_str().unwrap()),
+            "{line}"
+        );
         assert_eq!(desk.charges(), 3);
     }
 }
@@ -113,9 +142,27 @@ fn an_answer_that_comes_too_late_is_unknown() {
 #[test]
 fn asked_to_slow_down_it_does_and_buys_once() {
     expect(&struck("webp", 2, status(429)), 0, "done", "", 1);
-    expect(&struck("webp", 1, hinted(Some("0"), Some("20"))), 0, "done", "", 1);
-    expect(&struck("webp", 1, hinted(Some("soon"), Some("x"))), 0, "done", "", 1);
-    expect(&struck("webp", 1, hinted(Some("Wed, 21 Oct 2015 07:28:00 GMT"), None)), 0, "done", "", 1);
+    expect(
+        &struck("webp", 1, hinted(Some("0"), Some("20"))),
+        0,
+        "done",
+        "",
+        1,
+    );
+    expect(
+        &struck("webp", 1, hinted(Some("soon"), Some("x"))),
+        0,
+        "done",
+        "",
+        1,
+    );
+    expect(
+        &struck("webp", 1, hinted(Some("Wed, 21 Oct 2015 07:28:00 GMT"), None)),
+        0,
+        "done",
+        "",
+        1,
+    );
 }
 
 #[test]
@@ -133,14 +180,26 @@ fn asked_to_slow_down_for_ever_it_gives_up_unbilled() {
 
 #[test]
 fn failures_of_the_server_are_never_bought_again() {
-    for (kind, charges) in [(html(502, true), 1), (html(504, true), 1), (html(502, false), 0), (status(500), 0)] {
+    for (kind, charges) in [
+        (html(502, true), 1),
+        (html(504, true), 1),
+        (html(502, false), 0),
+        (status(500), 0),
+    ] {
         let (desk, ran) = struck("webp", 1, kind.clone());
         let line = ran.line("b");
         let calls = desk.sim().calls();
-        let sent = calls.iter().filter(|call| call.path.ends_with("images/generations")).count();
+        let sent = calls
+            .iter()
+            .filter(|call| call.path.ends_with("images/generations"))
+            .count();
         match line["status"].as_str().unwrap() {
             "unknown" => {
-                assert_eq!((ran.code, sent, desk.charges()), (Some(1), 3, 2 + charges), "{kind:?} {line}");
+                assert_eq!(
+                    (ran.code, sent, desk.charges()),
+                    (Some(1), 3, 2 + charges),
+                    "{kind:?} {line}"
+                );
                 assert_eq!(line["error"]["charge"], "unknown", "{line}");
             }
             // A failure that is known to cost nothing may be tried again.
@@ -153,12 +212,37 @@ fn failures_of_the_server_are_never_bought_again() {
 #[test]
 fn bad_media_gets_no_name_and_is_kept_for_a_look() {
     let cases = [
-        ("png", FaultKind::Truncate { keep_percent: Some(90) }),
-        ("jpg", FaultKind::Truncate { keep_percent: Some(90) }),
-        ("webp", FaultKind::Truncate { keep_percent: Some(99) }),
-        ("mp3", FaultKind::Truncate { keep_percent: Some(77) }),
+        (
+            "png",
+            FaultKind::Truncate {
+                keep_percent: Some(90),
+            },
+        ),
+        (
+            "jpg",
+            FaultKind::Truncate {
+                keep_percent: Some(90),
+            },
+        ),
+        (
+            "webp",
+            FaultKind::Truncate {
+                keep_percent: Some(99),
+            },
+        ),
+        (
+            "mp3",
+            FaultKind::Truncate {
+                keep_percent: Some(77),
+            },
+        ),
         // Not a WAV: it is streamed, and its header says no length.
-        ("flac", FaultKind::Truncate { keep_percent: Some(90) }),
+        (
+            "flac",
+            FaultKind::Truncate {
+                keep_percent: Some(90),
+            },
+        ),
         ("png", FaultKind::Corrupt),
         ("webp", FaultKind::Corrupt),
         ("jpg", FaultKind::Corrupt),
@@ -167,18 +251,47 @@ fn bad_media_gets_no_name_and_is_kept_for_a_look() {
         ("png", FaultKind::TrailingGarbage { bytes: 64 }),
         ("jpg", FaultKind::TrailingGarbage { bytes: 1 }),
         ("mp3", FaultKind::TrailingGarbage { bytes: 64 }),
-        ("webp", FaultKind::WrongType { what: WrongType::OtherFormat }),
-        ("mp3", FaultKind::WrongType { what: WrongType::OtherFormat }),
-        ("mp3", FaultKind::WrongType { what: WrongType::HtmlAsMedia }),
-        ("png", FaultKind::WrongType { what: WrongType::HtmlAsMedia }),
+        (
+            "webp",
+            FaultKind::WrongType {
+                what: WrongType::OtherFormat,
+            },
+        ),
+        (
+            "mp3",
+            FaultKind::WrongType {
+                what: WrongType::OtherFormat,
+            },
+        ),
+        (
+            "mp3",
+            FaultKind::WrongType {
+                what: WrongType::HtmlAsMedia,
+            },
+        ),
+        (
+            "png",
+            FaultKind::WrongType {
+                what: WrongType::HtmlAsMedia,
+            },
+        ),
     ];
     for (extension, kind) in cases {
         let found = struck(extension, 1, kind.clone());
         println!("{extension} {kind:?}");
         expect(&found, 1, "failed", "certain", 1);
-        assert_eq!(found.1.line("b")["error"]["kind"], "invalid_media", "{:#?}", found.1);
+        assert_eq!(
+            found.1.line("b")["error"]["kind"],
+            "invalid_media",
+            "{:#?}",
+            found.1
+        );
         let kept = found.0.rejected("out");
-        assert_eq!(kept.len(), 1, "paid bytes are kept for a look: {extension} {kind:?}");
+        assert_eq!(
+            kept.len(),
+            1,
+            "paid bytes are kept for a look: {extension} {kind:?}"
+        );
         assert!(std::fs::metadata(&kept[0]).unwrap().len() > 0);
         assert!(kept[0].with_extension("txt").exists());
     }
@@ -189,15 +302,28 @@ fn no_media_at_all_gets_no_name() {
     let cases = [
         ("png", FaultKind::Empty),
         ("mp3", FaultKind::Empty),
-        ("mp3", FaultKind::WrongType { what: WrongType::Html }),
-        ("mp3", FaultKind::WrongType { what: WrongType::Json }),
+        (
+            "mp3",
+            FaultKind::WrongType {
+                what: WrongType::Html,
+            },
+        ),
+        (
+            "mp3",
+            FaultKind::WrongType {
+                what: WrongType::Json,
+            },
+        ),
         ("webp", FaultKind::EmptyData),
     ];
     for (extension, kind) in cases {
         let (desk, ran) = struck(extension, 1, kind.clone());
         let line = ran.line("b");
         assert_eq!(ran.code, Some(1), "{kind:?}: {ran:#?}");
-        assert!(["failed", "unknown"].contains(&line["status"].as_str().unwrap()), "{kind:?}: {line}");
+        assert!(
+            ["failed", "unknown"].contains(&line["status"].as_str().unwrap()),
+            "{kind:?}: {line}"
+        );
         assert_ne!(line["error"]["charge"], "none", "it was charged: {line}");
         assert_eq!((desk.charges(), desk.outputs("out").len()), (3, 2), "{kind:?}");
     }
@@ -207,13 +333,23 @@ fn no_media_at_all_gets_no_name() {
 fn success_with_an_error_inside_is_no_success() {
     let (desk, ran) = struck("webp", 1, FaultKind::ErrorBody { body: None });
     let line = ran.line("b");
-    assert!(ran.code == Some(1) || (ran.code == Some(0) && desk.charges() == 3), "{ran:#?}");
+    assert!(
+        ran.code == Some(1) || (ran.code == Some(0) && desk.charges() == 3),
+        "{ran:#?}"
+    );
     assert!(desk.charges() <= 3, "{line}");
 }
 
 #[test]
 fn a_redirect_is_not_followed_with_a_key() {
-    let (desk, ran) = struck("webp", 1, FaultKind::Redirect { location: "http://127.0.0.1:9/steal".to_owned(), status: 307 });
+    let (desk, ran) = struck(
+        "webp",
+        1,
+        FaultKind::Redirect {
+            location: "http://127.0.0.1:9/steal".to_owned(),
+            status: 307,
+        },
+    );
     assert_ne!(ran.line("b")["status"], "done", "{ran:#?}");
     assert_eq!((ran.code, desk.charges()), (Some(1), 2));
 }
@@ -231,5 +367,18 @@ fn an_answer_that_never_ends_is_cut_off() {
 
 #[test]
 fn a_slow_drip_is_waited_for() {
-    expect(&struck("mp3", 1, FaultKind::Drip { bytes: 2000, every_ms: 5 }), 0, "done", "", 1);
+    expect(
+        &struck(
+            "mp3",
+            1,
+            FaultKind::Drip {
+                bytes: 2000,
+                every_ms: 5,
+            },
+        ),
+        0,
+        "done",
+        "",
+        1,
+    );
 }

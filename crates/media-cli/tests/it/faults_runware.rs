@@ -9,12 +9,20 @@ fn struck(extension: &str, op: Op, times: u64, kind: FaultKind) -> (Desk, Ran) {
     let desk = Desk::with_sim();
     let path = |name: &str| format!("{name}.{extension}");
     let paths = [path("a"), path("b"), path("c")];
-    desk.file("list.jsonl", jobs(&[
-        ("a", "runware", "a hat", &paths[0]),
-        ("b", "runware", "a kettle", &paths[1]),
-        ("c", "runware", "a cap", &paths[2]),
-    ]));
-    desk.sim().arm(Fault::new(Provider::Runware, kind).on(op).matching("kettle").times(times));
+    desk.file(
+        "list.jsonl",
+        jobs(&[
+            ("a", "runware", "a hat", &paths[0]),
+            ("b", "runware", "a kettle", &paths[1]),
+            ("c", "runware", "a cap", &paths[2]),
+        ]),
+    );
+    desk.sim().arm(
+        Fault::new(Provider::Runware, kind)
+            .on(op)
+            .matching("kettle")
+            .times(times),
+    );
     let ran = desk.make("list.jsonl");
     desk.assert_clean("out");
     (desk, ran)
@@ -45,7 +53,12 @@ fn status(status: u16, billed: bool) -> FaultKind {
 fn an_answer_that_is_lost_is_fetched_with_one_charge() {
     recovered(&struck("webp", Op::Image, 1, FaultKind::CutAfterBilling));
     recovered(&struck("mp3", Op::Speech, 1, FaultKind::CutAfterBilling));
-    recovered(&struck("webp", Op::Image, 1, FaultKind::CutMiddle { after_bytes: None }));
+    recovered(&struck(
+        "webp",
+        Op::Image,
+        1,
+        FaultKind::CutMiddle { after_bytes: None },
+    ));
     recovered(&struck("webp", Op::Image, 1, status(502, true)));
 }
 
@@ -61,19 +74,37 @@ fn a_request_that_never_arrived_is_sent_again_under_the_same_key() {
 fn a_poll_that_fails_is_asked_again() {
     recovered(&struck("webp", Op::Poll, 1, FaultKind::CutBefore));
     recovered(&struck("webp", Op::Poll, 2, status(500, false)));
-    recovered(&struck("webp", Op::Poll, 1, FaultKind::CutMiddle { after_bytes: Some(10) }));
+    recovered(&struck(
+        "webp",
+        Op::Poll,
+        1,
+        FaultKind::CutMiddle {
+            after_bytes: Some(10),
+        },
+    ));
 }
 
 #[test]
 fn a_download_that_fails_is_downloaded_again() {
-    recovered(&struck("webp", Op::Media, 1, FaultKind::CutMiddle { after_bytes: Some(100) }));
+    recovered(&struck(
+        "webp",
+        Op::Media,
+        1,
+        FaultKind::CutMiddle {
+            after_bytes: Some(100),
+        },
+    ));
     recovered(&struck("webp", Op::Media, 1, FaultKind::CutBefore));
     recovered(&struck("png", Op::Media, 2, status(503, false)));
 }
 
 #[test]
 fn a_task_that_failed_unbilled_is_begun_again() {
-    let kind = FaultKind::TaskError { code: "timeoutProvider".to_owned(), message: "slow".to_owned(), billed: false };
+    let kind = FaultKind::TaskError {
+        code: "timeoutProvider".to_owned(),
+        message: "slow".to_owned(),
+        billed: false,
+    };
     recovered(&struck("webp", Op::Image, 1, kind));
 }
 
@@ -94,16 +125,46 @@ fn a_link_that_is_dead_buys_nothing_again() {
 #[test]
 fn bad_media_gets_no_name_and_is_bought_once() {
     let cases = [
-        ("webp", FaultKind::Truncate { keep_percent: Some(90) }),
+        (
+            "webp",
+            FaultKind::Truncate {
+                keep_percent: Some(90),
+            },
+        ),
         ("png", FaultKind::Corrupt),
         ("webp", FaultKind::Corrupt),
         ("jpg", FaultKind::TrailingGarbage { bytes: 64 }),
         ("webp", FaultKind::Empty),
-        ("mp3", FaultKind::Truncate { keep_percent: Some(77) }),
-        ("webp", FaultKind::WrongType { what: WrongType::OtherFormat }),
-        ("webp", FaultKind::WrongType { what: WrongType::Html }),
-        ("webp", FaultKind::WrongType { what: WrongType::Json }),
-        ("mp3", FaultKind::WrongType { what: WrongType::HtmlAsMedia }),
+        (
+            "mp3",
+            FaultKind::Truncate {
+                keep_percent: Some(77),
+            },
+        ),
+        (
+            "webp",
+            FaultKind::WrongType {
+                what: WrongType::OtherFormat,
+            },
+        ),
+        (
+            "webp",
+            FaultKind::WrongType {
+                what: WrongType::Html,
+            },
+        ),
+        (
+            "webp",
+            FaultKind::WrongType {
+                what: WrongType::Json,
+            },
+        ),
+        (
+            "mp3",
+            FaultKind::WrongType {
+                what: WrongType::HtmlAsMedia,
+            },
+        ),
     ];
     for (extension, kind) in cases {
         let (desk, ran) = struck(extension, Op::Media, 1, kind.clone());
@@ -112,7 +173,11 @@ fn bad_media_gets_no_name_and_is_bought_once() {
         match line["status"].as_str().unwrap() {
             "done" => assert_eq!(desk.outputs("out").len(), 3),
             _ => {
-                assert_eq!((ran.code, desk.outputs("out").len()), (Some(1), 2), "{kind:?}: {ran:#?}");
+                assert_eq!(
+                    (ran.code, desk.outputs("out").len()),
+                    (Some(1), 2),
+                    "{kind:?}: {ran:#?}"
+                );
                 assert_eq!(line["error"]["charge"], "certain", "{line}");
             }
         }

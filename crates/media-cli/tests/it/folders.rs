@@ -11,7 +11,11 @@ use media_sim::Scenario;
 use crate::support::{Desk, files, jobs, until};
 
 fn three() -> String {
-    jobs(&[("a", "runware", "a hat", "a.webp"), ("b", "runware", "a cap", "b.webp"), ("c", "openai", "a bow", "c.webp")])
+    jobs(&[
+        ("a", "runware", "a hat", "a.webp"),
+        ("b", "runware", "a cap", "b.webp"),
+        ("c", "openai", "a bow", "c.webp"),
+    ])
 }
 
 #[test]
@@ -26,7 +30,9 @@ fn a_real_run_refuses_simulated_results_and_the_other_way_round() {
     assert_eq!(desk.sim().calls(), []);
     desk.run(&["run", "list.jsonl", "--out", "out"]).ended(0);
     let before = files(&desk.path("out"));
-    desk.run(&["run", "list.jsonl", "--out", "out", "--simulate"]).ended(2).said(&["out", "real", "--out"]);
+    desk.run(&["run", "list.jsonl", "--out", "out", "--simulate"])
+        .ended(2)
+        .said(&["out", "real", "--out"]);
     assert_eq!(files(&desk.path("out")), before);
     desk.assert_bill_is(3);
 }
@@ -35,7 +41,8 @@ fn a_real_run_refuses_simulated_results_and_the_other_way_round() {
 fn a_simulation_sends_nothing_to_the_configured_addresses() {
     let desk = Desk::with_sim();
     desk.file("list.jsonl", three());
-    desk.run(&["run", "list.jsonl", "--out", "demo", "--simulate"]).ended(0);
+    desk.run(&["run", "list.jsonl", "--out", "demo", "--simulate"])
+        .ended(0);
     assert_eq!(desk.sim().calls(), []);
 }
 
@@ -45,11 +52,15 @@ fn a_file_where_the_folder_should_be() {
     desk.file("list.jsonl", three());
     desk.file("taken", "mine");
     for out in ["taken", "taken/below"] {
-        desk.run(&["run", "list.jsonl", "--out", out]).ended(2).said(&["taken"]);
+        desk.run(&["run", "list.jsonl", "--out", out])
+            .ended(2)
+            .said(&["taken"]);
     }
     assert_eq!(desk.read("taken"), "mine");
     desk.file("half/.media", "mine");
-    desk.run(&["run", "list.jsonl", "--out", "half"]).ended(2).said(&[".media"]);
+    desk.run(&["run", "list.jsonl", "--out", "half"])
+        .ended(2)
+        .said(&[".media"]);
     assert_eq!(desk.sim().calls(), []);
 }
 
@@ -75,7 +86,9 @@ fn a_folder_that_cannot_be_written() {
     fs::create_dir(desk.path("locked")).unwrap();
     allow(desk.path("locked"), 0o555);
     for out in ["locked", "locked/below"] {
-        desk.finish(as_nobody(&desk, &["run", "list.jsonl", "--out", out])).ended(2).said(&["locked", "ermission"]);
+        desk.finish(as_nobody(&desk, &["run", "list.jsonl", "--out", out]))
+            .ended(2)
+            .said(&["locked", "ermission"]);
     }
     assert_eq!(files(&desk.path("locked")), Vec::<PathBuf>::new());
     assert_eq!(desk.sim().calls(), []);
@@ -84,12 +97,20 @@ fn a_folder_that_cannot_be_written() {
 #[test]
 fn a_folder_inside_that_cannot_be_written_costs_nothing() {
     let desk = Desk::with_sim();
-    desk.file("list.jsonl", jobs(&[("a", "openai", "a hat", "sub/a.webp"), ("b", "openai", "a cap", "b.webp")]));
+    desk.file(
+        "list.jsonl",
+        jobs(&[
+            ("a", "openai", "a hat", "sub/a.webp"),
+            ("b", "openai", "a cap", "b.webp"),
+        ]),
+    );
     allow(desk.path(""), 0o777);
     fs::create_dir_all(desk.path("out/sub")).unwrap();
     allow(desk.path("out"), 0o777);
     allow(desk.path("out/sub"), 0o555);
-    let ran = desk.finish(as_nobody(&desk, &["run", "list.jsonl", "--out", "out", "--json"])).ended(1);
+    let ran = desk
+        .finish(as_nobody(&desk, &["run", "list.jsonl", "--out", "out", "--json"]))
+        .ended(1);
     assert_eq!(ran.line("a")["error"]["kind"], "storage");
     assert_eq!(ran.line("a")["error"]["charge"], "none");
     assert_eq!(ran.line("b")["status"], "done");
@@ -102,7 +123,10 @@ fn two_runs_do_not_share_a_folder() {
     scenario.openai.latency_ms.image = 700;
     let desk = Desk::with(scenario);
     desk.file("list.jsonl", jobs(&[("a", "openai", "a hat", "a.webp")]));
-    let mut first = desk.command(&["run", "list.jsonl", "--out", "out"]).spawn().unwrap();
+    let mut first = desk
+        .command(&["run", "list.jsonl", "--out", "out"])
+        .spawn()
+        .unwrap();
     until("the first run sends", || !desk.sim().calls().is_empty());
     desk.make("list.jsonl").ended(2).said(&["another run", "out"]);
     assert!(first.wait().unwrap().success());
@@ -127,7 +151,10 @@ struct Mount(PathBuf);
 impl Mount {
     fn small(path: PathBuf) -> Option<Mount> {
         fs::create_dir(&path).unwrap();
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&path).output();
+        let done = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
+            .arg(&path)
+            .output();
         if done.is_ok_and(|output| output.status.success()) {
             return Some(Mount(path));
         }
@@ -147,11 +174,26 @@ fn a_disk_that_fills_up_is_told_and_leaves_nothing_half_made() {
     let mut scenario = Scenario::instant();
     scenario.media.bytes = 20_000;
     let desk = Desk::with(scenario);
-    let Some(_mount) = Mount::small(desk.path("out")) else { return };
-    let rows: Vec<_> = (0..12).map(|n| (format!("p{n}"), format!("picture {n}"), format!("p{n}.png"))).collect();
-    let rows: Vec<_> = rows.iter().map(|(id, text, path)| (&**id, "openai", &**text, &**path)).collect();
+    let Some(_mount) = Mount::small(desk.path("out")) else {
+        return;
+    };
+    let rows: Vec<_> = (0..12)
+        .map(|n| (format!("p{n}"), format!("picture {n}"), format!("p{n}.png")))
+        .collect();
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(id, text, path)| (&**id, "openai", &**text, &**path))
+        .collect();
     desk.file("list.jsonl", jobs(&rows));
-    let ran = desk.run(&["run", "list.jsonl", "--out", "out", "--json", "--concurrency", "1"]);
+    let ran = desk.run(&[
+        "run",
+        "list.jsonl",
+        "--out",
+        "out",
+        "--json",
+        "--concurrency",
+        "1",
+    ]);
     assert!(ran.stderr.contains("No space left"), "{ran:#?}");
     // Money was spent: "nothing was sent" (2) would be a lie.
     assert!(matches!(ran.code, Some(1 | 3)), "{ran:#?}");
@@ -160,7 +202,11 @@ fn a_disk_that_fills_up_is_told_and_leaves_nothing_half_made() {
     assert_eq!(desk.outputs("out").len(), done);
     desk.assert_clean("out");
     // A disk that is full stays full: it is not bought on and on.
-    assert!(desk.charges() <= done + 2, "{} were bought for {done} files", desk.charges());
+    assert!(
+        desk.charges() <= done + 2,
+        "{} were bought for {done} files",
+        desk.charges()
+    );
 }
 
 #[test]
@@ -168,12 +214,26 @@ fn a_table_that_cannot_be_written_is_told_after_the_account() {
     let desk = Desk::with_sim();
     desk.run(&["init", "deck"]).ended(0);
     fs::create_dir_all(desk.path("out/notes.txt")).unwrap();
-    let args = ["run", "deck/words.csv", "--recipe", "deck/flashcards.json", "--out", "out", "--json", "--max-items", "2"];
+    let args = [
+        "run",
+        "deck/words.csv",
+        "--recipe",
+        "deck/flashcards.json",
+        "--out",
+        "out",
+        "--json",
+        "--max-items",
+        "2",
+    ];
     let ran = desk.run(&args);
     assert!(ran.stderr.contains("notes.txt"), "{ran:#?}");
     // Either it is found before anything is sent, or the account is given all the same.
     if ran.code == Some(2) {
-        assert_eq!(desk.charges(), 0, "exit 2 says that nothing was sent: {ran:#?}");
+        assert_eq!(
+            desk.sim().calls(),
+            [],
+            "exit 2 says that nothing was sent: {ran:#?}"
+        );
     } else {
         assert_eq!(ran.code, Some(1), "{ran:#?}");
         assert!(ran.stderr.contains("  done"), "{ran:#?}");
@@ -185,10 +245,21 @@ fn the_table_does_not_replace_the_list_it_is_made_from() {
     let desk = Desk::with_sim();
     desk.run(&["init", "deck"]).ended(0);
     let words = desk.read("deck/words.csv");
-    let recipe = desk.read("deck/flashcards.json").replace("notes.txt", "words.txt");
+    let recipe = desk
+        .read("deck/flashcards.json")
+        .replace("notes.txt", "words.txt");
     desk.file("deck/flashcards.json", recipe);
     desk.file("deck/words.txt", &words);
-    let args = ["run", "deck/words.txt", "--recipe", "deck/flashcards.json", "--out", "deck", "--max-items", "1"];
+    let args = [
+        "run",
+        "deck/words.txt",
+        "--recipe",
+        "deck/flashcards.json",
+        "--out",
+        "deck",
+        "--max-items",
+        "1",
+    ];
     let ran = desk.run(&args);
     assert_eq!(desk.read("deck/words.txt"), words, "{ran:#?}");
 }

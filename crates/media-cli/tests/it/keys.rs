@@ -22,14 +22,24 @@ fn every_missing_key_that_the_list_needs_is_named_before_any_work() {
     for (name, _) in KEYS {
         desk.unset(name);
     }
-    let ran = desk.make("list.jsonl").ended(2).said(&["OPENAI_API_KEY", "RUNWARE_API_KEY", "FORVO_API_KEY"]);
-    let sentences = ran.stderr.lines().filter(|line| line.contains("needs its key")).count();
+    let ran = desk
+        .make("list.jsonl")
+        .ended(2)
+        .said(&["OPENAI_API_KEY", "RUNWARE_API_KEY", "FORVO_API_KEY"]);
+    let sentences = ran
+        .stderr
+        .lines()
+        .filter(|line| line.contains("needs its key"))
+        .count();
     assert_eq!((sentences, ran.stdout.as_str()), (3, ""), "{ran:#?}");
     assert!(!desk.path("out").exists());
     // Set but empty is missing too.
     desk.set("OPENAI_API_KEY", "  ");
     desk.set("RUNWARE_API_KEY", "sim-runware");
-    let ran = desk.make("list.jsonl").ended(2).said(&["OPENAI_API_KEY", "FORVO_API_KEY"]);
+    let ran = desk
+        .make("list.jsonl")
+        .ended(2)
+        .said(&["OPENAI_API_KEY", "FORVO_API_KEY"]);
     assert!(!ran.stderr.contains("RUNWARE_API_KEY"), "{ran:#?}");
     assert_eq!(desk.sim().calls(), []);
     // Only what the list uses is needed.
@@ -44,7 +54,8 @@ fn plans_and_simulations_need_none() {
     desk.run(&["plan", "list.jsonl"]).ended(0);
     desk.run(&["providers"]).ended(0);
     desk.run(&["config", "show"]).ended(0);
-    desk.run(&["run", "list.jsonl", "--simulate", "--out", "demo"]).ended(0);
+    desk.run(&["run", "list.jsonl", "--simulate", "--out", "demo"])
+        .ended(0);
 }
 
 #[test]
@@ -56,23 +67,36 @@ fn a_file_of_keys() {
     }
     let text = "# keys\n\nexport OPENAI_API_KEY=\"sim-openai\"\nRUNWARE_API_KEY = sim-runware\r\nFORVO_API_KEY='sim-forvo'\n";
     desk.file("keys.env", text);
-    desk.run(&["run", "list.jsonl", "--out", "out", "--env-file", "keys.env"]).ended(0);
+    desk.run(&["run", "list.jsonl", "--out", "out", "--env-file", "keys.env"])
+        .ended(0);
     // The way Notepad saves it.
-    desk.file("keys.env", format!("\u{feff}{}", text.replace("# keys\n\nexport ", "")).replace('\n', "\r\n"));
-    desk.run(&["run", "list.jsonl", "--out", "o2", "--env-file", "keys.env"]).ended(0);
+    desk.file(
+        "keys.env",
+        format!("\u{feff}{}", text.replace("# keys\n\nexport ", "")).replace('\n', "\r\n"),
+    );
+    desk.run(&["run", "list.jsonl", "--out", "o2", "--env-file", "keys.env"])
+        .ended(0);
     // The environment is nearer.
     desk.file("wrong.env", text.replace("sim-", "wrong-"));
     for (name, key) in KEYS {
         desk.set(name, key);
     }
-    desk.run(&["run", "list.jsonl", "--out", "o3", "--env-file", "wrong.env"]).ended(0);
+    desk.run(&["run", "list.jsonl", "--out", "o3", "--env-file", "wrong.env"])
+        .ended(0);
     // What is no line of it is named by number, and not shown.
     desk.file("bad.env", "A=1\nsk-half-a-key-that-lost-its-name\n");
-    let ran = desk.run(&["run", "list.jsonl", "--env-file", "bad.env"]).ended(2).said(&["bad.env", "line 2"]);
+    let ran = desk
+        .run(&["run", "list.jsonl", "--env-file", "bad.env"])
+        .ended(2)
+        .said(&["bad.env", "line 2"]);
     assert!(!ran.stderr.contains("half-a-key"), "{ran:#?}");
-    desk.run(&["run", "list.jsonl", "--env-file", "none.env"]).ended(2).said(&["none.env"]);
+    desk.run(&["run", "list.jsonl", "--env-file", "none.env"])
+        .ended(2)
+        .said(&["none.env"]);
     desk.file("binary.env", b"A=\xff\xfe\x00");
-    desk.run(&["run", "list.jsonl", "--env-file", "binary.env"]).ended(2).said(&["binary.env"]);
+    desk.run(&["run", "list.jsonl", "--env-file", "binary.env"])
+        .ended(2)
+        .said(&["binary.env"]);
 }
 
 /// Keys like real ones, in a scenario that takes them.
@@ -97,7 +121,10 @@ fn long_keys() -> ([(&'static str, &'static str); 3], Scenario) {
 fn assert_unseen(desk: &Desk, keys: &[(&str, &str)], said: &[&crate::support::Ran]) {
     for (_, key) in keys {
         for ran in said {
-            assert!(!ran.stdout.contains(key) && !ran.stderr.contains(key), "{key} is shown: {ran:#?}");
+            assert!(
+                !ran.stdout.contains(key) && !ran.stderr.contains(key),
+                "{key} is shown: {ran:#?}"
+            );
         }
         for path in files(&desk.path("")) {
             let bytes = fs::read(&path).unwrap();
@@ -115,7 +142,18 @@ fn keys_are_in_no_output_log_or_file() {
         desk.set(name, key);
     }
     desk.file("list.jsonl", list());
-    let good = desk.run(&["run", "list.jsonl", "--out", "out", "--json", "-vv", "--log", "run.log"]).ended(0);
+    let good = desk
+        .run(&[
+            "run",
+            "list.jsonl",
+            "--out",
+            "out",
+            "--json",
+            "-vv",
+            "--log",
+            "run.log",
+        ])
+        .ended(0);
     assert!(good.stderr.len() > 1000 && desk.read("run.log").len() > 1000);
     let check = desk.run(&["check", "-vv", "--log", "check.log"]).ended(0);
     let show = desk.run(&["config", "show"]).ended(0);
@@ -124,40 +162,104 @@ fn keys_are_in_no_output_log_or_file() {
     for (name, key) in keys {
         desk.set(name, &format!("{key}x"));
     }
-    let wrong = desk.run(&["run", "list.jsonl", "--out", "o2", "--json", "-vv", "--log", "wrong.log"]).ended(3);
+    let wrong = desk
+        .run(&[
+            "run",
+            "list.jsonl",
+            "--out",
+            "o2",
+            "--json",
+            "-vv",
+            "--log",
+            "wrong.log",
+        ])
+        .ended(3);
     let denied = desk.run(&["check", "-vv", "--log", "denied.log"]).ended(3);
     for provider in ["openai", "runware", "forvo"] {
         desk.configure(provider, "base_url", &json!("http://127.0.0.1:9/x"));
     }
-    let gone = desk.run(&["run", "list.jsonl", "--out", "o3", "--json", "-vv", "--log", "gone.log"]).ended(1);
+    let gone = desk
+        .run(&[
+            "run",
+            "list.jsonl",
+            "--out",
+            "o3",
+            "--json",
+            "-vv",
+            "--log",
+            "gone.log",
+        ])
+        .ended(1);
     let unreachable = desk.run(&["check", "-vv"]);
     for provider in ["openai", "runware", "forvo"] {
         desk.configure(provider, "base_url", &json!("not a url"));
     }
     let bad = desk.run(&["run", "list.jsonl", "--out", "o4", "-vv"]).ended(2);
-    assert_unseen(&desk, &keys, &[&good, &check, &show, &providers, &wrong, &denied, &gone, &unreachable, &bad]);
+    assert_unseen(
+        &desk,
+        &keys,
+        &[
+            &good,
+            &check,
+            &show,
+            &providers,
+            &wrong,
+            &denied,
+            &gone,
+            &unreachable,
+            &bad,
+        ],
+    );
 }
 
 #[test]
 fn keys_that_cannot_be_sent_are_refused_unseen() {
-    for key in ["sim\nopenai-secret-part", "sim-öpenai-secret-part", "sim\u{7f}openai-secret-part"] {
+    for key in [
+        "sim\nopenai-secret-part",
+        "sim-öpenai-secret-part",
+        "sim\u{7f}openai-secret-part",
+    ] {
         let mut desk = Desk::with_sim();
-        desk.file("list.jsonl", jobs(&[("p", "openai", "a hat", "p.webp"), ("q", "openai", "a cap", "q.webp")]));
+        desk.file(
+            "list.jsonl",
+            jobs(&[
+                ("p", "openai", "a hat", "p.webp"),
+                ("q", "openai", "a cap", "q.webp"),
+            ]),
+        );
         desk.set("OPENAI_API_KEY", key);
         let ran = desk.run(&["run", "list.jsonl", "--out", "out", "--json", "-vv"]);
         assert!(matches!(ran.code, Some(2 | 3)), "{ran:#?}");
-        assert!(!ran.stderr.contains("secret-part") && !ran.stdout.contains("secret-part"), "{ran:#?}");
+        assert!(
+            !ran.stderr.contains("secret-part") && !ran.stdout.contains("secret-part"),
+            "{ran:#?}"
+        );
         desk.assert_bill_is(0);
     }
-    for key in ["a/b-secret-part", "../secret-part", "a?b#secret-part", "a b secret-part", "%2fsecret-part"] {
+    for key in [
+        "a/b-secret-part",
+        "../secret-part",
+        "a?b#secret-part",
+        "a b secret-part",
+        "%2fsecret-part",
+    ] {
         let mut desk = Desk::with_sim();
         desk.file("list.jsonl", jobs(&[("s", "forvo", "gato", "s.mp3")]));
         desk.set("FORVO_API_KEY", key);
         let ran = desk.run(&["run", "list.jsonl", "--out", "out", "--json", "-vv"]);
-        assert!(!ran.stderr.contains("secret-part") && !ran.stdout.contains("secret-part"), "{ran:#?}");
+        assert!(
+            !ran.stderr.contains("secret-part") && !ran.stdout.contains("secret-part"),
+            "{ran:#?}"
+        );
         // The simulator knows no such address; whether that is the key's fault cannot be told.
         assert!(matches!(ran.code, Some(1..=3)), "{key:?}: {ran:#?}");
-        assert!(desk.sim().calls().iter().all(|call| call.path.starts_with("/forvo/key/")), "{key:?} led elsewhere");
+        assert!(
+            desk.sim()
+                .calls()
+                .iter()
+                .all(|call| call.path.starts_with("/forvo/key/")),
+            "{key:?} led elsewhere"
+        );
     }
 }
 
@@ -178,14 +280,35 @@ fn a_key_that_was_put_into_the_configuration_is_not_shown() {
 #[test]
 fn a_refused_key_stops_its_provider_and_no_other() {
     let mut desk = Desk::with_sim();
-    let rows: Vec<_> = (0..12).map(|n| (format!("p{n}"), format!("picture {n}"), format!("p{n}.webp"))).collect();
-    let mut text = jobs(&rows.iter().map(|(id, c, p)| (&**id, "openai", &**c, &**p)).collect::<Vec<_>>());
-    text.push_str(&jobs(&[("q", "runware", "a cap", "q.webp"), ("s", "forvo", "gato", "s.mp3")]));
+    let rows: Vec<_> = (0..12)
+        .map(|n| (format!("p{n}"), format!("picture {n}"), format!("p{n}.webp")))
+        .collect();
+    let mut text = jobs(
+        &rows
+            .iter()
+            .map(|(id, c, p)| (&**id, "openai", &**c, &**p))
+            .collect::<Vec<_>>(),
+    );
+    text.push_str(&jobs(&[
+        ("q", "runware", "a cap", "q.webp"),
+        ("s", "forvo", "gato", "s.mp3"),
+    ]));
     desk.file("list.jsonl", text);
     desk.set("OPENAI_API_KEY", "sim-wrong");
-    let ran = desk.make("list.jsonl").ended(3).said(&["openai", "authentication"]);
-    assert_eq!((ran.count("done"), ran.count("failed"), ran.count("cancelled")), (2, 1, 11));
-    let asked = desk.sim().calls().iter().filter(|call| call.provider == "openai").count();
+    let ran = desk
+        .make("list.jsonl")
+        .ended(3)
+        .said(&["openai", "authentication"]);
+    assert_eq!(
+        (ran.count("done"), ran.count("failed"), ran.count("cancelled")),
+        (2, 1, 11)
+    );
+    let asked = desk
+        .sim()
+        .calls()
+        .iter()
+        .filter(|call| call.provider == "openai")
+        .count();
     assert_eq!(asked, 1, "one refusal, not a lane full");
     desk.set("OPENAI_API_KEY", "sim-openai");
     let again = desk.make("list.jsonl").ended(0);

@@ -6,6 +6,8 @@ mod charges;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod decode;
+#[cfg(test)]
 mod faults_forvo;
 #[cfg(test)]
 mod faults_openai;

@@ -32,20 +32,39 @@ fn nobody_reads_the_answer() {
     let desk = Desk::new();
     desk.file("list.jsonl", jobs(&[("a", "runware", "a hat", "a.webp")]));
     let commands: [&[&str]; 8] = [
-        &["providers"], &["providers", "--json"], &["config", "show"], &["plan", "list.jsonl"], &["plan", "list.jsonl", "--json"],
-        &["verify", "config/media.json"], &["check"], &["init", "deck"],
+        &["providers"],
+        &["providers", "--json"],
+        &["config", "show"],
+        &["plan", "list.jsonl"],
+        &["plan", "list.jsonl", "--json"],
+        &["verify", "config/media.json"],
+        &["check"],
+        &["init", "deck"],
     ];
     for args in commands {
         let ran = unread(&desk, desk.command(args), false);
-        assert!(!ran.stderr.contains("panicked") && ran.code != Some(101), "{args:?} panicked: {ran:#?}");
+        assert!(
+            !ran.stderr.contains("panicked") && ran.code != Some(101),
+            "{args:?} panicked: {ran:#?}"
+        );
     }
 }
 
 #[test]
 fn nobody_reads_the_results() {
     let desk = Desk::with_sim();
-    desk.file("list.jsonl", jobs(&[("a", "runware", "a hat", "a.webp"), ("b", "openai", "a cap", "b.webp")]));
-    let ran = unread(&desk, desk.command(&["run", "list.jsonl", "--out", "out", "--json"]), false);
+    desk.file(
+        "list.jsonl",
+        jobs(&[
+            ("a", "runware", "a hat", "a.webp"),
+            ("b", "openai", "a cap", "b.webp"),
+        ]),
+    );
+    let ran = unread(
+        &desk,
+        desk.command(&["run", "list.jsonl", "--out", "out", "--json"]),
+        false,
+    );
     ran.look();
     ran.ended(0);
     desk.assert_bill_is(2);
@@ -71,7 +90,11 @@ fn nobody_reads_the_talk_and_nothing_paid_is_lost() {
         let args = [&["run", "list.jsonl", "--out", "out"][..], flags].concat();
         let ran = unread(&desk, desk.command(&args), true);
         desk.assert_clean("out");
-        assert_eq!(desk.outputs("out").len(), desk.charges(), "paid for and lost: {ran:#?}");
+        assert_eq!(
+            desk.outputs("out").len(),
+            desk.charges(),
+            "paid for and lost: {ran:#?}"
+        );
         assert_eq!((ran.count("done"), ran.count("failed")), (10, 1), "{ran:#?}");
         assert_eq!(ran.code, Some(1));
     }

@@ -4,7 +4,8 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::support::{Desk, checkout, decode, files, jobs};
+use crate::decode::decode;
+use crate::support::{Desk, checkout, files, jobs};
 
 /// Every format of every provider.
 fn mixed() -> String {
@@ -33,7 +34,15 @@ fn a_fresh_clone_needs_no_keys_to_simulate() {
     let examples = checkout().join("examples");
     let list = examples.join("hard-words.csv");
     let recipe = examples.join("flashcards.json");
-    let args = ["run", list.to_str().unwrap(), "--recipe", recipe.to_str().unwrap(), "--simulate", "--out", "demo"];
+    let args = [
+        "run",
+        list.to_str().unwrap(),
+        "--recipe",
+        recipe.to_str().unwrap(),
+        "--simulate",
+        "--out",
+        "demo",
+    ];
     let ran = desk.run(&[&args[..], &["--json"]].concat()).ended(1);
     let lines = ran.lines();
     assert_eq!(lines.len(), 96);
@@ -41,13 +50,19 @@ fn a_fresh_clone_needs_no_keys_to_simulate() {
         assert_eq!(line["simulated"], true, "{id}");
         let expected = match id.as_str() {
             // The simulator knows no word with a plus; a zero is "false" to Forvo's PHP, and so to it.
-            "cero/sound" | "i-mas-d/sound" | "ojala/sound" | "xylofon/sound" | "sabana/sound" | "thai-fluent/sound" => "not_found",
+            "cero/sound" | "i-mas-d/sound" | "ojala/sound" | "xylofon/sound" | "sabana/sound"
+            | "thai-fluent/sound" => "not_found",
             "batalla/picture" => "content_rejected",
             _ => "",
         };
         assert_eq!(line["error"]["kind"].as_str().unwrap_or(""), expected, "{line}");
     }
-    assert!(ran.stderr.contains("simulated: no service was asked and no money spent"), "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .contains("simulated: no service was asked and no money spent"),
+        "{}",
+        ran.stderr
+    );
     desk.assert_clean("demo");
     // Each line tells the truth about its file.
     for line in lines.values().filter(|line| line["status"] == "done") {
@@ -56,7 +71,10 @@ fn a_fresh_clone_needs_no_keys_to_simulate() {
         if line["width"].is_u64() {
             let (width, height) = decode(&path);
             assert_eq!((width, height), (512.0, 512.0));
-            assert_eq!((line["width"].as_f64(), line["height"].as_f64()), (Some(width), Some(height)));
+            assert_eq!(
+                (line["width"].as_f64(), line["height"].as_f64()),
+                (Some(width), Some(height))
+            );
         } else {
             let said = line["duration_ms"].as_f64().unwrap() / 1000.0;
             assert!((decode(&path).0 - said).abs() < 0.1, "{line}");
@@ -64,11 +82,17 @@ fn a_fresh_clone_needs_no_keys_to_simulate() {
         }
     }
     let table = desk.read("demo/notes.txt");
-    assert!(table.starts_with("#separator:tab\n#html:true\n#columns:"), "{table:.200}");
+    assert!(
+        table.starts_with("#separator:tab\n#html:true\n#columns:"),
+        "{table:.200}"
+    );
     assert_eq!(table.matches("<img src=").count(), 47);
     // Again: what is there is there.
     let again = desk.run(&[&args[..], &["--json"]].concat()).ended(1);
-    assert_eq!((again.count("skipped"), again.count("failed"), again.count("done")), (89, 7, 0));
+    assert_eq!(
+        (again.count("skipped"), again.count("failed"), again.count("done")),
+        (89, 7, 0)
+    );
     assert_eq!(desk.read("demo/notes.txt"), table);
 }
 
@@ -84,7 +108,10 @@ fn what_is_billed_is_delivered_and_nothing_is_bought_twice() {
     let lines = ran.lines();
     let told: f64 = lines.values().filter_map(|line| line["cost_usd"].as_f64()).sum();
     let bill = desk.sim().bill().total_usd;
-    assert!((told - bill).abs() < 0.0005, "{told} was told, {bill} billed: {lines:#?}");
+    assert!(
+        (told - bill).abs() < 0.0005,
+        "{told} was told, {bill} billed: {lines:#?}"
+    );
     let (width, height) = decode(&desk.path("out/book/one.webp"));
     assert_eq!((width, height), (1024.0, 640.0));
     assert_eq!(decode(&desk.path("out/cards/parrot.webp")), (256.0, 128.0));
@@ -99,10 +126,19 @@ fn what_is_billed_is_delivered_and_nothing_is_bought_twice() {
 #[test]
 fn a_longer_list_buys_what_is_new() {
     let desk = Desk::with_sim();
-    let row = |n: usize| (format!("id{n}"), format!("picture number {n}"), format!("p{n}.webp"));
+    let row = |n: usize| {
+        (
+            format!("id{n}"),
+            format!("picture number {n}"),
+            format!("p{n}.webp"),
+        )
+    };
     let list = |count: usize| {
         let rows: Vec<_> = (0..count).map(row).collect();
-        let rows: Vec<_> = rows.iter().map(|(id, text, path)| (&**id, "runware", &**text, &**path)).collect();
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|(id, text, path)| (&**id, "runware", &**text, &**path))
+            .collect();
         jobs(&rows)
     };
     desk.file("list.jsonl", list(30));
@@ -118,7 +154,10 @@ fn a_longer_list_buys_what_is_new() {
 #[test]
 fn rows_that_ask_for_the_same_share_one_purchase() {
     let desk = Desk::with_sim();
-    desk.file("list.csv", "id,word,tail\na,el banco,x\nb,un banco,y\nc,el gato,z\n");
+    desk.file(
+        "list.csv",
+        "id,word,tail\na,el banco,x\nb,un banco,y\nc,el gato,z\n",
+    );
     let recipe = json!({
         "needs": ["id", "word"],
         "fields": { "bare": { "from": "word", "drop_prefix": ["el ", "un "] } },
@@ -130,11 +169,25 @@ fn rows_that_ask_for_the_same_share_one_purchase() {
         }
     });
     desk.file("recipe.json", recipe.to_string());
-    let ran = desk.run(&["run", "list.csv", "--recipe", "recipe.json", "--out", "out", "--json"]).ended(0);
+    let ran = desk
+        .run(&[
+            "run",
+            "list.csv",
+            "--recipe",
+            "recipe.json",
+            "--out",
+            "out",
+            "--json",
+        ])
+        .ended(0);
     assert_eq!(ran.count("done"), 3);
     assert_eq!(desk.outputs("out"), ["banco.webp", "gato.webp"]);
     desk.assert_bill_is(2);
-    let shared: Vec<_> = ran.lines().into_values().filter(|line| line["cost_basis"] == "shared").collect();
+    let shared: Vec<_> = ran
+        .lines()
+        .into_values()
+        .filter(|line| line["cost_basis"] == "shared")
+        .collect();
     assert_eq!(shared.len(), 1);
     assert_eq!(shared[0]["cost_usd"], 0.0);
 }
@@ -153,14 +206,25 @@ fn a_second_variant_is_a_second_purchase() {
 fn a_part_of_a_list_is_not_finished_and_nothing_is_wrong() {
     let desk = Desk::with_sim();
     desk.file("list.jsonl", mixed());
-    let ran = desk.run(&["run", "list.jsonl", "--out", "out", "--json", "--max-items", "4"]).ended(4);
+    let ran = desk
+        .run(&["run", "list.jsonl", "--out", "out", "--json", "--max-items", "4"])
+        .ended(4);
     assert_eq!(ran.count("done"), 4);
-    assert!(ran.stderr.contains("next: media run list.jsonl --out out"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("next: media run list.jsonl --out out"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(desk.outputs("out").len(), 4);
     let rest = desk.make("list.jsonl").ended(0);
     assert_eq!((rest.count("skipped"), rest.count("done")), (4, MIXED_FILES - 4));
     desk.assert_bill_is(MIXED_CHARGES);
-    assert_eq!(desk.run(&["run", "list.jsonl", "--out", "o2", "--json", "--max-items", "0"]).ended(4).stdout, "");
+    assert_eq!(
+        desk.run(&["run", "list.jsonl", "--out", "o2", "--json", "--max-items", "0"])
+            .ended(4)
+            .stdout,
+        ""
+    );
     desk.assert_bill_is(MIXED_CHARGES);
 }
 
@@ -169,13 +233,34 @@ fn the_last_line_can_be_typed_as_it_stands() {
     let desk = Desk::new();
     desk.file("my list.jsonl", mixed());
     std::fs::rename(desk.path("config"), desk.path("other config")).unwrap();
-    let args = ["run", "my list.jsonl", "--out", "my $OUT", "--simulate", "--config", "other config", "--max-items", "2"];
+    let args = [
+        "run",
+        "my list.jsonl",
+        "--out",
+        "my $OUT",
+        "--simulate",
+        "--config",
+        "other config",
+        "--max-items",
+        "2",
+    ];
     let ran = desk.run(&args).ended(4);
-    let next = ran.stderr.lines().find_map(|line| line.strip_prefix("next: ")).unwrap();
+    let next = ran
+        .stderr
+        .lines()
+        .find_map(|line| line.strip_prefix("next: "))
+        .unwrap();
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_media"));
     let mut shell = std::process::Command::new("sh");
-    shell.args(["-c", next]).current_dir(desk.path("")).env_clear().env("HOME", desk.path(""));
-    shell.env("PATH", format!("{}:/usr/bin:/bin", program.parent().unwrap().display()));
+    shell
+        .args(["-c", next])
+        .current_dir(desk.path(""))
+        .env_clear()
+        .env("HOME", desk.path(""));
+    shell.env(
+        "PATH",
+        format!("{}:/usr/bin:/bin", program.parent().unwrap().display()),
+    );
     desk.finish(shell).ended(0);
     assert_eq!(desk.outputs("my $OUT").len(), MIXED_FILES);
 }
@@ -184,7 +269,15 @@ fn the_last_line_can_be_typed_as_it_stands() {
 fn one_call_at_a_time_makes_the_same_files() {
     let desk = Desk::with_sim();
     desk.file("list.jsonl", mixed());
-    let args = ["run", "list.jsonl", "--out", "out", "--json", "--concurrency", "1"];
+    let args = [
+        "run",
+        "list.jsonl",
+        "--out",
+        "out",
+        "--json",
+        "--concurrency",
+        "1",
+    ];
     assert_eq!(desk.run(&args).ended(0).count("done"), MIXED_FILES);
     desk.assert_bill_is(MIXED_CHARGES);
     desk.assert_clean("out");
@@ -194,7 +287,13 @@ fn one_call_at_a_time_makes_the_same_files() {
 #[test]
 fn a_file_that_is_there_is_never_replaced() {
     let desk = Desk::with_sim();
-    desk.file("list.jsonl", jobs(&[("a", "runware", "a hat", "a.png"), ("b", "runware", "a cap", "b.png")]));
+    desk.file(
+        "list.jsonl",
+        jobs(&[
+            ("a", "runware", "a hat", "a.png"),
+            ("b", "runware", "a cap", "b.png"),
+        ]),
+    );
     // Somebody's own picture, and something that is no picture.
     let own = {
         let picture = image::RgbImage::from_pixel(7, 5, image::Rgb([1, 2, 3]));
@@ -215,9 +314,18 @@ fn a_file_that_is_there_is_never_replaced() {
 #[test]
 fn a_file_cut_short_since_is_not_taken_for_whole() {
     let desk = Desk::with_sim();
-    desk.file("list.jsonl", jobs(&[("a", "runware", "a hat", "a.jpg"), ("s", "forvo", "gato", "s.mp3")]));
+    desk.file(
+        "list.jsonl",
+        jobs(&[
+            ("a", "runware", "a hat", "a.jpg"),
+            ("s", "forvo", "gato", "s.mp3"),
+        ]),
+    );
     desk.make("list.jsonl").ended(0);
-    for path in files(&desk.path("out")).into_iter().filter(|path| path.ends_with("a.jpg") || path.ends_with("s.mp3")) {
+    for path in files(&desk.path("out"))
+        .into_iter()
+        .filter(|path| path.ends_with("a.jpg") || path.ends_with("s.mp3"))
+    {
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() - 20]).unwrap();
     }

@@ -22,17 +22,34 @@ impl Running {
         scenario.runware.latency_ms.image = latency_ms;
         let mut desk = Desk::with(scenario);
         desk.configure(provider, "limits__concurrency", &serde_json::json!(2));
-        let rows: Vec<_> = (0..40).map(|n| (format!("p{n}"), format!("picture {n}"), format!("p{n}.webp"))).collect();
-        let rows: Vec<_> = rows.iter().map(|(id, text, path)| (&**id, provider, &**text, &**path)).collect();
+        let rows: Vec<_> = (0..40)
+            .map(|n| (format!("p{n}"), format!("picture {n}"), format!("p{n}.webp")))
+            .collect();
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|(id, text, path)| (&**id, provider, &**text, &**path))
+            .collect();
         desk.file("list.jsonl", jobs(&rows));
         let mut command = desk.command(&["run", "list.jsonl", "--out", "out", "--json"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        Running { desk, child, stderr, heard: String::new() }
+        Running {
+            desk,
+            child,
+            stderr,
+            heard: String::new(),
+        }
     }
 
     fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        let sent = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(sent.success());
     }
 
@@ -40,17 +57,30 @@ impl Running {
     fn hear(&mut self, part: &str) {
         while !self.heard.contains(part) {
             let mut line = String::new();
-            assert!(self.stderr.read_line(&mut line).unwrap() > 0, "it ended without saying {part:?}: {}", self.heard);
+            assert!(
+                self.stderr.read_line(&mut line).unwrap() > 0,
+                "it ended without saying {part:?}: {}",
+                self.heard
+            );
             self.heard.push_str(&line);
         }
     }
 
     fn end(mut self) -> (Desk, Ran) {
         let mut stdout = String::new();
-        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        self.child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut stdout)
+            .unwrap();
         self.stderr.read_to_string(&mut self.heard).unwrap();
         let code = self.child.wait().unwrap().code();
-        let ran = Ran { code, stdout, stderr: self.heard };
+        let ran = Ran {
+            code,
+            stdout,
+            stderr: self.heard,
+        };
         ran.look();
         (self.desk, ran)
     }
@@ -58,9 +88,15 @@ impl Running {
 
 #[test]
 fn the_first_signal_lets_what_was_sent_finish() {
-    for (signal, code, provider) in [("INT", 130, "openai"), ("TERM", 143, "openai"), ("INT", 130, "runware")] {
+    for (signal, code, provider) in [
+        ("INT", 130, "openai"),
+        ("TERM", 143, "openai"),
+        ("INT", 130, "runware"),
+    ] {
         let mut running = Running::start(250, provider);
-        until("some are done and some are on their way", || running.desk.charges() >= 4);
+        until("some are done and some are on their way", || {
+            running.desk.charges() >= 4
+        });
         running.signal(signal);
         running.hear("stopping: what was sent is being finished");
         let (desk, ran) = running.end();
@@ -68,11 +104,14 @@ fn the_first_signal_lets_what_was_sent_finish() {
         desk.assert_clean("out");
         // What was sent arrived: nothing was paid for and thrown away.
         let done = ran.count("done");
-        assert!(done >= 4 && done < 40, "{ran:#?}");
+        assert!((4..40).contains(&done), "{ran:#?}");
         desk.assert_bill_is(done);
         assert_eq!(desk.outputs("out").len(), done);
         assert_eq!((ran.count("unknown"), ran.count("failed")), (0, 0), "{ran:#?}");
-        assert!(ran.stderr.contains("next: media run list.jsonl --out out"), "{ran:#?}");
+        assert!(
+            ran.stderr.contains("next: media run list.jsonl --out out"),
+            "{ran:#?}"
+        );
     }
 }
 
@@ -114,14 +153,30 @@ fn a_signal_ends_the_waits() {
         scenario.openai.limits.image.requests_per_minute = 2;
         scenario.openai.limits.image.images_per_minute = 2;
         let desk = Desk::with(scenario);
-        let rows = [("a", "openai", "a", "a.webp"), ("b", "openai", "b", "b.webp"), ("c", "openai", "c", "c.webp"), ("d", "openai", "d", "d.webp")];
+        let rows = [
+            ("a", "openai", "a", "a.webp"),
+            ("b", "openai", "b", "b.webp"),
+            ("c", "openai", "c", "c.webp"),
+            ("d", "openai", "d", "d.webp"),
+        ];
         desk.file("list.jsonl", jobs(&rows));
         let mut command = desk.command(&["run", "list.jsonl", "--out", "out", "--json"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        Running { desk, child, stderr, heard: String::new() }
+        Running {
+            desk,
+            child,
+            stderr,
+            heard: String::new(),
+        }
     };
-    until("a file is there and the rest waits", || !running.desk.outputs("out").is_empty());
+    until("a file is there and the rest waits", || {
+        !running.desk.outputs("out").is_empty()
+    });
     let before = std::time::Instant::now();
     running.signal("INT");
     running.hear("stopping");
@@ -129,6 +184,10 @@ fn a_signal_ends_the_waits() {
     assert!(before.elapsed().as_secs() < 10);
     assert_eq!(ran.code, Some(130), "{ran:#?}");
     let done = ran.count("done");
-    assert_eq!((ran.count("cancelled"), done > 0 && done < 4), (4 - done, true), "{ran:#?}");
+    assert_eq!(
+        (ran.count("cancelled"), done > 0 && done < 4),
+        (4 - done, true),
+        "{ran:#?}"
+    );
     desk.assert_bill_is(done);
 }

@@ -1,7 +1,6 @@
 //! A desk to test at: a folder with a configuration of its own, the program run in it, the simulator beside it.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -13,23 +12,52 @@ use media_sim::{Scenario, Sim};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::decode::decode;
+
 /// What no run of these tests comes near; one that does hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The keys that the simulator takes. Short as they are, they must never be seen.
-pub(crate) const KEYS: [(&str, &str); 3] =
-    [("OPENAI_API_KEY", "sim-openai"), ("RUNWARE_API_KEY", "sim-runware"), ("FORVO_API_KEY", "sim-forvo")];
+pub(crate) const KEYS: [(&str, &str); 3] = [
+    ("OPENAI_API_KEY", "sim-openai"),
+    ("RUNWARE_API_KEY", "sim-runware"),
+    ("FORVO_API_KEY", "sim-forvo"),
+];
 
 /// The keys of a result line: each is always there.
 const LINE_KEYS: [&str; 24] = [
-    "v", "id", "line", "status", "path", "format", "bytes", "sha256", "width", "height", "duration_ms", "provider",
-    "model", "take", "cost_usd", "cost_basis", "attempts", "elapsed_ms", "remote_id", "credit", "until", "warnings",
-    "simulated", "error",
+    "v",
+    "id",
+    "line",
+    "status",
+    "path",
+    "format",
+    "bytes",
+    "sha256",
+    "width",
+    "height",
+    "duration_ms",
+    "provider",
+    "model",
+    "take",
+    "cost_usd",
+    "cost_basis",
+    "attempts",
+    "elapsed_ms",
+    "remote_id",
+    "credit",
+    "until",
+    "warnings",
+    "simulated",
+    "error",
 ];
 
 /// The top of the checkout.
 pub(crate) fn checkout() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
 }
 
 /// A folder with a configuration, and perhaps a simulator.
@@ -50,7 +78,11 @@ pub(crate) struct Ran {
 impl Desk {
     /// The shipped configuration, no keys, no simulator.
     pub(crate) fn new() -> Desk {
-        let desk = Desk { dir: tempfile::tempdir().unwrap(), environment: BTreeMap::new(), sim: None };
+        let desk = Desk {
+            dir: tempfile::tempdir().unwrap(),
+            environment: BTreeMap::new(),
+            sim: None,
+        };
         copy(&checkout().join("config"), &desk.path("config"));
         desk
     }
@@ -70,9 +102,17 @@ impl Desk {
             for (key, value) in overlay.as_object().unwrap() {
                 desk.configure(provider, key, value);
             }
-            desk.configure(provider, "retry", &json!({ "first_delay": "10ms", "max_delay": "50ms" }));
+            desk.configure(
+                provider,
+                "retry",
+                &json!({ "first_delay": "10ms", "max_delay": "50ms" }),
+            );
         }
-        desk.configure("runware", "delivery", &json!({ "first_poll": "10ms", "max_poll": "50ms" }));
+        desk.configure(
+            "runware",
+            "delivery",
+            &json!({ "first_poll": "10ms", "max_poll": "50ms" }),
+        );
         for (name, key) in KEYS {
             desk.set(name, key);
         }
@@ -127,8 +167,14 @@ impl Desk {
     /// The program in this folder, in an environment that holds nothing of the tester's.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_media"));
-        command.args(args).current_dir(self.dir.path()).env_clear().stdin(Stdio::null());
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.dir.path());
+        command
+            .args(args)
+            .current_dir(self.dir.path())
+            .env_clear()
+            .stdin(Stdio::null());
+        command
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.dir.path());
         command.envs(&self.environment);
         command
     }
@@ -139,7 +185,10 @@ impl Desk {
     }
 
     pub(crate) fn finish(&self, command: Command) -> Ran {
-        let output = assert_cmd::Command::from_std(command).timeout(PATIENCE).output().unwrap();
+        let output = assert_cmd::Command::from_std(command)
+            .timeout(PATIENCE)
+            .output()
+            .unwrap();
         let ran = Ran {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),
@@ -147,7 +196,10 @@ impl Desk {
         };
         ran.look();
         for (_, key) in KEYS {
-            assert!(!ran.stdout.contains(key) && !ran.stderr.contains(key), "the key {key} is shown: {ran:#?}");
+            assert!(
+                !ran.stdout.contains(key) && !ran.stderr.contains(key),
+                "the key {key} is shown: {ran:#?}"
+            );
         }
         ran
     }
@@ -184,9 +236,15 @@ impl Desk {
             let is_left = name.starts_with(".media-") || name.ends_with(".part") || name.contains("tmp");
             assert!(!is_left, "{} was left behind", path.display());
         }
-        assert_eq!(files(&self.path(folder).join(".media/staging")), Vec::<PathBuf>::new());
+        assert_eq!(
+            files(&self.path(folder).join(".media/staging")),
+            Vec::<PathBuf>::new()
+        );
         for name in self.outputs(folder) {
-            if !Path::new(&name).extension().is_some_and(|extension| extension == "txt") {
+            if Path::new(&name)
+                .extension()
+                .is_none_or(|extension| extension != "txt")
+            {
                 decode(&self.path(folder).join(name));
             }
         }
@@ -201,14 +259,20 @@ impl Desk {
     pub(crate) fn assert_bill_is(&self, files: usize) {
         let bill = self.sim().bill();
         assert_eq!(bill.charges.len(), files, "{bill:#?}");
-        assert!(bill.charges.iter().all(|charge| charge.delivered == 1), "{bill:#?}");
+        assert!(
+            bill.charges.iter().all(|charge| charge.delivered == 1),
+            "{bill:#?}"
+        );
     }
 }
 
 impl Ran {
     /// A panic is never an answer.
     pub(crate) fn look(&self) {
-        assert!(!self.stderr.contains("panicked") && self.code != Some(101), "it panicked: {self:#?}");
+        assert!(
+            !self.stderr.contains("panicked") && self.code != Some(101),
+            "it panicked: {self:#?}"
+        );
     }
 
     /// Ended by this code.
@@ -237,7 +301,11 @@ impl Ran {
                 assert!(line.get(key).is_some(), "{key} is missing: {text}");
             }
             assert_eq!(line["v"], 1);
-            assert_eq!(line["status"] == "done" || line["status"] == "skipped", line["error"].is_null(), "{text}");
+            assert_eq!(
+                line["status"] == "done" || line["status"] == "skipped",
+                line["error"].is_null(),
+                "{text}"
+            );
             if !line["error"].is_null() {
                 for key in ["kind", "charge", "message"] {
                     assert!(line["error"][key].is_string(), "{text}");
@@ -245,7 +313,10 @@ impl Ran {
                 assert!(line["error"].get("next").is_some(), "{text}");
             }
             if line["status"] == "done" {
-                assert!(line["bytes"].as_u64().unwrap() > 0 && line["sha256"].as_str().unwrap().len() == 64, "{text}");
+                assert!(
+                    line["bytes"].as_u64().unwrap() > 0 && line["sha256"].as_str().unwrap().len() == 64,
+                    "{text}"
+                );
             }
             let id = line["id"].as_str().unwrap().to_owned();
             assert!(lines.insert(id, line).is_none(), "two lines of one id: {self:#?}");
@@ -256,13 +327,18 @@ impl Ran {
     /// The only line of this id.
     #[track_caller]
     pub(crate) fn line(&self, id: &str) -> Value {
-        self.lines().remove(id).unwrap_or_else(|| panic!("no line of {id}: {self:#?}"))
+        self.lines()
+            .remove(id)
+            .unwrap_or_else(|| panic!("no line of {id}: {self:#?}"))
     }
 
     /// Status by id.
     #[track_caller]
     pub(crate) fn statuses(&self) -> BTreeMap<String, String> {
-        self.lines().into_iter().map(|(id, line)| (id, line["status"].as_str().unwrap().to_owned())).collect()
+        self.lines()
+            .into_iter()
+            .map(|(id, line)| (id, line["status"].as_str().unwrap().to_owned()))
+            .collect()
     }
 
     /// How many lines have this status.
@@ -276,7 +352,9 @@ impl Ran {
 pub(crate) fn jobs(rows: &[(&str, &str, &str, &str)]) -> String {
     let mut text = String::new();
     for (id, provider, content, path) in rows {
-        let is_image = ["png", "jpg", "jpeg", "webp"].iter().any(|extension| path.ends_with(extension));
+        let is_image = ["png", "jpg", "jpeg", "webp"]
+            .iter()
+            .any(|extension| path.ends_with(extension));
         let mut job = json!({
             "id": id, "kind": if is_image { "image" } else { "audio" }, "provider": [provider], "content": content,
             "output_path": path,
@@ -296,7 +374,11 @@ pub(crate) fn jobs(rows: &[(&str, &str, &str, &str)]) -> String {
 /// One HTTP request without a body; the answer as it comes.
 pub(crate) fn ask(address: &str, method: &str, path: &str) -> String {
     let mut socket = TcpStream::connect(address).unwrap();
-    write!(socket, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    write!(
+        socket,
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
     answer
@@ -304,11 +386,17 @@ pub(crate) fn ask(address: &str, method: &str, path: &str) -> String {
 
 /// All files under a folder; none when there is no such folder.
 pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
     let mut all = Vec::new();
     for entry in entries {
         let path = entry.unwrap().path();
-        if path.is_dir() { all.extend(files(&path)) } else { all.push(path) }
+        if path.is_dir() {
+            all.extend(files(&path));
+        } else {
+            all.push(path);
+        }
     }
     all.sort();
     all
@@ -319,7 +407,11 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let target = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy(&path, &target) } else { assert!(fs::copy(&path, &target).is_ok()) }
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            assert!(fs::copy(&path, &target).is_ok());
+        }
     }
 }
 
@@ -331,58 +423,4 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "never happened: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
-}
-
-/// Decodes a file fully; its format must be the one in its name. Width and height, or seconds.
-#[track_caller]
-pub(crate) fn decode(path: &Path) -> (f64, f64) {
-    let extension = path.extension().and_then(OsStr::to_str).unwrap();
-    match extension {
-        "png" | "jpg" | "jpeg" | "webp" => {
-            let reader = image::ImageReader::open(path).unwrap().with_guessed_format().unwrap();
-            assert_eq!(reader.format(), image::ImageFormat::from_extension(extension), "{}", path.display());
-            let picture = reader.decode().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            (picture.width().into(), picture.height().into())
-        }
-        "opus" => {
-            // symphonia has no decoder of Opus: the pages must at least begin and end as they should.
-            let bytes = fs::read(path).unwrap();
-            assert!(bytes.starts_with(b"OggS") && bytes[..64].windows(8).any(|part| part == b"OpusHead"));
-            (1.0, 0.0)
-        }
-        _ => (seconds(path, extension), 0.0),
-    }
-}
-
-fn seconds(path: &Path, extension: &str) -> f64 {
-    use symphonia::core::codecs::audio::AudioDecoderOptions;
-    use symphonia::core::formats::TrackType;
-    use symphonia::core::formats::probe::Hint;
-    use symphonia::core::io::MediaSourceStream;
-    let bytes = fs::read(path).unwrap();
-    let magic: &[&[u8]] = match extension {
-        "mp3" => &[b"ID3", b"\xff\xfb", b"\xff\xfa", b"\xff\xf3"],
-        "wav" => &[b"RIFF"],
-        "flac" => &[b"fLaC"],
-        "ogg" => &[b"OggS"],
-        other => panic!("{other} is no format of these tests"),
-    };
-    assert!(magic.iter().any(|magic| bytes.starts_with(magic)), "{} is no {extension}", path.display());
-    let stream = MediaSourceStream::new(Box::new(std::io::Cursor::new(bytes)), Default::default());
-    let mut reader = symphonia::default::get_probe()
-        .probe(Hint::new().with_extension(extension), stream, Default::default(), Default::default())
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let track = reader.default_track(TrackType::Audio).unwrap();
-    let (id, parameters) = (track.id, track.codec_params.as_ref().unwrap().audio().unwrap().clone());
-    let options = AudioDecoderOptions::default().verify(true);
-    let mut decoder = symphonia::default::get_codecs().make_audio_decoder(&parameters, &options).unwrap();
-    let mut seconds = 0.0;
-    while let Some(packet) = reader.next_packet().unwrap() {
-        if packet.track_id == id {
-            let sound = decoder.decode(&packet).unwrap();
-            seconds += sound.frames() as f64 / f64::from(sound.spec().rate());
-        }
-    }
-    assert!(seconds > 0.1, "{} lasts {seconds} s", path.display());
-    seconds
 }

@@ -13,20 +13,55 @@ use crate::support::{Desk, ask, files, jobs};
 fn help_is_data_and_wrong_usage_is_2() {
     let desk = Desk::new();
     let help = desk.run(&["--help"]).ended(0);
-    for part in ["Exit codes", "init", "run", "plan", "check", "providers", "verify", "config", "sim"] {
+    for part in [
+        "Exit codes",
+        "init",
+        "run",
+        "plan",
+        "check",
+        "providers",
+        "verify",
+        "config",
+        "sim",
+    ] {
         assert!(help.stdout.contains(part), "{part} is missing: {help:#?}");
     }
-    for command in ["init", "run", "plan", "check", "providers", "verify", "config", "sim"] {
+    for command in [
+        "init",
+        "run",
+        "plan",
+        "check",
+        "providers",
+        "verify",
+        "config",
+        "sim",
+    ] {
         assert!(desk.run(&[command, "--help"]).ended(0).stdout.contains("Usage"));
     }
     assert!(desk.run(&["--version"]).ended(0).stdout.starts_with("media "));
-    for args in [&[][..], &["fly"], &["run"], &["run", "a", "b"], &["run", "a", "--fast"], &["run", "a", "--max-items", "few"],
-        &["run", "a", "--scenario", "s.json"], &["verify"], &["sim", "--listen", "here"], &["plan", "a", "--max-cost", "much"]]
-    {
+    for args in [
+        &[][..],
+        &["fly"],
+        &["run"],
+        &["run", "a", "b"],
+        &["run", "a", "--fast"],
+        &["run", "a", "--max-items", "few"],
+        &["run", "a", "--scenario", "s.json"],
+        &["verify"],
+        &["sim", "--listen", "here"],
+        &["plan", "a", "--max-cost", "much"],
+    ] {
         let ran = desk.run(args).ended(2);
-        assert!(ran.stdout.is_empty() && !ran.stderr.is_empty(), "{args:?}: {ran:#?}");
+        assert!(
+            ran.stdout.is_empty() && !ran.stderr.is_empty(),
+            "{args:?}: {ran:#?}"
+        );
     }
-    assert_eq!(files(&desk.path("")).len(), files(&desk.path("config")).len(), "nothing was written");
+    assert_eq!(
+        files(&desk.path("")).len(),
+        files(&desk.path("config")).len(),
+        "nothing was written"
+    );
 }
 
 #[test]
@@ -34,7 +69,16 @@ fn init_writes_a_project_that_works() {
     let desk = Desk::new();
     fs::remove_dir_all(desk.path("config")).unwrap();
     desk.run(&["init", "deck/of/cards"]).ended(0);
-    let mut command = desk.command(&["run", "words.csv", "--recipe", "flashcards.json", "--simulate", "--out", "demo", "--json"]);
+    let mut command = desk.command(&[
+        "run",
+        "words.csv",
+        "--recipe",
+        "flashcards.json",
+        "--simulate",
+        "--out",
+        "demo",
+        "--json",
+    ]);
     command.current_dir(desk.path("deck/of/cards"));
     let ran = desk.finish(command).ended(0);
     assert_eq!(ran.count("done"), 40);
@@ -45,7 +89,10 @@ fn init_writes_a_project_that_works() {
     desk.file("taken", "mine");
     desk.run(&["init", "taken"]).ended(2).said(&["taken"]);
     desk.run(&["init", "taken/below"]).ended(2).said(&["taken"]);
-    assert_eq!((files(&desk.path("deck")), desk.read("taken")), (before, "mine".to_owned()));
+    assert_eq!(
+        (files(&desk.path("deck")), desk.read("taken")),
+        (before, "mine".to_owned())
+    );
     fs::create_dir(desk.path("empty")).unwrap();
     desk.run(&["init", "empty"]).ended(0);
 }
@@ -56,18 +103,37 @@ fn a_plan_counts_and_prices_and_sends_nothing() {
     for provider in ["openai", "runware", "forvo"] {
         desk.configure(provider, "base_url", &json!("http://127.0.0.1:9/v1"));
     }
-    desk.file("list.jsonl", jobs(&[
-        ("a", "runware", "a hat", "a.webp"), ("b", "runware", "a cap", "b.webp"), ("s", "forvo", "gato", "s.mp3"),
-    ]));
+    desk.file(
+        "list.jsonl",
+        jobs(&[
+            ("a", "runware", "a hat", "a.webp"),
+            ("b", "runware", "a cap", "b.webp"),
+            ("s", "forvo", "gato", "s.mp3"),
+        ]),
+    );
     let ran = desk.run(&["plan", "list.jsonl", "--json"]).ended(0);
     let plan: Value = serde_json::from_str(&ran.stdout).unwrap();
-    assert_eq!((&plan["v"], &plan["rows"], &plan["files"]), (&json!(1), &json!(3), &json!(3)));
-    assert_eq!((&plan["providers"]["runware"]["make"], &plan["providers"]["forvo"]["make"]), (&json!(2), &json!(1)));
+    assert_eq!(
+        (&plan["v"], &plan["rows"], &plan["files"]),
+        (&json!(1), &json!(3), &json!(3))
+    );
+    assert_eq!(
+        (
+            &plan["providers"]["runware"]["make"],
+            &plan["providers"]["forvo"]["make"]
+        ),
+        (&json!(2), &json!(1))
+    );
     let cost = plan["cost_usd"].as_f64().unwrap();
     assert!((cost - 0.0012).abs() < 1e-9, "{plan}");
     let text = desk.run(&["plan", "list.jsonl", "--out", "x"]).ended(0).stdout;
-    assert!(text.contains("Nothing was sent") && text.contains("media run list.jsonl --out x"), "{text}");
-    desk.run(&["plan", "list.jsonl", "--max-cost", "0.0011"]).ended(3).said(&["0.0012"]);
+    assert!(
+        text.contains("Nothing was sent") && text.contains("media run list.jsonl --out x"),
+        "{text}"
+    );
+    desk.run(&["plan", "list.jsonl", "--max-cost", "0.0011"])
+        .ended(3)
+        .said(&["0.0012"]);
     desk.run(&["plan", "list.jsonl", "--max-cost", "0.0012"]).ended(0);
     desk.run(&["plan", "list.jsonl", "--max-cost", "0"]).ended(3);
     for files in [desk.path("x"), desk.path("media-out")] {
@@ -79,29 +145,65 @@ fn a_plan_counts_and_prices_and_sends_nothing() {
 fn a_cap_that_is_no_amount_is_not_ignored() {
     let desk = Desk::new();
     desk.file("list.jsonl", jobs(&[("a", "runware", "a hat", "a.webp")]));
-    for cap in ["--max-cost=-1", "--max-cost=nan", "--max-cost=inf", "--max-cost=1e300"] {
-        desk.run(&["plan", "list.jsonl", cap]).ended(2).said(&["max-cost"]);
+    for cap in [
+        "--max-cost=-1",
+        "--max-cost=nan",
+        "--max-cost=inf",
+        "--max-cost=1e300",
+    ] {
+        desk.run(&["plan", "list.jsonl", cap])
+            .ended(2)
+            .said(&["max-cost"]);
     }
 }
 
 #[test]
 fn what_is_there_is_planned_as_there() {
     let desk = Desk::with_sim();
-    desk.file("list.jsonl", jobs(&[("a", "runware", "a hat", "a.webp"), ("b", "runware", "a cap", "b.webp")]));
-    desk.run(&["run", "list.jsonl", "--out", "out", "--max-items", "1"]).ended(4);
-    let plan: Value = serde_json::from_str(&desk.run(&["plan", "list.jsonl", "--out", "out", "--json"]).ended(0).stdout).unwrap();
-    assert_eq!((&plan["providers"]["runware"]["make"], &plan["providers"]["runware"]["there"]), (&json!(1), &json!(1)));
+    desk.file(
+        "list.jsonl",
+        jobs(&[
+            ("a", "runware", "a hat", "a.webp"),
+            ("b", "runware", "a cap", "b.webp"),
+        ]),
+    );
+    desk.run(&["run", "list.jsonl", "--out", "out", "--max-items", "1"])
+        .ended(4);
+    let plan: Value = serde_json::from_str(
+        &desk
+            .run(&["plan", "list.jsonl", "--out", "out", "--json"])
+            .ended(0)
+            .stdout,
+    )
+    .unwrap();
+    assert_eq!(
+        (
+            &plan["providers"]["runware"]["make"],
+            &plan["providers"]["runware"]["there"]
+        ),
+        (&json!(1), &json!(1))
+    );
 }
 
 #[test]
 fn a_quota_of_days_is_planned_in_days() {
     let desk = Desk::new();
-    let rows: Vec<_> = (0..600).map(|n| (format!("w{n}"), format!("palabra{n}"), format!("w{n}.mp3"))).collect();
-    let rows: Vec<_> = rows.iter().map(|(id, word, path)| (&**id, "forvo", &**word, &**path)).collect();
+    let rows: Vec<_> = (0..600)
+        .map(|n| (format!("w{n}"), format!("palabra{n}"), format!("w{n}.mp3")))
+        .collect();
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(id, word, path)| (&**id, "forvo", &**word, &**path))
+        .collect();
     desk.file("list.jsonl", jobs(&rows));
-    let plan: Value = serde_json::from_str(&desk.run(&["plan", "list.jsonl", "--json"]).ended(0).stdout).unwrap();
+    let plan: Value =
+        serde_json::from_str(&desk.run(&["plan", "list.jsonl", "--json"]).ended(0).stdout).unwrap();
     let quota = &plan["providers"]["forvo"]["daily_quota"];
-    assert_eq!((&quota["calls"], &quota["calls_per_day"], &quota["days"]), (&json!(1200), &json!(500), &json!(3)), "{plan}");
+    assert_eq!(
+        (&quota["calls"], &quota["calls_per_day"], &quota["days"]),
+        (&json!(1200), &json!(500), &json!(3)),
+        "{plan}"
+    );
 }
 
 #[test]
@@ -115,16 +217,25 @@ fn check_asks_each_service_for_nothing() {
     // Forvo has nothing that does not count; that is said.
     assert_eq!(desk.sim().bill().quotas[0].used, 1);
     assert!(ran.stdout.contains("one of the day's calls"), "{ran:#?}");
-    desk.run(&["check", "nobody"]).ended(2).said(&["nobody", "openai"]);
+    desk.run(&["check", "nobody"])
+        .ended(2)
+        .said(&["nobody", "openai"]);
     desk.set("OPENAI_API_KEY", "sim-wrong");
     let ran = desk.run(&["check"]).ended(3);
-    assert!(ran.stdout.contains("openai: does not work") && ran.stdout.contains("runware: works"), "{ran:#?}");
+    assert!(
+        ran.stdout.contains("openai: does not work") && ran.stdout.contains("runware: works"),
+        "{ran:#?}"
+    );
     desk.run(&["check", "runware"]).ended(0);
     desk.unset("OPENAI_API_KEY");
     desk.run(&["check", "openai"]).ended(2).said(&["OPENAI_API_KEY"]);
     let ran = desk.run(&["check"]);
-    assert!(ran.stdout.contains("openai: not asked") && ran.stdout.contains("runware: works"), "{ran:#?}");
-    desk.sim().arm(Fault::new(Provider::Runware, FaultKind::CutBefore).times(50));
+    assert!(
+        ran.stdout.contains("openai: not asked") && ran.stdout.contains("runware: works"),
+        "{ran:#?}"
+    );
+    desk.sim()
+        .arm(Fault::new(Provider::Runware, FaultKind::CutBefore).times(50));
     desk.run(&["check", "runware"]).ended(3);
 }
 
@@ -132,19 +243,32 @@ fn check_asks_each_service_for_nothing() {
 fn providers_are_shown() {
     let desk = Desk::new();
     let ran = desk.run(&["providers", "--json"]).ended(0);
-    let rows: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let rows: Vec<Value> = ran
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     let names: Vec<_> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["forvo", "openai", "runware"]);
     let text = desk.run(&["providers"]).ended(0).stdout;
-    assert!(text.contains("params.openai.quality") && text.contains("built in: forvo"), "{text}");
+    assert!(
+        text.contains("params.openai.quality") && text.contains("built in: forvo"),
+        "{text}"
+    );
 }
 
 #[test]
 fn verify_tells_good_from_bad() {
     let desk = Desk::with_sim();
-    desk.file("list.jsonl", jobs(&[
-        ("a", "runware", "a hat", "a.webp"), ("b", "runware", "a cap", "b.png"), ("s", "forvo", "gato", "s.mp3"), ("t", "openai", "hi", "t.flac"),
-    ]));
+    desk.file(
+        "list.jsonl",
+        jobs(&[
+            ("a", "runware", "a hat", "a.webp"),
+            ("b", "runware", "a cap", "b.png"),
+            ("s", "forvo", "gato", "s.mp3"),
+            ("t", "openai", "hi", "t.flac"),
+        ]),
+    );
     desk.make("list.jsonl").ended(0);
     let ran = desk.run(&["verify", "out"]).ended(0).said(&["4 files, 0 bad"]);
     assert_eq!(ran.stdout.matches("ok ").count(), 4);
@@ -172,7 +296,13 @@ fn verify_tells_good_from_bad() {
 fn verify_survives_a_pipe() {
     let desk = Desk::new();
     fs::create_dir_all(desk.path("odd/sub")).unwrap();
-    assert!(Command::new("mkfifo").arg(desk.path("odd/pipe.png")).status().unwrap().success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(desk.path("odd/pipe.png"))
+            .status()
+            .unwrap()
+            .success()
+    );
     let ran = desk.run(&["verify", "odd"]);
     assert!(matches!(ran.code, Some(0 | 1)), "{ran:#?}");
 }
@@ -181,7 +311,11 @@ fn verify_survives_a_pipe() {
 fn verify_survives_links_in_circles() {
     let desk = Desk::new();
     fs::create_dir_all(desk.path("odd/sub")).unwrap();
-    for (target, name) in [("..", "odd/sub/up"), ("..", "odd/sub/up2"), ("none", "odd/dangling.png")] {
+    for (target, name) in [
+        ("..", "odd/sub/up"),
+        ("..", "odd/sub/up2"),
+        ("none", "odd/dangling.png"),
+    ] {
         std::os::unix::fs::symlink(target, desk.path(name)).unwrap();
     }
     let ran = desk.run(&["verify", "odd"]);
@@ -191,9 +325,21 @@ fn verify_survives_links_in_circles() {
 #[test]
 fn a_pipe_where_a_file_should_go_is_in_the_way() {
     let desk = Desk::with_sim();
-    desk.file("list.jsonl", jobs(&[("a", "runware", "a hat", "a.png"), ("b", "runware", "a cap", "b.png")]));
+    desk.file(
+        "list.jsonl",
+        jobs(&[
+            ("a", "runware", "a hat", "a.png"),
+            ("b", "runware", "a cap", "b.png"),
+        ]),
+    );
     fs::create_dir(desk.path("out")).unwrap();
-    assert!(Command::new("mkfifo").arg(desk.path("out/a.png")).status().unwrap().success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(desk.path("out/a.png"))
+            .status()
+            .unwrap()
+            .success()
+    );
     std::os::unix::fs::symlink("/nowhere/at/all.png", desk.path("out/b.png")).unwrap();
     let ran = desk.make("list.jsonl").ended(1);
     assert_eq!(ran.count("failed"), 2, "{ran:#?}");
@@ -207,44 +353,88 @@ fn the_configuration_is_shown_as_understood() {
     assert_eq!(shown["providers"]["openai"]["image"]["model"], "gpt-image-2");
     assert_eq!(shown["media"]["check"], "full");
     for name in ["media", "recipe", "openai", "runware", "forvo"] {
-        let schema: Value = serde_json::from_str(&desk.run(&["config", "schema", name]).ended(0).stdout).unwrap();
+        let schema: Value =
+            serde_json::from_str(&desk.run(&["config", "schema", name]).ended(0).stdout).unwrap();
         assert!(schema["properties"].is_object(), "{name}");
     }
-    desk.run(&["config", "schema", "nothing"]).ended(2).said(&["nothing"]);
+    desk.run(&["config", "schema", "nothing"])
+        .ended(2)
+        .said(&["nothing"]);
 }
 
 #[test]
 fn the_simulator_is_a_server_of_its_own() {
     let desk = Desk::new();
-    desk.run(&["sim", "--listen", "0.0.0.0:0"]).ended(2).said(&["loopback"]);
+    desk.run(&["sim", "--listen", "0.0.0.0:0"])
+        .ended(2)
+        .said(&["loopback"]);
     desk.file("bad.json", "{\"opnai\":{}}");
-    desk.run(&["sim", "--listen", "127.0.0.1:0", "--scenario", "bad.json"]).ended(2).said(&["bad.json", "opnai"]);
+    desk.run(&["sim", "--listen", "127.0.0.1:0", "--scenario", "bad.json"])
+        .ended(2)
+        .said(&["bad.json", "opnai"]);
     for (signal, code) in [("INT", 0), ("TERM", 0)] {
         let mut command = desk.command(&["sim", "--listen", "127.0.0.1:0"]);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
-        let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+        let address = line
+            .split("http://")
+            .nth(1)
+            .unwrap()
+            .split('/')
+            .next()
+            .unwrap()
+            .to_owned();
         assert!(ask(&address, "GET", "/_sim/bill").contains("total_usd"));
         for _ in 0..3 {
             stdout.read_line(&mut line).unwrap();
         }
-        assert!(Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-s", signal, &child.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
         let ended = child.wait().unwrap();
-        assert!(ended.code() == Some(code) || ended.code() == Some(143), "{signal}: {ended:?}");
+        assert!(
+            ended.code() == Some(code) || ended.code() == Some(143),
+            "{signal}: {ended:?}"
+        );
     }
 }
 
 #[test]
 fn a_scenario_decides_what_is_simulated() {
     let desk = Desk::new();
-    desk.file("list.jsonl", jobs(&[("a", "runware", "a hat", "a.webp"), ("b", "forvo", "gato", "b.mp3")]));
-    desk.file("scenario.json", json!({ "forvo": { "missing": ["gato"] } }).to_string());
-    let args = ["run", "list.jsonl", "--simulate", "--out", "demo", "--json", "--scenario"];
+    desk.file(
+        "list.jsonl",
+        jobs(&[
+            ("a", "runware", "a hat", "a.webp"),
+            ("b", "forvo", "gato", "b.mp3"),
+        ]),
+    );
+    desk.file(
+        "scenario.json",
+        json!({ "forvo": { "missing": ["gato"] } }).to_string(),
+    );
+    let args = [
+        "run",
+        "list.jsonl",
+        "--simulate",
+        "--out",
+        "demo",
+        "--json",
+        "--scenario",
+    ];
     let ran = desk.run(&[&args[..], &["scenario.json"]].concat()).ended(1);
     assert_eq!(ran.line("b")["error"]["kind"], "not_found");
     desk.file("scenario.json", "{\"forvo\":{\"mising\":[]}}");
-    desk.run(&[&args[..], &["scenario.json"]].concat()).ended(2).said(&["scenario.json", "mising"]);
-    desk.run(&[&args[..], &["none.json"]].concat()).ended(2).said(&["none.json"]);
+    desk.run(&[&args[..], &["scenario.json"]].concat())
+        .ended(2)
+        .said(&["scenario.json", "mising"]);
+    desk.run(&[&args[..], &["none.json"]].concat())
+        .ended(2)
+        .said(&["none.json"]);
 }

@@ -124,7 +124,10 @@ impl Gauge {
             self.in_log -= oldest.amount;
             self.log.pop_front();
         }
-        let mut at = [self.next_free, self.empty_until].into_iter().flatten().fold(now, Instant::max);
+        let mut at = [self.next_free, self.empty_until]
+            .into_iter()
+            .flatten()
+            .fold(now, Instant::max);
         let mut over = (self.in_log + amount).saturating_sub(limit);
         for entry in &self.log {
             if over == 0 {
@@ -307,7 +310,9 @@ impl Pacer {
         let window = REPORTED_WINDOW + REPORTED_WINDOW / 100;
         let known = |gauge: &Gauge| gauge.bucket == report.bucket && gauge.length == window;
         let place = state.gauges.iter().position(known).unwrap_or_else(|| {
-            state.gauges.push(Gauge::new(report.bucket.clone(), REPORTED_WINDOW, None));
+            state
+                .gauges
+                .push(Gauge::new(report.bucket.clone(), REPORTED_WINDOW, None));
             state.gauges.len() - 1
         });
         if let Some(gauge) = state.gauges.get_mut(place) {

@@ -111,7 +111,12 @@ impl QuotaStore for MemoryQuota {
     }
 
     async fn exhaust(&self, key: &QuotaKey, day: &Day, limit: u64) -> Result<()> {
-        self.change(key, day, |used| *used = Used { units: limit.max(used.units), spent: true });
+        self.change(key, day, |used| {
+            *used = Used {
+                units: limit.max(used.units),
+                spent: true,
+            }
+        });
         Ok(())
     }
 

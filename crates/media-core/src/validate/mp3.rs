@@ -370,7 +370,8 @@ mod tests {
         let sound = passes(&once.repeat(3));
         assert_eq!(sound.duration.unwrap().as_millis(), 3 * 653);
         assert!(
-            defect(&once.repeat(3)[..10_000]).contains("ends before its last frame is complete, after 10000 bytes")
+            defect(&once.repeat(3)[..10_000])
+                .contains("ends before its last frame is complete, after 10000 bytes")
         );
     }
 

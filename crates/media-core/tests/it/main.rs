@@ -1,6 +1,6 @@
 //! The core as a whole, in virtual time: a small provider, an in-memory transport, no network.
 
-#[cfg(test)]
+#[cfg(all(test, feature = "config"))]
 mod config;
 #[cfg(test)]
 mod journal;

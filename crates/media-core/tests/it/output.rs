@@ -1,7 +1,7 @@
 //! Files: whole and under their name, or not there at all.
 
 use media_core::http::{Scripted, Sent};
-use media_core::{Charge, CheckLevel, ErrorKind, MediaRequest, Size};
+use media_core::{Charge, ErrorKind, MediaRequest, Size};
 use sha2::{Digest, Sha256};
 
 use crate::support::{Lab, Mode, failure, files_below, large_png, link, png, wav};
@@ -171,6 +171,7 @@ async fn paid_bytes_that_fail_are_kept_with_the_reason() {
 }
 
 /// A picture whose structure is whole and whose pixels are not.
+#[cfg(feature = "decode-image")]
 fn undecodable_png() -> Vec<u8> {
     let mut bytes = large_png();
     let data = bytes.windows(4).position(|name| name == b"IDAT").unwrap();
@@ -188,7 +189,7 @@ async fn paid_bytes_that_cannot_be_decoded_are_kept_too() {
     let folder = lab.staging_folder();
     let result = lab
         .client()
-        .checking(CheckLevel::Full)
+        .checking(media_core::CheckLevel::Full)
         .generate(lab.image("dog.png"))
         .await;
     assert_eq!(failure(&result), (ErrorKind::InvalidMedia, Charge::Certain));
@@ -208,7 +209,7 @@ async fn only_the_full_check_decodes() {
     let lab = media(large_png());
     let result = lab
         .client()
-        .checking(CheckLevel::Full)
+        .checking(media_core::CheckLevel::Full)
         .generate(lab.image("dog.png"))
         .await;
     assert!(result.outcome.is_ok(), "{result:?}");

@@ -208,3 +208,38 @@ async fn giving_a_place_back_does_not_end_a_wait_for_the_reset() {
     let first = times(&pacer, 1).await[0];
     assert!(first >= Duration::from_secs(20), "it waited only {first:?}");
 }
+
+/// A call that counts in none of the known limits was refused for pace all the same.
+#[tokio::test(start_paused = true)]
+async fn after_a_pause_uncounted_calls_do_not_burst_either() {
+    let pacer = pacer(vec![window("images", 60, 60)], false);
+    pacer.pause(Duration::from_secs(5));
+    let began = Instant::now();
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        pacer
+            .wait(&Units::default().with("images", 0))
+            .await
+            .unwrap()
+            .spend();
+        times.push(began.elapsed());
+    }
+    assert!(
+        smallest_gap(&times) >= Duration::from_millis(50),
+        "they would all be refused again: {times:?}"
+    );
+}
+
+/// Also a place that is given back late, when the next in line already has its own.
+#[tokio::test(start_paused = true)]
+async fn a_place_given_back_late_counts_in_no_window() {
+    let pacer = pacer(vec![window("requests", 2, 60)], false);
+    let wasted = pacer.wait(&Units::default()).await.unwrap();
+    pacer.wait(&Units::default()).await.unwrap().spend();
+    drop(wasted);
+    let times = times(&pacer, 1).await;
+    assert!(
+        times[0] <= Duration::from_secs(31),
+        "the window holds one of two, and it waited {times:?}"
+    );
+}

@@ -40,6 +40,7 @@ async fn a_service_that_repeats_the_key_is_not_repeated() {
         json!({"id": null, "tasks": KEY}).to_string(),
         format!("<html>{KEY}</html>"),
         // Where an excerpt ends in the middle of it.
+        format!("{} {KEY}", "x".repeat(44)),
         format!("{} {KEY}", "x".repeat(150)),
         format!("{} {KEY}", "x".repeat(390)),
         format!("{KEY} was not found"),

@@ -127,7 +127,11 @@ fn recordings(word: &str, language: &'static str) -> Vec<Recording> {
                 language,
                 votes,
                 // The first one is liked by all, so that a word always has a recording that nobody need refuse.
-                positive: if index == 0 { votes } else { votes - (dice.below(3) as i64).min(votes) },
+                positive: if index == 0 {
+                    votes
+                } else {
+                    votes - (dice.below(3) as i64).min(votes)
+                },
             }
         })
         .collect()

@@ -1,5 +1,11 @@
 //! The provider against canned answers, driven as a user drives it: through a client, to files.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking, as tests do"
+)]
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,7 +36,8 @@ impl Setup {
     }
 
     fn config(&self) -> OpenAiConfig {
-        let mut config = OpenAiConfig::default().base_url(format!("{}/v1", self.server.url()).parse().unwrap());
+        let mut config =
+            OpenAiConfig::default().base_url(format!("{}/v1", self.server.url()).parse().unwrap());
         config.retry = RetrySettings {
             attempts: 3,
             first_delay: Span(Duration::from_millis(1)),

@@ -1,6 +1,6 @@
 //! Runware driven as a user drives it: through a client, into files.
 
-#![allow(
+#![expect(
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,

@@ -1,332 +1,29 @@
-//! The work queue of one provider: takes orders, keeps the configured number in flight, and sees each to its end.
-//!
-//! Two rules decide what happens after a failure, and no third: [`Http`](crate::http::Http) repeats a send under the
-//! same key when that cannot buy twice; here a *new* key is used only after a failure that is proven not billed.
+//! From a job's answer to its result: a new attempt, recovery, download, checks, the file under its name, the account.
 
-use std::collections::{HashMap, HashSet};
-use std::future::Future;
 use std::io::Seek as _;
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use futures_util::FutureExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::sync::oneshot;
 use tracing::Instrument;
 
-use crate::client::{CheckLevel, Client, Delivery, Order};
+use super::{Answer, Lane, Task, probe_key};
+use crate::client::{CheckLevel, Delivery};
 use crate::error::{Charge, Error, ErrorKind, Result, Retry};
 use crate::format::Format;
-use crate::http::{Http, Request};
-use crate::job::{AttemptKey, Job, Prior, RequestHash};
+use crate::http::Request;
+use crate::job::Prior;
 use crate::journal::Event;
-use crate::limit::HoldSlot;
 use crate::money::Usd;
 use crate::output::{self, Staged, defect_error};
 use crate::provider::{Facts, Generated, Link, Media, Resolved};
-use crate::request::MediaRequest;
 use crate::result::{Cost, CostBasis, MediaFile, MediaResult, Provenance};
 
-/// Results that may wait for their reader.
-pub(crate) const RESULTS_AHEAD: usize = 64;
-
-pub(crate) struct Lane {
-    client: Client,
-    results: mpsc::Sender<Delivery>,
-    /// Calls of the provider in progress.
-    calls: Arc<Semaphore>,
-    /// Jobs begun and not ended: bounds memory, whatever the length of the list.
-    room: Arc<Semaphore>,
-    /// Why nothing more is begun: of one model, or (under no name) of any.
-    halted: Mutex<HashMap<Option<String>, Error>>,
-    /// Models of which one job has come through.
-    proven: Mutex<HashSet<String>>,
-    /// Folders that were seen to be writable.
-    folders: Mutex<HashSet<PathBuf>>,
-}
-
-/// An order that passed its checks.
-struct Task {
-    tag: u64,
-    request: Arc<MediaRequest>,
-    resolved: Arc<Resolved>,
-    hash: RequestHash,
-    take: u32,
-    attempt: u32,
-    prior: Prior,
-    began: Instant,
-    /// The counted calls set aside for it.
-    hold: HoldSlot,
-    _room: OwnedSemaphorePermit,
-}
-
-impl Task {
-    fn key(&self, project: &str) -> AttemptKey {
-        AttemptKey::compute(project, &self.request.id, &self.hash, self.take, self.attempt)
-    }
-}
-
-type Answer = oneshot::Receiver<Result<Generated>>;
-
 impl Lane {
-    pub(crate) fn new(client: Client, results: mpsc::Sender<Delivery>) -> Arc<Lane> {
-        let concurrency = client.provider().http().settings().limits.concurrency.get();
-        let batch = client.provider().info().capabilities.max_batch.max(1);
-        Arc::new(Lane {
-            client,
-            results,
-            calls: Arc::new(Semaphore::new(concurrency)),
-            // Twice what the calls hold: the next batch forms while the last one's files are written.
-            room: Arc::new(Semaphore::new(concurrency * batch * 2)),
-            halted: Mutex::default(),
-            proven: Mutex::default(),
-            folders: Mutex::default(),
-        })
-    }
-
-    fn http(&self) -> &Http {
-        self.client.provider().http()
-    }
-
-    pub(crate) async fn run(self: Arc<Self>, mut orders: mpsc::Receiver<Order>) {
-        let batch = self.client.provider().info().capabilities.max_batch.max(1);
-        let mut units = JoinSet::new();
-        while let Some(Some(order)) = self.unless_over(orders.recv()).await {
-            let mut unit: Vec<Task> = self.admit(order).await.into_iter().collect();
-            if unit.is_empty() {
-                continue;
-            }
-            let Some(Ok(call)) = self.unless_over(Arc::clone(&self.calls).acquire_owned()).await else {
-                self.cancel(unit).await;
-                break;
-            };
-            while unit.len() < batch {
-                // What is there by now goes along; nobody waits for a batch to fill.
-                let Ok(order) = orders.try_recv() else { break };
-                unit.extend(self.admit(order).await);
-            }
-            // The first job of a model goes alone: a wrong model or key then costs one refusal, not a lane full.
-            let mut call = Some(call);
-            while let Some(first) = unit.iter().position(|task| !self.is_proven(task)) {
-                let task = unit.swap_remove(first);
-                let model = probe_key(&task.resolved);
-                let call = match call.take() {
-                    Some(call) => Some(Ok(call)),
-                    None => self.unless_over(Arc::clone(&self.calls).acquire_owned()).await,
-                };
-                let Some(Ok(call)) = call else {
-                    self.cancel(vec![task]).await;
-                    break;
-                };
-                Arc::clone(&self).run_unit(vec![task], call).await;
-                self.proven.lock().unwrap_or_else(PoisonError::into_inner).insert(model);
-            }
-            if !unit.is_empty() {
-                let call = match call {
-                    Some(call) => Some(Ok(call)),
-                    None => self.unless_over(Arc::clone(&self.calls).acquire_owned()).await,
-                };
-                let Some(Ok(call)) = call else {
-                    self.cancel(unit).await;
-                    break;
-                };
-                units.spawn(Arc::clone(&self).run_unit(unit, call).in_current_span());
-            }
-            while units.try_join_next().is_some() {}
-        }
-        // A stop was asked for, or nobody wants results: what is left is answered, not begun.
-        while !self.results.is_closed()
-            && let Some(order) = orders.recv().await
-        {
-            let task = self.admit(order).await;
-            self.cancel(task.into_iter().collect()).await;
-        }
-        while units.join_next().await.is_some() {}
-    }
-
-    /// Waits for something unless a stop is asked for or nobody waits for results any more.
-    async fn unless_over<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            biased;
-            () = self.results.closed() => None,
-            value = self.http().wiring().stop.or(wait) => value,
-        }
-    }
-
-    async fn cancel(&self, tasks: Vec<Task>) {
-        for task in tasks {
-            // Never begun: no attempt of it was made.
-            let error = Error::new(ErrorKind::Cancelled, "it was stopped before it was sent");
-            self.fail(Task { attempt: 0, ..task }, error).await;
-        }
-    }
-
-    fn is_proven(&self, task: &Task) -> bool {
-        let resolved = &task.resolved;
-        // What was sent earlier is only asked about, and after a halt nothing is sent: nothing to try out.
-        task.prior != Prior::Fresh
-            || self.halt(resolved).is_some()
-            || self
-                .proven
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .contains(&probe_key(resolved))
-    }
-
-    fn halt(&self, resolved: &Resolved) -> Option<Error> {
-        let halted = self.halted.lock().unwrap_or_else(PoisonError::into_inner);
-        halted
-            .get(&None)
-            .or_else(|| halted.get(&Some(probe_key(resolved))))
-            .cloned()
-    }
-
-    /// Checks an order and makes room for it; what fails its checks is answered here.
-    async fn admit(&self, order: Order) -> Option<Task> {
-        let began = Instant::now();
-        let room = Arc::clone(&self.room).acquire_owned().await.ok()?;
-        let check = AssertUnwindSafe(|| self.client.check(&order.request));
-        let checked = std::panic::catch_unwind(check)
-            .unwrap_or_else(|_| Err(Error::new(ErrorKind::ProviderFault, "the provider panicked")))
-            .and_then(|resolved| {
-                self.prepare(&order.request)?;
-                Ok(resolved)
-            });
-        match checked {
-            Ok(resolved) => Some(Task {
-                tag: order.tag,
-                hash: self.client.hash(&order.request, &resolved),
-                request: Arc::new(order.request),
-                resolved: Arc::new(resolved),
-                take: order.take,
-                attempt: order.attempt,
-                prior: order.prior,
-                began,
-                hold: HoldSlot::default(),
-                _room: room,
-            }),
-            Err(error) => {
-                let charge = self.charge_of(&order.prior);
-                let nothing = Cost { usd: Usd::ZERO, basis: CostBasis::None };
-                let result = MediaResult {
-                    request: order.request,
-                    outcome: Err(error.with_charge(charge)),
-                    attempts: 0,
-                    elapsed: began.elapsed(),
-                    cost: (charge == Charge::None).then_some(nothing),
-                    provenance: self.provenance(None, &Facts::default()),
-                };
-                let _ = self
-                    .results
-                    .send(Delivery {
-                        tag: order.tag,
-                        result,
-                    })
-                    .await;
-                None
-            }
-        }
-    }
-
-    /// What is known about the money of an order that is not begun in this process.
-    fn charge_of(&self, prior: &Prior) -> Charge {
-        match prior {
-            _ if self.is_free() => Charge::None,
-            Prior::Fresh => Charge::None,
-            Prior::Sent => Charge::Unknown,
-            Prior::Linked(_) | Prior::Have { .. } => Charge::Certain,
-        }
-    }
-
-    fn prepare(&self, request: &MediaRequest) -> Result<()> {
-        let path = &request.output_path;
-        let folder = path.parent().unwrap_or(path).to_owned();
-        let known = self
-            .folders
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(&folder);
-        if !known {
-            output::prepare(path)?;
-            self.folders
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(folder);
-        }
-        if std::fs::symlink_metadata(path).is_ok() {
-            return Err(Error::new(
-                ErrorKind::Storage,
-                format!("{} is already there and is not replaced", path.display()),
-            )
-            .hint("move it away first"));
-        }
-        Ok(())
-    }
-
-    /// One call of the provider for several tasks; each is seen to its end on its own as soon as it is answered.
-    async fn run_unit(self: Arc<Self>, unit: Vec<Task>, call: OwnedSemaphorePermit) {
-        let mut fresh = Vec::new();
-        let mut jobs = Vec::new();
-        let mut settling = JoinSet::new();
-        for task in unit {
-            if let Some(halt) = self.halt(&task.resolved) {
-                // Never begun: no attempt of it was made.
-                self.fail(Task { attempt: 0, ..task }, halt).await;
-            } else if task.prior == Prior::Fresh {
-                match self.begin(&task).await {
-                    Ok((job, answer)) => {
-                        jobs.push(job);
-                        fresh.push((task, answer));
-                    }
-                    Err(error) => self.fail(task, error).await,
-                }
-            } else {
-                settling.spawn(Arc::clone(&self).resume(task));
-            }
-        }
-        // A task that is alone needs no task of the runtime to be followed by: that halves the cost of small jobs.
-        let alone = if fresh.len() == 1 { fresh.pop() } else { None };
-        for (task, answer) in fresh {
-            settling.spawn(Arc::clone(&self).settle(task, answer).in_current_span());
-        }
-        if !jobs.is_empty() {
-            self.ask(jobs).await;
-        }
-        drop(call);
-        if let Some((task, answer)) = alone {
-            self.settle(task, answer).await;
-        }
-        while settling.join_next().await.is_some() {}
-    }
-
-    /// Gives jobs to the provider. Whatever it does to them, a panic included, each is answered when this returns.
-    async fn ask(&self, jobs: Vec<Job>) {
-        let call = AssertUnwindSafe(self.client.provider().generate_batch(&jobs)).catch_unwind();
-        if call.await.is_err() {
-            tracing::error!(provider = %self.client.provider().info().name, "the provider panicked");
-        }
-    }
-
-    /// Sets its counted calls aside and makes the job of the task's current attempt.
-    async fn begin(&self, task: &Task) -> Result<(Job, Answer)> {
-        let hold = self.http().hold(&task.resolved.group, task.resolved.calls).await.map_err(Error::not_billed)?;
-        // What an earlier attempt left.
-        self.http().release(task.hold.put(hold)).await;
-        Ok(self.job(task, Prior::Fresh))
-    }
-
-    fn job(&self, task: &Task, prior: Prior) -> (Job, Answer) {
-        let key = task.key(self.client.project());
-        let (job, answer) = Job::new(Arc::clone(&task.request), Arc::clone(&task.resolved), key, prior);
-        (job.spending(&task.hold), answer)
-    }
-
     /// Follows one task from its answer to its result.
-    async fn settle(self: Arc<Self>, mut task: Task, answer: Answer) {
+    pub(super) async fn settle(self: Arc<Self>, mut task: Task, answer: Answer) {
         let span = tracing::debug_span!("job", id = %task.request.id, attempt = task.attempt);
         async {
             let mut answer = received(answer.await);
@@ -391,7 +88,7 @@ impl Lane {
     }
 
     /// Asks the provider for what the current key made. Never buys. `None` when it cannot tell.
-    async fn recover(&self, task: &Task, prior: Prior) -> Option<Result<Generated>> {
+    pub(super) async fn recover(&self, task: &Task, prior: Prior) -> Option<Result<Generated>> {
         if !self.client.provider().info().capabilities.recoverable {
             return None;
         }
@@ -405,7 +102,7 @@ impl Lane {
     }
 
     /// A task that an earlier process left unfinished.
-    async fn resume(self: Arc<Self>, task: Task) {
+    pub(super) async fn resume(self: Arc<Self>, task: Task) {
         match task.prior.clone() {
             Prior::Fresh | Prior::Sent => match self.recover(&task, Prior::Sent).await {
                 Some(Ok(generated)) => self.conclude(task, generated).await,
@@ -462,27 +159,33 @@ impl Lane {
         .await
         .map_err(|error: Error| error.with_charge(Charge::Certain));
         if outcome.is_ok() {
-            self.http().journal().note(task.key(self.client.project()), Event::Done);
+            self.http()
+                .journal()
+                .note(task.key(self.client.project()), Event::Done);
         }
         self.deliver(task, outcome, Facts::default()).await;
     }
 
     /// From the answer to the file.
-    async fn conclude(&self, task: Task, generated: Generated) {
+    pub(super) async fn conclude(&self, task: Task, generated: Generated) {
         let Generated { media, mut facts } = generated;
         let outcome = match self.fetch(&task, media, &mut facts).await {
             Ok(staged) => self.accept(&task, staged, &mut facts).await,
             Err(error) => Err(error),
         };
         // From here on the money is spent, whatever became of the file.
-        let charge = if self.is_free() { Charge::None } else { Charge::Certain };
+        let charge = if self.is_free() {
+            Charge::None
+        } else {
+            Charge::Certain
+        };
         match outcome {
             Ok(file) => self.deliver(task, Ok(file), facts).await,
             Err(error) => self.fail_with(task, error.with_charge(charge), facts).await,
         }
     }
 
-    fn is_free(&self) -> bool {
+    pub(super) fn is_free(&self) -> bool {
         self.client.provider().info().capabilities.free
     }
 
@@ -495,7 +198,11 @@ impl Lane {
             Ok(staged) => return Ok(staged),
             Err(error) => error,
         };
-        let ours = [ErrorKind::QuotaExhausted, ErrorKind::Storage, ErrorKind::Cancelled];
+        let ours = [
+            ErrorKind::QuotaExhausted,
+            ErrorKind::Storage,
+            ErrorKind::Cancelled,
+        ];
         if first.retry() == Retry::Spent || ours.contains(&first.kind()) {
             return Err(first);
         }
@@ -515,10 +222,16 @@ impl Lane {
     async fn download(&self, task: &Task, link: &Link) -> Result<Staged> {
         let key = task.key(self.client.project());
         // Durable before the fetch: from now on a failure is downloaded again, never bought again.
-        self.http().journal().record(&[(key, Event::Linked(link.clone()))]).await?;
+        self.http()
+            .journal()
+            .record(&[(key, Event::Linked(link.clone()))])
+            .await?;
         let mut request = Request::download("download", link.url.clone(), &task.request.output_path);
         if let Some(group) = &link.group {
-            request = request.in_group(group, &task.resolved.units).counted().spending(&task.hold);
+            request = request
+                .in_group(group, &task.resolved.units)
+                .counted()
+                .spending(&task.hold);
         }
         self.http().media(request).await
     }
@@ -530,7 +243,9 @@ impl Lane {
         let free = self.is_free();
         if let Err(error) = self.inspect(task, &staged, facts) {
             if !free {
-                staged.reject(&wiring.staging, key, self.http().scrub(error.clone()).full()).await?;
+                staged
+                    .reject(&wiring.staging, key, self.http().scrub(error.clone()).full())
+                    .await?;
             }
             return Err(error);
         }
@@ -590,13 +305,17 @@ impl Lane {
         Ok(())
     }
 
-    async fn fail(&self, task: Task, error: Error) {
+    pub(super) async fn fail(&self, task: Task, error: Error) {
         self.fail_with(task, error, Facts::default()).await;
     }
 
     async fn fail_with(&self, task: Task, error: Error, facts: Facts) {
         // A task that was never begun here has the charge of what happened before.
-        let error = if task.attempt == 0 { error.with_charge(self.charge_of(&task.prior)) } else { error };
+        let error = if task.attempt == 0 {
+            error.with_charge(self.charge_of(&task.prior))
+        } else {
+            error
+        };
         let error = self.http().scrub(error);
         let kind = error.kind();
         if kind.stops_lane() || kind.stops_model() {
@@ -669,7 +388,7 @@ impl Lane {
         })
     }
 
-    fn provenance(&self, resolved: Option<&Resolved>, facts: &Facts) -> Provenance {
+    pub(super) fn provenance(&self, resolved: Option<&Resolved>, facts: &Facts) -> Provenance {
         let facts = facts.clone();
         Provenance {
             provider: self.client.provider().info().name.clone(),
@@ -682,10 +401,6 @@ impl Lane {
             warnings: facts.warnings,
         }
     }
-}
-
-fn probe_key(resolved: &Resolved) -> String {
-    format!("{}/{}", resolved.group, resolved.model)
 }
 
 /// Decodes a whole file with the decoders that are built in.

@@ -1,0 +1,351 @@
+//! One call on the wire: the message out, the answer in, its media straight to disk, the judge at the end.
+
+use std::future::Future;
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, USER_AGENT};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::time::timeout;
+use url::Url;
+
+use super::divert::Diverter;
+use super::transport::{Body, Sent, TransportError};
+use super::{Auth, Http, Reply, Request};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limit;
+use crate::output::{StageWriter, Staged, defect_error};
+use crate::secret::ApiKey;
+use crate::validate::Defect;
+
+/// What is expected of an answer.
+#[derive(Clone, Copy)]
+pub(super) enum Expect<'a> {
+    Json,
+    Media,
+    JsonMedia(&'a [&'a str]),
+}
+
+/// An answer, its media already staged.
+pub(super) struct Received {
+    pub(super) text: Vec<u8>,
+    pub(super) media: Vec<Staged>,
+}
+
+/// How much of an answer that is not media is kept to be read.
+const TEXT_IN_PLACE_OF_MEDIA: usize = 64 << 10;
+/// Media hosts redirect to their stores, but not for ever.
+const MAX_HOPS: usize = 5;
+
+const DEFAULT_USER_AGENT: &str = concat!("media/", env!("CARGO_PKG_VERSION"));
+
+impl Http {
+    /// The call itself, under its time limits.
+    pub(super) async fn exchange(&self, request: &Request<'_>, expect: Expect<'_>) -> Result<Received> {
+        let total = self.settings().timeouts.total.0;
+        timeout(total, self.exchange_in_time(request, expect))
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::new(
+                    ErrorKind::Timeout,
+                    format!("not done within {}", humantime::format_duration(total)),
+                )
+                .in_op(request.op)
+                .retryable())
+            })
+    }
+
+    async fn exchange_in_time(&self, request: &Request<'_>, expect: Expect<'_>) -> Result<Received> {
+        let mut url = request.url.clone();
+        for _ in 0..MAX_HOPS {
+            let message = self.message(request, &url)?;
+            let first_byte = self.settings().timeouts.first_byte.0;
+            let answer = within(first_byte, request.op, self.wiring().transport.send(message)).await?;
+            let (head, body) = answer.into_parts();
+            if let Some(id) = head.headers.get("x-request-id").and_then(|id| id.to_str().ok()) {
+                tracing::debug!(status = head.status.as_u16(), request_id = id, "answered");
+                request.jobs.iter().for_each(|job| job.answered_as(id));
+            }
+            let pacer = self.0.limiter.pacer(&request.group);
+            if !request.foreign || self.is_ours(&url) {
+                limit::rate_reports(&head.headers)
+                    .iter()
+                    .for_each(|report| pacer.learn(report));
+            }
+            match redirect(request, &url, head.status, &head.headers)? {
+                Some(next) => url = next,
+                None => return self.receive(request, expect, &head, body).await,
+            }
+        }
+        Err(Error::new(ErrorKind::BadResponse, "the media link redirects in circles").in_op(request.op))
+    }
+
+    fn message(&self, request: &Request<'_>, url: &Url) -> Result<http::Request<bytes::Bytes>> {
+        let failed = |error: http::Error| {
+            Error::new(ErrorKind::InvalidRequest, "the request cannot be built")
+                .in_op(request.op)
+                .because(error)
+                .not_billed()
+        };
+        let mut message = http::Request::builder()
+            .method(request.method.clone())
+            .uri(url.as_str())
+            .body(request.body.clone())
+            .map_err(failed)?;
+        let headers = message.headers_mut();
+        let named = self.0.options.headers.get(USER_AGENT).cloned();
+        headers.insert(
+            USER_AGENT,
+            named.unwrap_or(HeaderValue::from_static(DEFAULT_USER_AGENT)),
+        );
+        if request.foreign && url.scheme() != "https" && url.host() != self.0.options.base_url.host() {
+            return Err(Error::new(
+                ErrorKind::BadResponse,
+                "the media link leads to an unprotected host",
+            )
+            .in_op(request.op));
+        }
+        if !request.foreign {
+            if !self.is_ours(url) {
+                return Err(
+                    Error::new(ErrorKind::Config, "a call was about to leave for another host").not_billed(),
+                );
+            }
+            headers.extend(self.0.options.headers.clone());
+            self.authorise(headers)?;
+        }
+        headers.extend(request.headers.clone());
+        Ok(message)
+    }
+
+    fn authorise(&self, headers: &mut HeaderMap) -> Result<()> {
+        let Some(key) = self.key() else { return Ok(()) };
+        let (name, value) = match &self.0.options.auth {
+            Auth::Bearer => (AUTHORIZATION, format!("Bearer {}", key.expose())),
+            Auth::Header(name) => (name.clone(), key.expose().to_owned()),
+            Auth::None => return Ok(()),
+        };
+        let mut value = HeaderValue::try_from(value).map_err(|_| {
+            Error::new(
+                ErrorKind::Authentication,
+                "the key holds characters that no key has",
+            )
+            .not_billed()
+            .hint("check that the key was copied whole")
+        })?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+        Ok(())
+    }
+
+    /// Whether an address is at the service itself.
+    pub(super) fn is_ours(&self, url: &Url) -> bool {
+        url.origin() == self.0.options.base_url.origin()
+    }
+
+    async fn receive(
+        &self,
+        request: &Request<'_>,
+        expect: Expect<'_>,
+        head: &http::response::Parts,
+        body: Body,
+    ) -> Result<Received> {
+        let sizes = self.wiring().sizes;
+        let mut pieces = Pieces {
+            body,
+            idle: self.settings().timeouts.idle.0,
+            op: request.op,
+        };
+        if !head.status.is_success() {
+            let text = self.redact(pieces.text(TEXT_IN_PLACE_OF_MEDIA, true).await?);
+            self.judge(request, head, &text)?;
+            // The judge saw nothing wrong in it: some services put results under other statuses.
+            return match expect {
+                Expect::Media => Err(self.reply(request, head, &text).by_status()),
+                Expect::Json | Expect::JsonMedia(_) => Ok(Received {
+                    text,
+                    media: Vec::new(),
+                }),
+            };
+        }
+        match expect {
+            Expect::Json => {
+                let most = usize::try_from(sizes.text.0).unwrap_or(usize::MAX);
+                let text = self.redact(pieces.text(most, false).await?);
+                self.judge(request, head, &text)?;
+                Ok(Received {
+                    text,
+                    media: Vec::new(),
+                })
+            }
+            Expect::JsonMedia(fields) => {
+                let staging = &self.wiring().staging;
+                let mut diverter =
+                    Diverter::new(fields, staging, request.output(), sizes.media.0, sizes.text.0);
+                while let Some(piece) = pieces.next().await? {
+                    diverter.push(&piece).await?;
+                }
+                let (text, media) = diverter.finish();
+                let text = self.redact(text);
+                self.judge(request, head, &text)?;
+                Ok(Received { text, media })
+            }
+            Expect::Media => {
+                let mut writer = StageWriter::new(&self.wiring().staging, request.output(), sizes.media.0);
+                let mut text = Vec::new();
+                while let Some(piece) = pieces.next().await? {
+                    let room = TEXT_IN_PLACE_OF_MEDIA.saturating_sub(text.len()).min(piece.len());
+                    text.extend_from_slice(piece.get(..room).unwrap_or_default());
+                    writer.push(&piece).await?;
+                }
+                let staged = writer.finish().await?;
+                if let Err(defect) = staged.inspection() {
+                    // Something else came where media was due: the service may be saying why.
+                    if matches!(defect, Defect::NotMedia { .. }) {
+                        let text = self.redact(text);
+                        self.judge(request, head, &text)?;
+                    }
+                    if !request.is_paid() {
+                        return Err(defect_error(defect).in_op(request.op).retryable());
+                    }
+                }
+                Ok(Received {
+                    text: Vec::new(),
+                    media: vec![staged],
+                })
+            }
+        }
+    }
+
+    fn reply<'r>(&self, request: &Request<'_>, head: &'r http::response::Parts, text: &'r [u8]) -> Reply<'r> {
+        Reply {
+            status: head.status,
+            headers: &head.headers,
+            body: text,
+            op: request.op,
+        }
+    }
+
+    fn judge(&self, request: &Request<'_>, head: &http::response::Parts, text: &[u8]) -> Result<()> {
+        self.0.options.judge.judge(&self.reply(request, head, text))
+    }
+
+    /// Takes the key out of what a service says: some repeat it, and what they say is quoted in messages.
+    fn redact(&self, text: Vec<u8>) -> Vec<u8> {
+        let Some(key) = self.key().map(ApiKey::expose).filter(|key| key.len() >= 4) else {
+            return text;
+        };
+        let places: Vec<usize> = memchr::memmem::find_iter(&text, key.as_bytes()).collect();
+        if places.is_empty() {
+            return text;
+        }
+        let mut clean = Vec::with_capacity(text.len());
+        let mut from = 0;
+        for place in places {
+            clean.extend_from_slice(text.get(from..place).unwrap_or_default());
+            clean.extend_from_slice(b"[key]");
+            from = place + key.len();
+        }
+        clean.extend_from_slice(text.get(from..).unwrap_or_default());
+        clean
+    }
+
+    pub(crate) fn scrub(&self, error: Error) -> Error {
+        match self.key() {
+            Some(key) => error.without(key.expose()),
+            None => error,
+        }
+    }
+}
+
+/// An answer's body as it comes, under the time limit between two pieces.
+struct Pieces {
+    body: Body,
+    idle: Duration,
+    op: &'static str,
+}
+
+impl Pieces {
+    async fn next(&mut self) -> Result<Option<bytes::Bytes>> {
+        let body = &mut self.body;
+        within(self.idle, self.op, async move { body.piece().await.transpose() }).await
+    }
+
+    /// Collects text; beyond `most` bytes it is cut or refused.
+    async fn text(&mut self, most: usize, cut: bool) -> Result<Vec<u8>> {
+        let mut text = Vec::new();
+        while let Some(piece) = self.next().await? {
+            let room = most.saturating_sub(text.len());
+            if piece.len() > room && !cut {
+                return Err(Error::new(
+                    ErrorKind::BadResponse,
+                    format!("the answer is longer than the allowed {most} bytes of text"),
+                ));
+            }
+            text.extend_from_slice(piece.get(..room.min(piece.len())).unwrap_or_default());
+            if cut && text.len() >= most {
+                break;
+            }
+        }
+        Ok(text)
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    op: &'static str,
+    work: impl Future<Output = Result<T, TransportError>> + Send,
+) -> Result<T> {
+    match timeout(limit, work).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(failure)) => Err(wire_error(op, &failure)),
+        Err(_) => {
+            let message = format!("nothing came for {}", humantime::format_duration(limit));
+            Err(Error::new(ErrorKind::Timeout, message).in_op(op).retryable())
+        }
+    }
+}
+
+/// Where a media link leads on to; API calls follow no redirects.
+fn redirect(
+    request: &Request<'_>,
+    from: &Url,
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Result<Option<Url>> {
+    if !request.foreign || !status.is_redirection() {
+        return Ok(None);
+    }
+    let target = headers
+        .get(http::header::LOCATION)
+        .and_then(|value| value.to_str().ok());
+    let Some(next) = target.and_then(|target| from.join(target).ok()) else {
+        return Ok(None);
+    };
+    if next.scheme() != "https" && next.origin() != from.origin() {
+        return Err(Error::new(
+            ErrorKind::BadResponse,
+            "the media link leads to an unprotected host",
+        )
+        .in_op(request.op));
+    }
+    Ok(Some(next))
+}
+
+fn wire_error(op: &'static str, failure: &TransportError) -> Error {
+    let kind = if failure.timeout {
+        ErrorKind::Timeout
+    } else {
+        ErrorKind::Network
+    };
+    let sent = failure.sent;
+    let error = Error::new(kind, failure.to_string()).in_op(op).retryable();
+    let error = match std::error::Error::source(failure) {
+        Some(source) => error.because(source.to_string()),
+        None => error,
+    };
+    if sent == Sent::No {
+        error.not_billed()
+    } else {
+        error
+    }
+}

@@ -1,0 +1,94 @@
+//! An answer as a provider judges it.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, StatusCode};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::limit;
+
+/// An answer as a provider judges it: its head, and its text without the media.
+#[derive(Debug)]
+pub struct Reply<'a> {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The body's text, the key taken out: of media, what came in their place.
+    pub body: &'a [u8],
+    /// What was being done.
+    pub op: &'static str,
+}
+
+impl Reply<'_> {
+    /// The body as JSON, if it is JSON.
+    #[must_use]
+    pub fn json(&self) -> Option<serde_json::Value> {
+        serde_json::from_slice(self.body).ok()
+    }
+
+    /// The least time to wait that the headers ask for.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        limit::retry_after(self.headers, SystemTime::now())
+    }
+
+    /// What the status alone says. For answers that are not in the service's own words: proxies, gateways.
+    ///
+    /// A refusal (4xx) bills nothing, and neither do 429 and 503, which say that the request was not taken on. About
+    /// other failures (500, 502, 504) nothing is known: the work may have been done behind the gateway.
+    #[must_use]
+    pub fn by_status(&self) -> Error {
+        let status = self.status.as_u16();
+        let shown = self.excerpt();
+        let (kind, what) = match status {
+            401 => (ErrorKind::Authentication, "the key was refused"),
+            402 => (ErrorKind::InsufficientCredit, "the account has no credit left"),
+            403 => (ErrorKind::PermissionDenied, "access was denied"),
+            404 | 410 => (ErrorKind::NotFound, "there is no such thing"),
+            408 => (ErrorKind::Timeout, "the service gave up waiting"),
+            413 | 414 => (ErrorKind::InvalidRequest, "the request is too large"),
+            429 => (ErrorKind::RateLimited, "too many requests"),
+            300..=399 => (ErrorKind::BadResponse, "the service redirected the call"),
+            400..=499 => (ErrorKind::InvalidRequest, "the service refused the request"),
+            500..=599 => (ErrorKind::ProviderFault, "the service failed"),
+            _ => (
+                ErrorKind::BadResponse,
+                "the service answered something unexpected",
+            ),
+        };
+        let message = if shown.is_empty() {
+            format!("{what} ({status})")
+        } else {
+            format!("{what} ({status}): {shown}")
+        };
+        let error = Error::new(kind, message)
+            .in_op(self.op)
+            .with_status(status)
+            .after(self.retry_after());
+        match status {
+            429 | 503 => error.retryable().not_billed(),
+            408 | 500..=599 => error.retryable(),
+            400..=499 => error.not_billed(),
+            _ => error,
+        }
+    }
+
+    /// The beginning of the body for a message, on one line.
+    #[must_use]
+    pub fn excerpt(&self) -> String {
+        let text = String::from_utf8_lossy(self.body.get(..self.body.len().min(400)).unwrap_or_default());
+        let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        line.chars().filter(|c| !c.is_control()).take(160).collect()
+    }
+}
+
+/// Reads answers for what is wrong with them, by a service's own rules.
+pub trait Judge: fmt::Debug + Send + Sync {
+    /// Called for every answer; for media only when something else came in their place or the status is no success.
+    ///
+    /// # Errors
+    /// What the answer says went wrong, and what it says about money. [`Reply::by_status`] serves for the rest.
+    fn judge(&self, reply: &Reply<'_>) -> Result<()>;
+}

@@ -1,0 +1,208 @@
+//! The loop over one send: permit, pace, journal, wire, and again where that cannot buy twice.
+
+use std::future::Future;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::Instrument;
+
+use super::exchange::{Expect, Received};
+use super::{Http, Request, Resend};
+use crate::error::{Charge, Error, ErrorKind, Result, Retry};
+use crate::job::SendEnd;
+use crate::journal::Event;
+use crate::limit::{Grant, HoldSlot};
+
+impl Http {
+    /// The loop over one send: repeats it when it is free, proven not billed, or knows its key.
+    pub(super) async fn send(&self, request: &Request<'_>, expect: Expect<'_>) -> Result<Received> {
+        let span = tracing::debug_span!(
+            "send",
+            provider = %self.0.options.name,
+            op = request.op,
+            jobs = request.jobs.len(),
+            first = request.jobs.first().map(|job| tracing::field::display(&job.request().id)),
+        );
+        self.send_repeatedly(request, expect).instrument(span).await
+    }
+
+    async fn send_repeatedly(&self, request: &Request<'_>, expect: Expect<'_>) -> Result<Received> {
+        let retry = &self.settings().retry;
+        let mut delays = ExponentialBuilder::default()
+            .with_min_delay(retry.first_delay.0)
+            .with_max_delay(retry.max_delay.0)
+            .with_factor(2.0)
+            .with_max_times(retry.attempts.saturating_sub(1) as usize)
+            .with_jitter()
+            .build();
+        let mut first_sent = None;
+        loop {
+            let error = match self.once(request, expect, &mut first_sent).await {
+                Ok(received) => {
+                    self.0.limiter.pacer(&request.group).succeeded();
+                    return Ok(received);
+                }
+                Err(error) => error,
+            };
+            let may_repeat = match request.paid {
+                None => true,
+                Some(Resend::SameKey { .. }) => true,
+                Some(Resend::Never) => error.charge() == Some(Charge::None) && !request.is_in_doubt(),
+            };
+            tracing::debug!(%error, charge = ?error.charge(), may_repeat, "send failed");
+            let delay = delays.next().map(|delay| match error.retry_after() {
+                // The service's hint is a lower bound; the jitter on top keeps waiters from waking together.
+                Some(hint) => hint + delay.min(hint / 10 + retry.first_delay.0 / 10),
+                None => delay,
+            });
+            if error.kind() == ErrorKind::RateLimited && error.retry() == Retry::Later {
+                // Everybody waits, even when this request has no try left.
+                let pause = delay.or(error.retry_after()).unwrap_or(retry.first_delay.0);
+                self.0.limiter.pacer(&request.group).pause(pause);
+            }
+            if error.retry() != Retry::Later || !may_repeat {
+                return Err(error);
+            }
+            let Some(delay) = delay else {
+                return Err(error.with_retry(Retry::Spent));
+            };
+            if error.kind() != ErrorKind::RateLimited && self.patiently(request, sleep(delay)).await.is_none()
+            {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Waits for something, unless a stop is asked for and the request has nothing at stake yet.
+    async fn patiently<T>(&self, request: &Request<'_>, wait: impl Future<Output = T>) -> Option<T> {
+        if request.must_be_finished() {
+            Some(wait.await)
+        } else {
+            self.wiring().stop.or(wait).await
+        }
+    }
+
+    /// One send, from the permit to the verdict. Holds the permit no longer than the call takes.
+    async fn once(
+        &self,
+        request: &Request<'_>,
+        expect: Expect<'_>,
+        first_sent: &mut Option<Instant>,
+    ) -> Result<Received> {
+        let result = self.once_charged(request, expect, first_sent).await;
+        if request.is_paid() {
+            return result;
+        }
+        // A question about something that was bought says nothing about the purchase, however it fails.
+        result.map_err(Error::without_charge)
+    }
+
+    async fn once_charged(
+        &self,
+        request: &Request<'_>,
+        expect: Expect<'_>,
+        first_sent: &mut Option<Instant>,
+    ) -> Result<Received> {
+        let (_permit, grant) = self
+            .patiently(request, self.turn(request))
+            .await
+            .unwrap_or_else(|| {
+                Err(Error::new(ErrorKind::Cancelled, "it was stopped before it was sent").not_billed())
+            })?;
+        if let (Some(Resend::SameKey { window }), Some(first)) = (request.paid, *first_sent)
+            && request.is_in_doubt()
+            && first.elapsed() >= window
+        {
+            return Err(Error::new(
+                ErrorKind::Timeout,
+                format!(
+                    "no answer within {}, after which the service may have forgotten the request",
+                    humantime::format_duration(window)
+                ),
+            )
+            .in_op(request.op));
+        }
+        if request.counted && !request.holds.iter().any(HoldSlot::spend_one) {
+            self.0
+                .limiter
+                .count_call(&request.group)
+                .await
+                .map_err(Error::not_billed)?;
+        }
+        if request.is_paid() {
+            self.intend(request).await?;
+        }
+        grant.spend();
+        first_sent.get_or_insert_with(Instant::now);
+        let result = self
+            .exchange(request, expect)
+            .await
+            .map_err(|error| self.scrub(error));
+        let result = self.settle(request, result);
+        match result {
+            Err(error) if error.kind() == ErrorKind::QuotaExhausted => {
+                let until = self.0.limiter.mark_spent(&request.group).await;
+                Err(if error.resets_at().is_none() {
+                    error.until(until)
+                } else {
+                    error
+                })
+            }
+            other => other,
+        }
+    }
+
+    /// Waits for a place among the calls in flight, and then for the pace.
+    async fn turn(&self, request: &Request<'_>) -> Result<(OwnedSemaphorePermit, Grant)> {
+        let pacer = self.0.limiter.pacer(&request.group);
+        // Waited out before the permit is taken: a paused group must not hold the places of another.
+        while let Some(until) = pacer.paused_until() {
+            sleep_until(until).await;
+        }
+        let permit = self
+            .0
+            .limiter
+            .permit(request.foreign && !self.is_ours(&request.url))
+            .await?;
+        let grant = pacer
+            .wait(&request.units)
+            .await
+            .map_err(|error| error.in_op(request.op))?;
+        Ok((permit, grant))
+    }
+
+    /// Writes down, durably, that the jobs may have been billed from here on. The last thing before the wire:
+    /// written any earlier, a kill would make false doubts of everything that waits.
+    async fn intend(&self, request: &Request<'_>) -> Result<()> {
+        let events: Vec<_> = request
+            .jobs
+            .iter()
+            .map(|job| (job.key(), Event::Sending { group: None }))
+            .collect();
+        self.journal().record(&events).await.map_err(Error::not_billed)?;
+        for job in &request.jobs {
+            job.sending();
+        }
+        Ok(())
+    }
+
+    /// Tells the jobs and the journal what the send came to.
+    fn settle(&self, request: &Request<'_>, result: Result<Received>) -> Result<Received> {
+        if !request.is_paid() {
+            return result;
+        }
+        let end = match &result {
+            Ok(_) => SendEnd::Answered,
+            Err(error) if error.charge() == Some(Charge::None) => SendEnd::Refused,
+            Err(_) => SendEnd::Lost,
+        };
+        for job in &request.jobs {
+            job.sent(end);
+            if end == SendEnd::Refused && !job.is_in_doubt() {
+                self.journal().note(job.key(), Event::Refused);
+            }
+        }
+        result
+    }
+}

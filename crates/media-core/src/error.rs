@@ -284,7 +284,7 @@ impl Error {
     /// Services echo keys in their messages; this is the last line of defence before a log.
     #[must_use]
     pub fn without(self, secret: &str) -> Error {
-        let shows = |text: &str| secret.len() >= 4 && text.contains(secret);
+        let shows = |text: &str| find_secret(text, secret).is_some();
         let mut in_causes = false;
         let mut cause = self.source();
         while let Some(error) = cause {
@@ -294,9 +294,15 @@ impl Error {
         if !in_causes && !shows(&self.0.message) && !self.0.code.as_deref().is_some_and(shows) {
             return self;
         }
+        let clean = |mut text: String| {
+            while let Some(found) = find_secret(&text, secret) {
+                text = text.replace(found, "[key]");
+            }
+            text
+        };
         self.edit(|inner| {
-            inner.message = inner.message.replace(secret, "[key]");
-            inner.code = inner.code.take().map(|code| code.replace(secret, "[key]"));
+            inner.message = clean(std::mem::take(&mut inner.message));
+            inner.code = inner.code.take().map(clean);
             if in_causes {
                 inner.source = None;
             }
@@ -381,6 +387,16 @@ impl Error {
         }
         text
     }
+}
+
+/// The secret in a text, or the beginning of it: excerpts are cut, and half a key is one too many.
+fn find_secret<'s>(text: &str, secret: &'s str) -> Option<&'s str> {
+    const LEAST: usize = 6;
+    if secret.len() < LEAST {
+        return (secret.len() >= 4 && text.contains(secret)).then_some(secret);
+    }
+    let lengths = (LEAST..=secret.len()).rev();
+    lengths.filter_map(|length| secret.get(..length)).find(|start| text.contains(start))
 }
 
 impl fmt::Display for Error {

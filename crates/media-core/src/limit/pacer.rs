@@ -41,7 +41,7 @@ pub struct Pacer {
 struct State {
     gauges: Vec<Gauge>,
     paused_until: Option<Instant>,
-    /// Spacing found by trial where no limit is known: wider after each refusal, narrower with each success.
+    /// Spacing found by trial: wider after each refusal, narrower with each success.
     adaptive: Option<Duration>,
     adaptive_next: Option<Instant>,
     next_id: u64,
@@ -281,13 +281,9 @@ impl Pacer {
         let mut state = self.state();
         let until = Instant::now() + delay;
         state.paused_until = Some(state.paused_until.map_or(until, |other| other.max(until)));
-        // Without a known limit, everybody would start together at its end; so find a pace by trial.
-        if state.gauges.is_empty() {
-            let wider = state
-                .adaptive
-                .map_or(ADAPTIVE_FIRST, |spacing| (spacing * 2).min(ADAPTIVE_MOST));
-            state.adaptive = Some(wider);
-        }
+        // Where no ceiling spreads them, everybody would start together at its end; so find a pace by trial.
+        let wider = state.adaptive.map_or(ADAPTIVE_FIRST, |spacing| (spacing * 2).min(ADAPTIVE_MOST));
+        state.adaptive = Some(wider);
         drop(state);
         self.changed.notify_waiters();
     }

@@ -383,7 +383,7 @@ mod tests {
             };
             assert_eq!(image(&picture(60, 50, theirs), format), Ok(size));
         }
-        audio(&fixture("cbr-plain.mp3"), Format::Mp3).unwrap();
+        audio(fixture("cbr-plain.mp3"), Format::Mp3).unwrap();
         audio(&flac(), Format::Flac).unwrap();
         audio(&wav(136, &wav_fmt(1, 1, 16), 100, &[1; 100]), Format::Wav).unwrap();
     }

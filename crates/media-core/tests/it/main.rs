@@ -1,6 +1,7 @@
 //! The core as a whole, in virtual time: a small provider, an in-memory transport, no network.
 
-#[cfg(all(test, feature = "config"))]
+#[cfg(feature = "config")]
+#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod journal;

@@ -38,6 +38,8 @@ mod parrot {
             Ok(Arc::new(Parrot::new(setup.section.name(), config, setup.wiring)))
         },
         check_config: |section| section.parse::<Config>().map(drop),
+        // `media_core::config::provider_schema::<Config>` where the type derives `JsonSchema`.
+        schema: || json!({ "type": "object" }),
     };
 
     #[derive(Debug, Deserialize)]

@@ -33,6 +33,12 @@ Exit codes:
   1 finished, some failed or unknown       4 not finished, nothing wrong: the same command later
   2 usage, configuration or list: nothing was sent     130, 143 interrupted";
 
+/// An amount of dollars.
+fn dollars(text: &str) -> Result<media_core::Usd, String> {
+    let amount = text.parse().ok().and_then(media_core::Usd::from_dollars);
+    amount.ok_or_else(|| "write an amount of US dollars, such as 2.50".to_owned())
+}
+
 /// What every command understands.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Global {
@@ -122,8 +128,8 @@ pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) list: ListArgs,
     /// Stop with exit code 3 when the expected cost is more than this (US dollars)
-    #[arg(long, value_name = "USD")]
-    pub(crate) max_cost: Option<f64>,
+    #[arg(long, value_name = "USD", value_parser = dollars)]
+    pub(crate) max_cost: Option<media_core::Usd>,
     /// Print the plan as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -7,11 +7,6 @@
 //!     media_cli::main_with(media_registry::Registry::built_in() /* .with(my_provider::FACTORY) */)
 //! }
 //! ```
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program talks on stdout and stderr"
-)]
 
 mod args;
 mod cmd;
@@ -19,7 +14,9 @@ mod exit;
 mod logs;
 mod progress;
 mod session;
+mod signals;
 mod simulate;
+mod talk;
 mod words;
 
 use std::ffi::OsString;
@@ -30,6 +27,7 @@ use media_registry::Registry;
 
 use crate::args::{Args, Command};
 use crate::exit::Exit;
+use crate::talk::say;
 
 /// Runs the program with these providers and the process's own arguments, and says how it ended.
 #[must_use]
@@ -44,6 +42,8 @@ pub fn main_with(registry: Registry) -> ExitCode {
 /// Runs the program with these providers and arguments; the first argument is the program's name.
 #[must_use]
 pub fn run_with(registry: &Registry, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let again = words::again(&arguments);
     let args = match Args::try_parse_from(arguments) {
         Ok(args) => args,
         Err(problem) => {
@@ -53,14 +53,14 @@ pub fn run_with(registry: &Registry, arguments: impl IntoIterator<Item = OsStrin
         }
     };
     // One place ends the program, so that every command ends by the same codes.
-    let exit = start(registry, args).unwrap_or_else(|error| {
-        eprintln!("error: {}", words::of_error(&error));
+    let exit = start(registry, args, &again).unwrap_or_else(|error| {
+        say!("error: {}", words::of_error(&error));
         Exit::of_error(&error)
     });
     exit.into()
 }
 
-fn start(registry: &Registry, args: Args) -> media_core::Result<Exit> {
+fn start(registry: &Registry, args: Args, again: &str) -> media_core::Result<Exit> {
     logs::start(&args.logging)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -76,7 +76,7 @@ fn start(registry: &Registry, args: Args) -> media_core::Result<Exit> {
     runtime.block_on(async {
         match args.command {
             Command::Init(init) => cmd::init::run(registry, &init),
-            Command::Run(run) => cmd::run::run(registry, &global, args.logging.quiet, &run).await,
+            Command::Run(run) => cmd::run::run(registry, &global, args.logging.quiet, &run, again).await,
             Command::Plan(plan) => cmd::plan::run(registry, &global, &plan),
             Command::Check(check) => cmd::check::run(registry, &global, &check).await,
             Command::Providers(providers) => cmd::providers::run(registry, &global, &providers),

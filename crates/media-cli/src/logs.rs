@@ -1,6 +1,8 @@
 //! The log: of our own crates only, because those below would show addresses, and an address can hold a key.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::io::{IsTerminal as _, Read as _};
+use std::path::Path;
 use std::sync::Mutex;
 
 use media_core::{Error, ErrorKind, Result};
@@ -30,19 +32,13 @@ pub(crate) fn start(logging: &Logging) -> Result<()> {
         (false, _) => LevelFilter::TRACE,
     };
     let terminal = fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .without_time()
         .with_filter(ours(level));
     let file = match &logging.log {
         Some(path) => {
-            let file = File::create(path).map_err(|error| {
-                Error::new(
-                    ErrorKind::Config,
-                    format!("cannot write the log {}", path.display()),
-                )
-                .because(error)
-                .not_billed()
-            })?;
+            let file = open(path)?;
             Some(
                 fmt::layer()
                     .json()
@@ -55,3 +51,38 @@ pub(crate) fn start(logging: &Logging) -> Result<()> {
     tracing_subscriber::registry().with(terminal).with(file).init();
     Ok(())
 }
+
+/// Adds to a log. A file that is no log of ours is left alone: a slip of the hand could name the list.
+fn open(path: &Path) -> Result<File> {
+    let failed = |error: std::io::Error| {
+        Error::new(
+            ErrorKind::Config,
+            format!("cannot write the log {}", path.display()),
+        )
+        .because(error)
+        .not_billed()
+    };
+    let mut file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .read(true)
+        .open(path)
+        .map_err(failed)?;
+    let mut start = [0; LOG_START.len()];
+    let length = file.metadata().map_err(failed)?.len();
+    if length > 0 && (file.read_exact(&mut start).is_err() || start != *LOG_START) {
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!(
+                "{} is there and is no log of this program, so it is left alone",
+                path.display()
+            ),
+        )
+        .not_billed()
+        .hint("name another file by --log"));
+    }
+    Ok(file)
+}
+
+/// How every line of a log begins.
+const LOG_START: &[u8; 13] = b"{\"timestamp\":";

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::talk::say;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use media_engine::{Account, Line, Observer, Plan, Stats, Status};
 
@@ -86,7 +87,7 @@ impl Observer for Shown {
                 Some(bars) => {
                     let _ = bars.println(text);
                 }
-                None => eprintln!("{text}"),
+                None => say!("{text}"),
             }
         }
     }
@@ -151,7 +152,7 @@ async fn report(stats: Arc<Stats>) {
     loop {
         tokio::time::sleep(REPORT_EVERY).await;
         for (name, account) in stats.snapshot() {
-            eprintln!(
+            say!(
                 "{name}: {} of {}  {}",
                 account.reported(),
                 account.asked,

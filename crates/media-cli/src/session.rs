@@ -7,8 +7,9 @@ use std::sync::Arc;
 use media_core::config::{Config, PROGRAM, Setup, Sources, load_keys};
 use media_core::http::{ReqwestTransport, Wiring};
 use media_core::{ApiKey, CheckLevel, Client, Error, ErrorKind, Result, SizeLimits, Staging, Stop, Timeouts};
-use media_engine::{Instance, Project};
+use media_engine::{Folder, Instance, Project};
 use media_registry::Registry;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ use crate::args::Global;
 use crate::simulate::Simulation;
 
 /// `media.json`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProgramSettings {
     /// Where files go when no --out says otherwise.
@@ -27,7 +28,7 @@ pub(crate) struct ProgramSettings {
     pub(crate) sizes: SizeLimits,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Check {
     /// The structure, from the first byte to the last.
@@ -112,7 +113,7 @@ impl<'a> Session<'a> {
     }
 
     /// The keys of these instances. Simulated services have keys of their own; a real key never goes to them.
-    fn keys(&self, instances: &BTreeSet<String>) -> Result<BTreeMap<String, Option<ApiKey>>> {
+    pub(crate) fn keys(&self, instances: &BTreeSet<String>) -> Result<BTreeMap<String, Option<ApiKey>>> {
         if self.simulation.is_some() {
             let mut keys = BTreeMap::new();
             for name in instances {
@@ -152,14 +153,13 @@ impl<'a> Session<'a> {
         self.registry.factory_of(section).map(drop)
     }
 
-    /// Providers ready to send, staging in `folder`.
-    pub(crate) fn online(&self, names: &BTreeSet<String>, folder: &Path) -> Result<Project> {
+    /// Providers ready to send, with these keys, into `folder`.
+    pub(crate) fn online(&self, keys: BTreeMap<String, Option<ApiKey>>, folder: &Folder) -> Result<Project> {
         let mut instances = BTreeMap::new();
-        for (name, key) in self.keys(names)? {
-            instances.insert(
-                name.clone(),
-                self.instance(&name, key, Staging::Folder(folder.into()))?,
-            );
+        for (name, key) in keys {
+            let mut instance = self.instance(&name, key, Staging::Folder(folder.inner().into()))?;
+            instance.client = instance.client.in_project(folder.project());
+            instances.insert(name, instance);
         }
         Ok(Project::new(instances))
     }
@@ -204,6 +204,8 @@ fn environment(file: Option<&Path>) -> Result<BTreeMap<String, String>> {
                 .because(error)
                 .not_billed()
         })?;
+        // Notepad begins a file with a byte order mark.
+        let text = text.trim_start_matches('\u{feff}');
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {

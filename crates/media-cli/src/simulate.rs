@@ -19,8 +19,11 @@ pub(crate) fn scenario(path: Option<&Path>) -> Result<Scenario> {
         .because(error)
         .not_billed()
     })?;
-    Scenario::from_json(&text)
-        .map_err(|error| Error::new(ErrorKind::Config, format!("{}: {error}", path.display())).not_billed())
+    Scenario::from_json(&text).map_err(|error| {
+        Error::new(ErrorKind::Config, format!("{}: not a scenario", path.display()))
+            .because(error)
+            .not_billed()
+    })
 }
 
 /// Simulated services for one run.

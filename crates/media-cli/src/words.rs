@@ -1,5 +1,6 @@
 //! What the program says to people: plans, summaries, errors.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use media_core::{Error, ErrorKind, Usd};
 use media_engine::{Account, Outcome, Plan, Status};
 use serde_json::json;
 
-use crate::args::ListArgs;
+use crate::args::{Global, ListArgs};
 use crate::exit::Exit;
 
 /// An error with its causes and what to do, on one or two lines.
@@ -44,12 +45,41 @@ pub(crate) fn needs_a_person(kind: &str) -> bool {
     .any(|known| known.as_str() == kind)
 }
 
+/// A word as a shell reads it.
+pub(crate) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// The command that goes on where this one ended: the same, without a bound that it has reached.
+pub(crate) fn again(arguments: &[OsString]) -> String {
+    let mut words = vec!["media".to_owned()];
+    let mut rest = arguments.iter().skip(1).map(|word| word.to_string_lossy());
+    while let Some(word) = rest.next() {
+        if word == "--max-items" {
+            rest.next();
+        } else if !word.starts_with("--max-items=") {
+            words.push(quoted(&word));
+        }
+    }
+    words.join(" ")
+}
+
 /// The command that runs this list.
-pub(crate) fn run_command(list: &ListArgs) -> String {
-    let mut command = format!("media run {}", list.list.display());
-    for (flag, value) in [("--recipe", &list.recipe), ("--out", &list.out)] {
+pub(crate) fn run_command(global: &Global, list: &ListArgs) -> String {
+    let mut command = format!("media run {}", quoted(&list.list.to_string_lossy()));
+    let flags = [
+        ("--recipe", &list.recipe),
+        ("--out", &list.out),
+        ("--config", &global.config),
+        ("--env-file", &global.env_file),
+    ];
+    for (flag, value) in flags {
         if let Some(value) = value {
-            let _ = write!(command, " {flag} {}", value.display());
+            let _ = write!(command, " {flag} {}", quoted(&value.to_string_lossy()));
         }
     }
     command
@@ -62,9 +92,9 @@ pub(crate) fn findings(plan: &Plan, list: &Path) -> Option<Error> {
         return None;
     }
     let mut text = format!(
-        "{}: {} cannot be used as it is",
+        "{}: it cannot be used as it is, for {}",
         list.display(),
-        counted(findings.total, "row or file")
+        counted(findings.total, "problem")
     );
     for problem in &findings.problems {
         let _ = write!(text, "\n  {problem}");
@@ -230,7 +260,7 @@ pub(crate) fn plan_json(plan: &Plan) -> serde_json::Value {
 }
 
 /// How a run went.
-pub(crate) fn summary(outcome: &Outcome, exit: Exit, list: &ListArgs) -> String {
+pub(crate) fn summary(outcome: &Outcome, exit: Exit, again: &str) -> String {
     let mut text = String::new();
     let accounts = || outcome.accounts.values();
     let count = |status| accounts().map(|account| account.count(status)).sum::<u64>();
@@ -299,7 +329,7 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, list: &ListArgs) -> String 
             );
         }
     }
-    if let Some(next) = next(exit, list) {
+    if let Some(next) = next(exit, again) {
         let _ = writeln!(text, "next: {next}");
     }
     text
@@ -366,12 +396,12 @@ fn cents(amount: Usd) -> String {
     }
 }
 
-fn next(exit: Exit, list: &ListArgs) -> Option<String> {
+fn next(exit: Exit, again: &str) -> Option<String> {
     match exit {
         Exit::Done | Exit::Refused => None,
-        Exit::SomeFailed => Some(format!("mend the rows named above, then {}", run_command(list))),
-        Exit::Act => Some(format!("act on it, then {}", run_command(list))),
-        Exit::Later | Exit::Interrupted | Exit::Terminated => Some(run_command(list)),
+        Exit::SomeFailed => Some(format!("mend the rows named above, then  {again}")),
+        Exit::Act => Some(format!("act on it, then  {again}")),
+        Exit::Later | Exit::Interrupted | Exit::Terminated => Some(again.to_owned()),
     }
 }
 

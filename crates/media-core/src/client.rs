@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Charge, Error, ErrorKind, Result};
 use crate::format::Format;
 use crate::job::{Prior, RequestHash};
 use crate::lane::{self, Lane};
@@ -160,7 +160,9 @@ impl Client {
     pub async fn generate(&self, request: MediaRequest) -> MediaResult {
         let failed = MediaResult {
             request: request.clone(),
-            outcome: Err(Error::new(ErrorKind::Cancelled, "the work was given up")),
+            outcome: Err(
+                Error::new(ErrorKind::Cancelled, "the work was given up").with_charge(Charge::Unknown)
+            ),
             attempts: 0,
             elapsed: std::time::Duration::ZERO,
             cost: None,

@@ -396,7 +396,9 @@ fn find_secret<'s>(text: &str, secret: &'s str) -> Option<&'s str> {
         return (secret.len() >= 4 && text.contains(secret)).then_some(secret);
     }
     let lengths = (LEAST..=secret.len()).rev();
-    lengths.filter_map(|length| secret.get(..length)).find(|start| text.contains(start))
+    lengths
+        .filter_map(|length| secret.get(..length))
+        .find(|start| text.contains(start))
 }
 
 impl fmt::Display for Error {

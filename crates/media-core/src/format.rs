@@ -24,6 +24,7 @@ impl fmt::Display for MediaKind {
 
 /// A file format that has a structure walker here. Formats without one cannot be checked and so are never asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// PNG.

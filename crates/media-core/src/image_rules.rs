@@ -6,6 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The sizes that a model draws. Every rule is optional; a model without rules is left to the service to judge.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ImageRules {
     /// The models it is for, by how their id begins; the first rule in the configuration that fits counts.

@@ -41,6 +41,8 @@ pub enum Event {
 pub trait Journal: fmt::Debug + Send + Sync {
     /// Writes down all events, and returns only when they survive a power cut.
     ///
+    /// `Have` is recorded from a blocking thread: an implementation must not wait for tokio's timers.
+    ///
     /// # Errors
     /// [`ErrorKind::Storage`](crate::ErrorKind::Storage); then nothing is sent. A budget or quota kept with the
     /// journal may refuse here too.

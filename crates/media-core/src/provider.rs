@@ -231,9 +231,12 @@ pub struct Factory {
     /// Makes an instance.
     #[cfg(feature = "config")]
     pub build: fn(crate::config::Setup) -> Result<std::sync::Arc<dyn MediaProvider>>,
-    /// The JSON of the instance's configuration as understood, for `config show` and checks without a key.
+    /// Whether it understands this configuration; needs no key.
     #[cfg(feature = "config")]
     pub check_config: fn(&crate::config::Section) -> Result<()>,
+    /// The JSON Schema of its configuration file: [`provider_schema`](crate::config::provider_schema) of its type.
+    #[cfg(feature = "config")]
+    pub schema: fn() -> Value,
 }
 
 impl fmt::Debug for Factory {

@@ -202,6 +202,7 @@ impl Serialize for GroupLimits {
 
 /// `timeouts`: how long to wait for each part of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Timeouts {
     /// For the connection.
@@ -228,6 +229,7 @@ impl Default for Timeouts {
 
 /// `retry`: how often to begin again, and how long to wait in between.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RetrySettings {
     /// Tries in all, the first included.
@@ -251,6 +253,7 @@ impl Default for RetrySettings {
 
 /// `prices`: what a request is expected to cost, and what tokens cost.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Prices {
     /// The day the prices were read, `YYYY-MM-DD`.
@@ -270,6 +273,7 @@ pub struct Prices {
 
 /// One row of `prices.items`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PriceRow {
     /// Resolved values that must all be equal: `{"model": "...", "quality": "medium"}`.
@@ -286,6 +290,7 @@ pub struct PriceRow {
 
 /// One row of `prices.tokens`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TokenRow {
     /// Resolved values that must all be equal.
@@ -340,6 +345,7 @@ impl Prices {
 
 /// The largest answers that are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SizeLimits {
     /// One media file.

@@ -16,15 +16,14 @@ pub struct Folder {
     /// Held until the run ends; the operating system lets go of it when the process dies.
     _lock: File,
     simulated: bool,
+    project: String,
 }
 
 const MARK: &str = "simulated";
 const RESULTS: &str = "results.jsonl";
 
 fn storage(what: &str, path: &Path, error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Storage, format!("{what} {}", path.display()))
-        .because(error)
-        .not_billed()
+    Error::new(ErrorKind::Storage, format!("{what} {}", path.display())).because(error)
 }
 
 impl Folder {
@@ -34,6 +33,11 @@ impl Folder {
     /// [`ErrorKind::Storage`] when it cannot be used; [`ErrorKind::Config`] when another run is in it, or when it holds
     /// simulated results and this run is real, or the other way round.
     pub fn open(out: &Path, simulated: bool) -> Result<Folder> {
+        // Nothing has been sent yet, whatever goes wrong here.
+        Folder::open_now(out, simulated).map_err(Error::not_billed)
+    }
+
+    fn open_now(out: &Path, simulated: bool) -> Result<Folder> {
         let inner = out.join(".media");
         prepare(&inner.join("staging").join("x"))?;
         let lock_path = inner.join("lock");
@@ -64,6 +68,7 @@ impl Folder {
             results,
             _lock: lock,
             simulated,
+            project: project(out, &inner)?,
         })
     }
 
@@ -77,6 +82,12 @@ impl Folder {
     #[must_use]
     pub fn inner(&self) -> PathBuf {
         self.out.join(".media")
+    }
+
+    /// What attempt keys are computed within.
+    #[must_use]
+    pub fn project(&self) -> &str {
+        &self.project
     }
 
     /// Whether its results are simulated.
@@ -140,6 +151,24 @@ fn check_mark(out: &Path, inner: &Path, simulated: bool) -> Result<()> {
             .map_err(|error| storage("cannot write", &mark, error)),
         _ => Ok(()),
     }
+}
+
+/// The folder's first absolute path, kept in it. So keys stay the same when the folder is moved, and when what is kept
+/// in it is lost, they can be computed again.
+fn project(out: &Path, inner: &Path) -> Result<String> {
+    let path = inner.join("project");
+    if let Ok(kept) = fs::read_to_string(&path)
+        && !kept.trim().is_empty()
+    {
+        return Ok(kept.trim().to_owned());
+    }
+    let name = out
+        .canonicalize()
+        .map_err(|error| storage("cannot find", out, error))?
+        .to_string_lossy()
+        .into_owned();
+    fs::write(&path, &name).map_err(|error| storage("cannot write", &path, error))?;
+    Ok(name)
 }
 
 /// Deletes what a killed run left half-done.

@@ -18,4 +18,4 @@ pub use self::plan::{DayPlan, Plan, ProviderPlan};
 pub use self::project::{Instance, Project};
 pub use self::run::{Observer, Outcome, RunOptions, run};
 pub use self::stats::{Account, Failure, Stats};
-pub use self::worklist::{Worklist, plan, write_table};
+pub use self::worklist::{Worklist, check_table, plan, write_table};

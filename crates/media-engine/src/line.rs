@@ -58,6 +58,9 @@ pub struct Line {
     pub id: String,
     /// The line of the list.
     pub line: u64,
+    /// What makes it the purchase that it is: the first half of the hash of the resolved request, hexadecimal.
+    #[serde(default)]
+    pub request: Option<String>,
     /// What became of it.
     pub status: Status,
     /// The file, relative to the output folder.
@@ -122,6 +125,8 @@ pub(crate) struct Subject {
     pub(crate) line: u64,
     pub(crate) path: String,
     pub(crate) provider: String,
+    /// The hash of the resolved request, once it is known.
+    pub(crate) request: Option<String>,
 }
 
 impl Line {
@@ -130,6 +135,7 @@ impl Line {
             v: VERSION,
             id: subject.id.clone(),
             line: subject.line,
+            request: subject.request.clone(),
             status,
             path: subject.path.clone(),
             format: None,
@@ -196,6 +202,36 @@ impl Line {
     /// A file that was there before.
     pub(crate) fn skipped(subject: &Subject, simulated: bool) -> Line {
         Line::about(subject, Status::Skipped, simulated)
+    }
+
+    /// Whether it says that money was or may have been spent for which there is no file.
+    pub(crate) fn is_at_stake(&self) -> bool {
+        matches!(self.status, Status::Failed | Status::Unknown)
+            && self
+                .error
+                .as_ref()
+                .is_some_and(|error| error.charge != Charge::None.as_str())
+    }
+
+    /// Whether what was bought came, and is no good: asking for it again would bring the same.
+    pub(crate) fn is_no_good(&self) -> bool {
+        self.error
+            .as_ref()
+            .is_some_and(|error| error.kind == ErrorKind::InvalidMedia.as_str())
+    }
+
+    /// The same word again, for a job that is not asked for again because of it.
+    pub(crate) fn again(&self, subject: &Subject) -> Line {
+        let mut line = self.clone();
+        line.line = subject.line;
+        // Told anew, not spent anew.
+        line.cost_usd = (line.status != Status::Unknown).then_some(0.0);
+        if let Some(error) = &mut line.error {
+            error.next = Some(
+                "it is not bought again by itself: give the row another variant to buy it anew".to_owned(),
+            );
+        }
+        line
     }
 
     /// A job that never came to its turn.

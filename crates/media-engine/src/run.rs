@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use media_core::limit::Slowed;
-use media_core::{Client, Delivery, Error, Order, Result, Stop, Usd, format_of, validate};
+use media_core::{Client, Delivery, Error, Order, Prior, Result, Stop, Usd, format_of, hex, validate};
 use tokio::sync::mpsc;
 
 use crate::folder::Folder;
@@ -42,6 +42,8 @@ pub struct Outcome {
     pub elapsed: std::time::Duration,
     /// Ceilings of the configuration that made it wait, by provider instance.
     pub slowed: Vec<(String, Slowed)>,
+    /// What ended the run before its end: results can no longer be written down, the list changed.
+    pub trouble: Option<Error>,
 }
 
 /// Orders on their way to a lane.
@@ -56,6 +58,8 @@ struct Shared {
     observer: Arc<dyn Observer>,
     stop: Stop,
     left: Option<AtomicU64>,
+    /// Jobs of earlier runs whose money may be gone without a file: they are not bought again by themselves.
+    at_stake: HashMap<String, Line>,
     trouble: Mutex<Option<Error>>,
 }
 
@@ -79,8 +83,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Runs a list that has been planned without findings; `stats` can be watched meanwhile.
 ///
 /// # Errors
-/// [`ErrorKind::Storage`](media_core::ErrorKind::Storage) when results can no longer be written down; what was sent is
-/// finished first.
+/// When nothing could be begun; what goes wrong later is in [`Outcome::trouble`].
 pub async fn run(
     project: Project,
     worklist: Worklist,
@@ -95,6 +98,14 @@ pub async fn run(
         .keys()
         .map(|name| Ok((name.clone(), project.client(name)?.clone())))
         .collect::<Result<_>>()?;
+    let mut at_stake = HashMap::new();
+    for line in folder.kept()? {
+        if line.is_at_stake() {
+            at_stake.insert(line.id.clone(), line);
+        } else {
+            at_stake.remove(&line.id);
+        }
+    }
     let shared = Arc::new(Shared {
         project,
         worklist,
@@ -103,22 +114,26 @@ pub async fn run(
         observer,
         stop: options.stop,
         left: options.max_items.map(AtomicU64::new),
+        at_stake,
         trouble: Mutex::new(None),
     });
     let mut lanes = tokio::task::JoinSet::new();
     for (name, client) in &clients {
         lanes.spawn(lane(Arc::clone(&shared), name.clone(), client.clone()));
     }
-    while lanes.join_next().await.is_some() {}
+    while let Some(ended) = lanes.join_next().await {
+        if let Err(failure) = ended {
+            let error = Error::new(media_core::ErrorKind::Cancelled, "a lane of the run broke down");
+            shared.give_up(error.because(failure));
+        }
+    }
     let Some(shared) = Arc::into_inner(shared) else {
         return Err(Error::new(
             media_core::ErrorKind::Cancelled,
             "the run was torn down",
         ));
     };
-    if let Some(error) = lock(&shared.trouble).take() {
-        return Err(error);
-    }
+    let trouble = lock(&shared.trouble).take();
     let slowed = clients.iter().flat_map(|(name, client)| {
         client
             .slowed()
@@ -129,6 +144,7 @@ pub async fn run(
         accounts: stats.snapshot(),
         elapsed: stats.elapsed(),
         slowed: slowed.collect(),
+        trouble,
     };
     let folder = shared.folder.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok((outcome, folder))
@@ -239,11 +255,12 @@ fn feed(
         if spec.providers.first().map(String::as_str) != Some(provider) {
             continue;
         }
-        let subject = Subject {
+        let mut subject = Subject {
             id: spec.id.clone(),
             line: spec.line,
             path: spec.path.clone(),
             provider: provider.to_owned(),
+            request: None,
         };
         let output = output_name(&spec);
         let key = shared_key(&spec.path);
@@ -263,9 +280,6 @@ fn feed(
             }
             continue;
         }
-        if !shared.may_make() {
-            return Ok(());
-        }
         let prepared = shared.project.prepare(&spec, &out).map_err(|why| {
             Error::new(
                 media_core::ErrorKind::InvalidRequest,
@@ -273,6 +287,25 @@ fn feed(
             )
             .not_billed()
         })?;
+        let request: String = hex(prepared.hash.bytes()).chars().take(32).collect();
+        let earlier = shared
+            .at_stake
+            .get(&spec.id)
+            .filter(|line| line.request.as_ref() == Some(&request));
+        subject.request = Some(request);
+        let mut order = Order::new(tag, prepared.request);
+        if let Some(line) = earlier {
+            let recoverable = client.provider().info().capabilities.recoverable;
+            if line.is_no_good() || !recoverable {
+                shared.report(&line.again(&subject), &output, None);
+                continue;
+            }
+            // The service may still know what was sent under that key. It is asked, not told to do it again.
+            order.attempt = line.attempts.max(1);
+            order.prior = Prior::Sent;
+        } else if !shared.may_make() {
+            return Ok(());
+        }
         let prices = &client.provider().http().settings().prices;
         let estimate = prices
             .row(&prepared.resolved)
@@ -290,7 +323,7 @@ fn feed(
                 );
             }
         }
-        if orders.blocking_send(Order::new(tag, prepared.request)).is_err() {
+        if orders.blocking_send(order).is_err() {
             return Ok(());
         }
         tag += 1;
@@ -321,6 +354,10 @@ pub(crate) fn output_name(spec: &JobSpec) -> String {
 
 /// Whether a file that is already there is whole and what its name says.
 pub(crate) fn look_at(path: &Path) -> std::result::Result<(), String> {
+    // Opening a pipe would wait for somebody to write into it.
+    if !std::fs::metadata(path).is_ok_and(|kind| kind.is_file()) {
+        return Err("no file".to_owned());
+    }
     let file = File::open(path).map_err(|error| format!("not readable: {error}"))?;
     let inspection = validate::inspect_reader(file)
         .map_err(|error| format!("not readable: {error}"))?

@@ -119,6 +119,18 @@ impl Plan {
     }
 }
 
+/// Whether the table that the recipe asks for can be written, so that this is not found out after everything is bought.
+///
+/// # Errors
+/// Why it cannot.
+pub fn check_table(worklist: &Worklist, folder: &Folder) -> Result<()> {
+    if let Some(recipe) = worklist.recipe.as_deref() {
+        TableWriter::create(folder.out(), recipe, &worklist.source)
+            .map_err(|error| media_core::Error::from(error).not_billed())?;
+    }
+    Ok(())
+}
+
 /// Writes the table that the recipe asks for; gives its path.
 ///
 /// # Errors

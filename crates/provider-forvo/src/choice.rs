@@ -42,6 +42,7 @@ pub(crate) const PARAMS: &[ParamSpec] = &[
 
 /// The sex of a speaker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 pub enum Sex {
     /// Either; of a speaker: not told.
     #[default]

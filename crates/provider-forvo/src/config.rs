@@ -20,6 +20,7 @@ pub(crate) const GROUP: &str = "audio";
 
 /// `config/providers/forvo.json`. [`Default`] is the shipped file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ForvoConfig {
     /// The host of the plan: `https://apifree.forvo.com`, `https://apicommercial.forvo.com`.
@@ -60,6 +61,7 @@ pub struct ForvoConfig {
 
 /// A country as Forvo may write it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Country {
     /// The ISO 3166-1 alpha-3 code.

@@ -440,6 +440,7 @@ pub const FACTORY: media_core::Factory = media_core::Factory {
             .validate()
             .map_err(|error| at_file(section, &error))
     },
+    schema: media_core::config::provider_schema::<ForvoConfig>,
 };
 
 /// A complaint about the configuration, with the file it stands in.

@@ -13,6 +13,7 @@ pub(crate) const SHIPPED: &str = include_str!("../config/openai.json");
 
 /// `config/providers/openai.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct OpenAiConfig {
     /// Where the service is, up to and including `/v1` (which is added to a bare host).
@@ -50,6 +51,7 @@ pub struct OpenAiConfig {
 
 /// How the service wants to see its key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Authorization {
     /// `Authorization: Bearer KEY`.
@@ -61,6 +63,7 @@ pub enum Authorization {
 
 /// Which parameters the image models of a server understand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Dialect {
     /// The GPT image models: `output_format`, `background`, ...; always answered as base64.
@@ -71,6 +74,7 @@ pub enum Dialect {
 
 /// How pictures are delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Delivery {
     /// One answer, when the picture is done.
@@ -80,6 +84,7 @@ pub enum Delivery {
 
 /// How a server of the older dialect gives its pictures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ResponseFormat {
     /// In the answer.
@@ -91,6 +96,7 @@ pub enum ResponseFormat {
 
 /// `image`. What is null or left out is not sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ImageConfig {
     /// Which parameters the models understand.
@@ -132,6 +138,7 @@ pub struct ImageConfig {
 
 /// `speech`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SpeechConfig {
     /// The model id.

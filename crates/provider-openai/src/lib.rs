@@ -31,4 +31,5 @@ pub const FACTORY: media_core::Factory = media_core::Factory {
         )?))
     },
     check_config: |section| section.parse::<OpenAiConfig>().map(drop),
+    schema: media_core::config::provider_schema::<OpenAiConfig>,
 };

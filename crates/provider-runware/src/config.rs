@@ -17,6 +17,7 @@ pub const SHIPPED: &str = include_str!("../config/runware.json");
 /// [`Default`] is the shipped file. A key that is missing from a file is an error, never a silent default; those that
 /// may be left out are the `Option`s.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RunwareConfig {
     /// The one address that takes all tasks.
@@ -49,6 +50,7 @@ pub struct RunwareConfig {
 
 /// `image`: defaults for pictures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ImageDefaults {
     /// The model as an AIR: `source:id@version`.
@@ -77,6 +79,7 @@ pub struct ImageDefaults {
 
 /// What becomes of a picture that Runware's content check flags. It only flags: the picture is made and billed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum WhenFlagged {
     /// It is delivered, and the result carries a warning.
@@ -87,6 +90,7 @@ pub enum WhenFlagged {
 
 /// `speech`: defaults for speech.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SpeechDefaults {
     /// The model as an AIR.
@@ -97,6 +101,7 @@ pub struct SpeechDefaults {
 
 /// `delivery`: how results come back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Delivery {
     /// Ask for results until they are there, or hold the connection open for them.
@@ -114,6 +119,7 @@ pub struct Delivery {
 
 /// How results are waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Accepted at once, fetched when ready. Survives every loss of connection.
@@ -124,6 +130,7 @@ pub enum Mode {
 
 /// How media come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Output {
     /// A link to download.
@@ -134,6 +141,7 @@ pub enum Output {
 
 /// How long a prompt may be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PromptRules {
     /// The models it is for, by how their id begins; empty fits all.

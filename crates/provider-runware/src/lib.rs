@@ -31,4 +31,5 @@ pub const FACTORY: media_core::Factory = media_core::Factory {
         Ok(std::sync::Arc::new(runware))
     },
     check_config: |section| section.parse::<RunwareConfig>()?.validate(),
+    schema: media_core::config::provider_schema::<RunwareConfig>,
 };

@@ -6,6 +6,7 @@ use media_registry::Registry;
 use crate::args::{Check, Global};
 use crate::exit::Exit;
 use crate::session::Session;
+use crate::talk::put;
 use crate::words;
 
 pub(crate) async fn run(registry: &Registry, global: &Global, args: &Check) -> Result<Exit> {
@@ -22,7 +23,7 @@ pub(crate) async fn run(registry: &Registry, global: &Global, args: &Check) -> R
             Ok(client) => client,
             // Nobody needs the keys of services that they do not use.
             Err(error) if all => {
-                println!("{name}: not asked: {}", words::of_error(&error));
+                put!("{name}: not asked: {}", words::of_error(&error));
                 exit = exit.max(Exit::of_error(&error));
                 continue;
             }
@@ -30,13 +31,13 @@ pub(crate) async fn run(registry: &Registry, global: &Global, args: &Check) -> R
         };
         match client.test_connection().await {
             Ok(connection) => {
-                println!("{name}: works{}", words::after_colon(&connection.notes));
+                put!("{name}: works{}", words::after_colon(&connection.notes));
                 for warning in connection.warnings {
-                    println!("{name}: attention: {warning}");
+                    put!("{name}: attention: {warning}");
                 }
             }
             Err(error) => {
-                println!("{name}: does not work: {}", words::of_error(&error));
+                put!("{name}: does not work: {}", words::of_error(&error));
                 exit = exit.max(Exit::Act);
             }
         }

@@ -5,13 +5,14 @@ use media_registry::Registry;
 
 use crate::args::{Config, ConfigWhat, Global};
 use crate::exit::Exit;
-use crate::session::Session;
+use crate::session::{ProgramSettings, Session};
+use crate::talk::{put, say};
 
 pub(crate) fn run(registry: &Registry, global: &Global, args: &Config) -> Result<Exit> {
     match &args.what {
         ConfigWhat::Show => {
             let session = Session::load(registry, global, None, None)?;
-            eprintln!("read from {}", session.config.dir().display());
+            say!("read from {}", session.config.dir().display());
             for section in session.config.providers().values() {
                 (registry.factory_of(section)?.check_config)(section)?;
             }
@@ -20,15 +21,34 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Config) -> Result
                     .because(error)
                     .not_billed()
             })?;
-            println!("{text}");
+            put!("{text}");
         }
-        ConfigWhat::Schema { name } => crate::cmd::config::schema(registry, name)?,
+        ConfigWhat::Schema { name } => schema(registry, name)?,
     }
     Ok(Exit::Done)
 }
 
 /// Prints the schema of one file.
 fn schema(registry: &Registry, name: &str) -> Result<()> {
-    let _ = registry;
-    Err(Error::new(ErrorKind::Config, format!("there is no schema called {name:?}")).not_billed())
+    let schema = match name {
+        "media" => media_core::config::file_schema::<ProgramSettings>(),
+        "recipe" => media_engine::list::recipe_schema(),
+        _ => {
+            let known = registry.factories().find(|factory| factory.name == name);
+            let factory = known.ok_or_else(|| {
+                let providers: Vec<_> = registry.factories().map(|factory| factory.name).collect();
+                Error::new(
+                    ErrorKind::Config,
+                    format!(
+                        "there is no schema {name:?}: there are media, recipe, {}",
+                        providers.join(", ")
+                    ),
+                )
+                .not_billed()
+            })?;
+            (factory.schema)()
+        }
+    };
+    put!("{schema:#}");
+    Ok(())
 }

@@ -8,6 +8,7 @@ use media_registry::Registry;
 
 use crate::args::Init;
 use crate::exit::Exit;
+use crate::talk::put;
 
 const MEDIA_JSON: &str = include_str!("../../config/media.json");
 const WORDS: &str = include_str!("../../examples/words.csv");
@@ -33,8 +34,8 @@ pub(crate) fn run(registry: &Registry, args: &Init) -> Result<Exit> {
     }
     write(&dir.join("words.csv"), WORDS)?;
     write(&dir.join("flashcards.json"), RECIPE)?;
-    println!("{} is ready. Try it without keys or money:", dir.display());
-    println!(
+    put!("{} is ready. Try it without keys or money:", dir.display());
+    put!(
         "  cd {} && media run words.csv --recipe flashcards.json --simulate --out demo",
         dir.display()
     );

@@ -6,24 +6,24 @@ use media_registry::Registry;
 use crate::args::{Global, ListArgs, Plan};
 use crate::exit::Exit;
 use crate::session::Session;
+use crate::talk::{put, say};
 use crate::words;
 
 pub(crate) fn run(registry: &Registry, global: &Global, args: &Plan) -> Result<Exit> {
     let session = Session::load(registry, global, None, None)?;
     let (_, plan) = make(&session, &args.list)?;
     if args.json {
-        println!("{}", words::plan_json(&plan));
+        put!("{}", words::plan_json(&plan));
     } else {
-        print!("{}", words::plan(&plan, &args.list));
-        println!("Nothing was sent.  Do it: {}", words::run_command(&args.list));
+        put!("{}", words::plan(&plan, &args.list).trim_end());
+        put!(
+            "Nothing was sent.  Do it: {}",
+            words::run_command(global, &args.list)
+        );
     }
     let cost: Usd = plan.providers.values().map(|provider| provider.cost).sum();
-    if args
-        .max_cost
-        .and_then(Usd::from_dollars)
-        .is_some_and(|cap| cost > cap)
-    {
-        eprintln!("the expected cost of {cost} USD is over the cap");
+    if args.max_cost.is_some_and(|cap| cost > cap) {
+        say!("the expected cost of {cost} USD is over the cap");
         return Ok(Exit::Act);
     }
     Ok(Exit::Done)

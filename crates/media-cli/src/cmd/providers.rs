@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::args::{Global, Providers};
 use crate::exit::Exit;
 use crate::session::Session;
+use crate::talk::put;
 
 pub(crate) fn run(registry: &Registry, global: &Global, args: &Providers) -> Result<Exit> {
     let session = Session::load(registry, global, None, None)?;
@@ -28,7 +29,7 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Providers) -> Res
                 .iter()
                 .map(|spec| json!({ "name": spec.name, "kind": spec.kind, "help": spec.help }))
                 .collect();
-            println!(
+            put!(
                 "{}",
                 json!({ "name": name, "info": info, "limits": limits, "params": params })
             );
@@ -36,15 +37,15 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Providers) -> Res
         return Ok(Exit::Done);
     }
     for (name, info, limits, params) in rows {
-        println!("{name}  ({})", info.provider);
+        put!("{name}  ({})", info.provider);
         for kind in [MediaKind::Image, MediaKind::Audio] {
             let Some(formats) = info.formats.get(&kind) else {
                 continue;
             };
             let formats: Vec<_> = formats.iter().map(|format| format.name()).collect();
-            println!("  {kind}: {}", formats.join(", "));
+            put!("  {kind}: {}", formats.join(", "));
             for spec in params.iter().filter(|spec| spec.kind == kind) {
-                println!("    params.{name}.{:<20} {}", spec.name, spec.help);
+                put!("    params.{name}.{:<20} {}", spec.name, spec.help);
             }
         }
         let can = &info.capabilities;
@@ -58,7 +59,7 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Providers) -> Res
         } else {
             "cannot be asked for"
         };
-        println!(
+        put!(
             "  files: {batch}; a lost answer {lost}{}",
             if can.free {
                 "; never billed by the file"
@@ -66,10 +67,10 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Providers) -> Res
                 ""
             }
         );
-        println!("  limits: {}", serde_json::to_string(&limits).unwrap_or_default());
+        put!("  limits: {}", serde_json::to_string(&limits).unwrap_or_default());
     }
     for factory in registry.factories() {
-        println!("built in: {:<10} {}", factory.name, factory.about);
+        put!("built in: {:<10} {}", factory.name, factory.about);
     }
     Ok(Exit::Done)
 }

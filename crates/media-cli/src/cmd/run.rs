@@ -13,10 +13,18 @@ use crate::cmd::plan;
 use crate::exit::Exit;
 use crate::progress::Progress;
 use crate::session::Session;
+use crate::signals::Signals;
 use crate::simulate::Simulation;
+use crate::talk::say;
 use crate::words;
 
-pub(crate) async fn run(registry: &Registry, global: &Global, quiet: bool, args: &Run) -> Result<Exit> {
+pub(crate) async fn run(
+    registry: &Registry,
+    global: &Global,
+    quiet: bool,
+    args: &Run,
+    again: &str,
+) -> Result<Exit> {
     let simulation = if args.simulate {
         Some(Simulation::start(args.scenario.as_deref()).await?)
     } else {
@@ -31,10 +39,13 @@ pub(crate) async fn run(registry: &Registry, global: &Global, quiet: bool, args:
         .unwrap_or_else(|| session.program.out.clone());
     let names: BTreeSet<String> = plan.providers.keys().cloned().collect();
     // Keys before the folder: a missing key must leave nothing behind.
-    let project = session.online(&names, &out.join(".media"))?;
+    let keys = session.keys(&names)?;
     let folder = Folder::open(&out, session.is_simulated())?;
+    media_engine::check_table(&worklist, &folder)?;
+    let project = session.online(keys, &folder)?;
     let stats = Arc::new(Stats::of_plan(&plan));
     let interrupted = watch_signals(&session.stop);
+    tracing::info!(files = plan.files, out = %out.display(), simulated = session.is_simulated(), "run");
     let progress = Progress::start(Arc::clone(&stats), &plan, args.json, quiet);
     let options = RunOptions {
         max_items: args.max_items,
@@ -44,19 +55,29 @@ pub(crate) async fn run(registry: &Registry, global: &Global, quiet: bool, args:
     let ran = media_engine::run(project, worklist.clone(), &plan, folder, options, observer, stats).await;
     progress.finish();
     let (outcome, folder) = ran?;
-    let table = media_engine::write_table(&worklist, &folder)?;
-    let exit = exit_of(&outcome, interrupted.load(Ordering::Relaxed));
-    if let Some(table) = table {
-        eprintln!("the table is {}", table.display());
+    // From here on files exist and money may be spent: whatever fails, the account comes first.
+    let table = media_engine::write_table(&worklist, &folder);
+    let trouble = [outcome.trouble.as_ref(), table.as_ref().err()];
+    let mut exit = exit_of(&outcome, interrupted.load(Ordering::Relaxed));
+    if trouble.iter().flatten().next().is_some() {
+        exit = exit.max(Exit::SomeFailed);
     }
-    eprintln!("the files are in {}", out.display());
-    eprint!("{}", words::summary(&outcome, exit, &args.list));
+    tracing::info!(?exit, seconds = outcome.elapsed.as_secs(), "run ended");
+    for error in trouble.into_iter().flatten() {
+        say!("error: {}", words::of_error(error));
+    }
+    if quiet && exit == Exit::Done {
+        return Ok(exit);
+    }
+    if let Ok(Some(table)) = table {
+        say!("the table is {}", table.display());
+    }
+    say!("the files are in {}", out.display());
     if let Some(simulation) = session.simulation() {
-        eprintln!(
-            "simulated: no service was asked and no money spent (the simulated bill says {:.4} USD)",
-            simulation.billed()
-        );
+        let billed = simulation.billed();
+        say!("simulated: no service was asked and no money spent (the simulated bill says {billed:.4} USD)");
     }
+    say!("{}", words::summary(&outcome, exit, again).trim_end());
     Ok(exit)
 }
 
@@ -64,14 +85,17 @@ pub(crate) async fn run(registry: &Registry, global: &Global, quiet: bool, args:
 fn watch_signals(stop: &Stop) -> Arc<AtomicU8> {
     let seen = Arc::new(AtomicU8::new(0));
     let (stop, flag) = (stop.clone(), Arc::clone(&seen));
+    let Some(mut signals) = Signals::new() else {
+        return seen;
+    };
     tokio::spawn(async move {
         loop {
-            let code = next_signal().await;
+            let code = signals.next().await;
             if flag.swap(code, Ordering::Relaxed) != 0 {
                 // What is in flight is abandoned: that is what a second signal asks for.
                 end_at_once(code);
             }
-            eprintln!("stopping: what was sent is being finished; once more ends at once");
+            say!("stopping: what was sent is being finished; once more ends at once");
             stop.ask();
         }
     });
@@ -84,25 +108,6 @@ fn watch_signals(stop: &Stop) -> Arc<AtomicU8> {
 )]
 fn end_at_once(code: u8) {
     std::process::exit(i32::from(code));
-}
-
-#[cfg(unix)]
-async fn next_signal() -> u8 {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        let _ = tokio::signal::ctrl_c().await;
-        return 130;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => 130,
-        _ = terminate.recv() => 143,
-    }
-}
-
-#[cfg(not(unix))]
-async fn next_signal() -> u8 {
-    let _ = tokio::signal::ctrl_c().await;
-    130
 }
 
 /// Says how a run ended.

@@ -5,7 +5,9 @@ use media_sim::Sim;
 
 use crate::args;
 use crate::exit::Exit;
+use crate::signals::Signals;
 use crate::simulate;
+use crate::talk::put;
 
 pub(crate) async fn run(args: &args::Sim) -> Result<Exit> {
     let scenario = simulate::scenario(args.scenario.as_deref())?;
@@ -15,11 +17,15 @@ pub(crate) async fn run(args: &args::Sim) -> Result<Exit> {
             .not_billed()
     })?;
     let url = sim.url();
-    println!("openai   {url}/openai/v1    key sim-openai");
-    println!("runware  {url}/runware/v1   key sim-runware");
-    println!("forvo    {url}/forvo        key sim-forvo");
-    println!("bill     {url}/_sim/bill    faults: POST {url}/_sim/faults");
-    let _ = tokio::signal::ctrl_c().await;
+    put!("openai   {url}/openai/v1    key sim-openai");
+    put!("runware  {url}/runware/v1   key sim-runware");
+    put!("forvo    {url}/forvo        key sim-forvo");
+    put!("bill     {url}/_sim/bill    faults: POST {url}/_sim/faults");
+    if let Some(mut signals) = Signals::new() {
+        signals.next().await;
+    } else {
+        std::future::pending::<()>().await;
+    }
     sim.stop().await;
     Ok(Exit::Done)
 }

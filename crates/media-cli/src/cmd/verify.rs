@@ -7,6 +7,7 @@ use media_core::{CheckLevel, Error, ErrorKind, Format, MediaKind, Result, format
 
 use crate::args::Verify;
 use crate::exit::Exit;
+use crate::talk::{put, say};
 
 pub(crate) fn run(args: &Verify) -> Result<Exit> {
     let mut files = Vec::new();
@@ -17,14 +18,14 @@ pub(crate) fn run(args: &Verify) -> Result<Exit> {
     let mut bad = 0;
     for path in &files {
         match look(path, CheckLevel::Full) {
-            Ok(what) => println!("ok   {}  {what}", path.display()),
+            Ok(what) => put!("ok   {}  {what}", path.display()),
             Err(why) => {
                 bad += 1;
-                println!("BAD  {}  {why}", path.display());
+                put!("BAD  {}  {why}", path.display());
             }
         }
     }
-    eprintln!("{} files, {bad} bad", files.len());
+    say!("{} files, {bad} bad", files.len());
     Ok(if bad > 0 { Exit::SomeFailed } else { Exit::Done })
 }
 
@@ -35,7 +36,13 @@ fn collect(path: &Path, named: bool, files: &mut Vec<PathBuf>) -> Result<()> {
             .because(error)
             .not_billed()
     };
-    let kind = fs::metadata(path).map_err(failed)?;
+    // Links are followed where they were named, not below: they can lead in circles.
+    let kind = if named {
+        fs::metadata(path)
+    } else {
+        fs::symlink_metadata(path)
+    }
+    .map_err(failed)?;
     if kind.is_dir() {
         if path.file_name().is_some_and(|name| name == ".media") && !named {
             return Ok(());
@@ -50,6 +57,10 @@ fn collect(path: &Path, named: bool, files: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 fn look(path: &Path, level: CheckLevel) -> std::result::Result<String, String> {
+    // Opening a pipe would wait for somebody to write into it.
+    if !fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
+        return Err("it is no file".to_owned());
+    }
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
     let inspection = validate::inspect_reader(file)
         .map_err(|error| error.to_string())?

@@ -104,6 +104,7 @@ impl Http {
         expect: Expect<'_>,
         first_sent: &mut Option<Instant>,
     ) -> Result<Received> {
+        tracing::trace!(group = %request.group, "waiting for its turn");
         let (_permit, grant) = self
             .patiently(request, self.turn(request))
             .await
@@ -134,6 +135,7 @@ impl Http {
             self.intend(request).await?;
         }
         grant.spend();
+        tracing::debug!(paid = request.is_paid(), "sending");
         first_sent.get_or_insert_with(Instant::now);
         let result = self
             .exchange(request, expect)

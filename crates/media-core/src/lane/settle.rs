@@ -282,6 +282,7 @@ impl Lane {
         })
         .await?;
         journal.note(key, Event::Done);
+        tracing::debug!(id = %task.request.id, path = %file.path.display(), bytes = file.bytes, "file placed");
         Ok(file)
     }
 
@@ -318,7 +319,9 @@ impl Lane {
         };
         let error = self.http().scrub(error);
         let kind = error.kind();
-        if kind.stops_lane() || kind.stops_model() {
+        // What was paid for could not be kept: buying more would lose more.
+        let cannot_keep = kind == ErrorKind::Storage && error.charge() != Some(Charge::None);
+        if kind.stops_lane() || kind.stops_model() || cannot_keep {
             let what = kind.stops_model().then(|| probe_key(&task.resolved));
             let mut halted = self.halted.lock().unwrap_or_else(PoisonError::into_inner);
             halted

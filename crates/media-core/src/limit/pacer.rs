@@ -282,7 +282,9 @@ impl Pacer {
         let until = Instant::now() + delay;
         state.paused_until = Some(state.paused_until.map_or(until, |other| other.max(until)));
         // Where no ceiling spreads them, everybody would start together at its end; so find a pace by trial.
-        let wider = state.adaptive.map_or(ADAPTIVE_FIRST, |spacing| (spacing * 2).min(ADAPTIVE_MOST));
+        let wider = state
+            .adaptive
+            .map_or(ADAPTIVE_FIRST, |spacing| (spacing * 2).min(ADAPTIVE_MOST));
         state.adaptive = Some(wider);
         drop(state);
         self.changed.notify_waiters();

@@ -42,6 +42,9 @@ pub enum NameProblem {
     /// A backslash is a separator on Windows and part of a name elsewhere.
     #[error("the path contains a backslash; use `/` between folders")]
     Backslash,
+    /// The program's own place in the output folder.
+    #[error("the folder `.media` belongs to the program")]
+    Ours,
     /// `..` would leave the folder.
     #[error("the path contains `..`")]
     Parent,
@@ -113,6 +116,13 @@ pub fn check_relative_path(path: &str, policy: NamePolicy) -> Result<(), NamePro
     }
     if matches!(path.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic()) {
         return Err(NameProblem::Drive);
+    }
+    if path
+        .split('/')
+        .next()
+        .is_some_and(|first| first.eq_ignore_ascii_case(".media"))
+    {
+        return Err(NameProblem::Ours);
     }
     if policy == NamePolicy::Anki && path.contains('/') {
         return Err(NameProblem::Folder);

@@ -37,3 +37,10 @@ pub use self::table::{Made, TableWriter};
 
 /// The largest cell, in bytes. No prompt and no word comes near it; a forgotten quote does.
 pub const MAX_CELL: usize = 1 << 20;
+
+/// The JSON Schema of a recipe.
+#[must_use]
+pub fn recipe_schema() -> serde_json::Value {
+    // Compiled in; a test reads it.
+    serde_json::from_str(include_str!("recipe-1.schema.json")).unwrap_or_default()
+}

@@ -2,6 +2,8 @@
 //!
 //! Every value knows where it came from, so every complaint names the file (or variable) and the key.
 
+mod schema;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
@@ -12,6 +14,7 @@ use figment::{Figment, Metadata, Profile, Provider, Source};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use self::schema::{file_schema, provider_schema};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Wiring;
 use crate::secret::ApiKey;

@@ -6,6 +6,7 @@
     reason = "helpers of tests may fail loudly"
 )]
 
+mod conformance;
 mod choices;
 #[cfg(feature = "config")]
 mod factory;

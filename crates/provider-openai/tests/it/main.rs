@@ -1,10 +1,13 @@
 //! The provider against canned answers, driven as a user drives it: through a client, to files.
 
+#![cfg(feature = "http")]
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "helpers of tests fail by panicking, as tests do"
 )]
+
+mod conformance;
 
 use std::path::Path;
 use std::time::Duration;

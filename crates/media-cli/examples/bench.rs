@@ -27,6 +27,8 @@ const ROUNDS: usize = 5;
 const JOBS: usize = 10_000;
 const AT_ONCE: usize = 32;
 const LARGE_AT_ONCE: usize = 64;
+/// Small pictures: icons. The bare loop only writes them; `check full` also decodes every pixel of them.
+const SIZE: &str = "64x64";
 const LARGE_JOBS: usize = 192;
 
 fn main() -> ExitCode {
@@ -87,9 +89,9 @@ fn bare(url: &str, list: &str, out: &Path, at_once: usize) {
         let client = reqwest::Client::new();
         futures_util::stream::iter(rows)
             .map(|row| {
-                let address = format!("{url}/openai/v1/images/generations");
+                let address = format!("{url}/openai-compat/v1/images/generations");
                 let (client, path) = (client.clone(), out.join(row["output_path"].as_str().unwrap()));
-                let body = json!({ "model": "bench", "prompt": row["content"], "size": "256x256", "n": 1, "response_format": "b64_json" });
+                let body = json!({ "model": "local-image", "prompt": row["content"], "size": SIZE, "n": 1, "response_format": "b64_json" });
                 tokio::spawn(async move {
                     let answer = client
                         .post(address)
@@ -139,8 +141,8 @@ impl Lab {
         fs::create_dir_all(lab.folder.join("config/providers")).unwrap();
         let program = json!({ "out": "out", "check": check, "sizes": { "media": "256MiB", "text": "8MiB" } });
         let provider = json!({
-            "type": "openai", "base_url": format!("{}/openai/v1", lab.url), "api_key_env": "OPENAI_API_KEY",
-            "image": { "dialect": "dall-e", "model": "bench", "formats": ["png"], "size": "256x256", "max_characters": 1000 },
+            "type": "openai", "base_url": format!("{}/openai-compat/v1", lab.url), "api_key_env": "OPENAI_API_KEY",
+            "image": { "dialect": "dall-e", "model": "local-image", "formats": ["png"], "size": SIZE, "max_characters": 1000 },
             "limits": { "concurrency": at_once },
             "timeouts": { "connect": "10s", "first_byte": "60s", "idle": "60s", "total": "10m" },
             "retry": { "attempts": 1, "first_delay": "1s", "max_delay": "1s" },
@@ -241,16 +243,10 @@ fn scratch() -> PathBuf {
 }
 
 fn scenario(latency: Duration, bytes: u64) -> Value {
-    let plenty = 1_000_000_000_u64;
-    let limits = json!({ "concurrency": 1000,
-        "image": { "requests_per_minute": plenty, "images_per_minute": plenty, "tokens_per_minute": plenty },
-        "speech": { "requests_per_minute": plenty, "tokens_per_minute": plenty } });
     json!({
         "media": { "picture": "plain", "bytes": bytes },
-        "openai": {
-            "limits": limits, "latency_ms": { "image": u64::try_from(latency.as_millis()).unwrap() },
-            "models": [{ "id": "bench", "family": "dall-e-2", "shutdown_date": null }],
-        },
+        "openai": { "compat": { "models": ["local-image"], "keys": [], "delivery": "b64_json",
+            "latency_ms": u64::try_from(latency.as_millis()).unwrap() } },
     })
 }
 

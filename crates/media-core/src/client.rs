@@ -38,6 +38,8 @@ pub struct Order {
     pub attempt: u32,
     /// What happened to that attempt in an earlier process.
     pub prior: Prior,
+    /// What [`Client::check`] made of the request, where the caller has it at hand.
+    pub resolved: Option<Resolved>,
 }
 
 impl Order {
@@ -50,6 +52,7 @@ impl Order {
             take: 1,
             attempt: 1,
             prior: Prior::Fresh,
+            resolved: None,
         }
     }
 }

@@ -165,7 +165,7 @@ impl StageWriter {
                     self.spill().await?;
                 }
                 match self.file.take() {
-                    Some(file) => Held::File(file.into_temp_path()),
+                    Some(file) => Held::File(file),
                     None => Held::Memory(self.buffer),
                 }
             }
@@ -206,7 +206,22 @@ fn create(folder: &Path) -> Result<NamedTempFile> {
 #[derive(Debug)]
 enum Held {
     Memory(Vec<u8>),
-    File(TempPath),
+    File(NamedTempFile),
+}
+
+impl Held {
+    /// As a file in `folder`, still open: opening it again would cost as much as writing it.
+    fn into_file(self, folder: &Path) -> Result<NamedTempFile> {
+        match self {
+            Held::File(file) => Ok(file),
+            Held::Memory(bytes) => {
+                let mut file = create(folder)?;
+                file.write_all(&bytes)
+                    .map_err(|error| storage("cannot write in", folder, error))?;
+                Ok(file)
+            }
+        }
+    }
 }
 
 /// Media that has arrived whole, not yet under its name. Dropping it deletes it.
@@ -247,32 +262,21 @@ impl Staged {
             Err(defect) => return Err(defect_error(&defect)),
         };
         let mut sha256 = self.sha256;
-        let path = match self.held {
-            Held::File(path) => path,
-            Held::Memory(bytes) => {
-                let mut file = create(&self.folder)?;
-                file.write_all(&bytes)
-                    .map_err(|error| storage("cannot write in", &self.folder, error))?;
-                file.into_temp_path()
-            }
-        };
+        let mut staged = self.held.into_file(&self.folder)?;
+        let path = staged.path().to_owned();
         let failed = |error| storage("cannot finish", &path, error);
-        let mut file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(failed)?;
+        let file = staged.as_file_mut();
         if !inspection.mends.is_empty() {
             for mend in &inspection.mends {
                 file.seek(SeekFrom::Start(mend.offset)).map_err(failed)?;
                 file.write_all(&mend.bytes).map_err(failed)?;
             }
             file.rewind().map_err(failed)?;
-            sha256 = hash_of(&mut file).map_err(failed)?;
+            sha256 = hash_of(file).map_err(failed)?;
         }
         file.sync_all().map_err(failed)?;
         Ok(Secured {
-            path,
+            path: staged.into_temp_path(),
             inspection,
             bytes: self.bytes,
             sha256,
@@ -286,15 +290,7 @@ impl Staged {
             return Ok(());
         };
         blocking(move || {
-            let path = match self.held {
-                Held::File(path) => path,
-                Held::Memory(bytes) => {
-                    let mut file = create(&self.folder)?;
-                    file.write_all(&bytes)
-                        .map_err(|error| storage("cannot write in", &self.folder, error))?;
-                    file.into_temp_path()
-                }
-            };
+            let path = self.held.into_file(&self.folder)?.into_temp_path();
             keep(path, &target, &reason)
         })
         .await

@@ -1,18 +1,18 @@
 //! The output folder and its `.media`: staging, what was kept of earlier runs, and the mark of a simulation.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use media_core::{Error, ErrorKind, Result, prepare};
 
-use crate::line::Line;
+use crate::line::{Line, Status};
 
 /// An output folder, opened for one run: nobody else may run in it meanwhile.
 #[derive(Debug)]
 pub struct Folder {
     out: PathBuf,
-    results: File,
+    results: BufWriter<File>,
     /// Held until the run ends; the operating system lets go of it when the process dies.
     _lock: File,
     simulated: bool,
@@ -65,7 +65,7 @@ impl Folder {
             .map_err(|error| storage("cannot open", &path, error))?;
         Ok(Folder {
             out: out.to_owned(),
-            results,
+            results: BufWriter::new(results),
             _lock: lock,
             simulated,
             project: project(out, &inner)?,
@@ -106,8 +106,23 @@ impl Folder {
             Error::new(ErrorKind::Storage, "a result cannot be written as JSON").because(error)
         })?;
         text.push('\n');
+        let failed = |error| storage("cannot write", &path, error);
+        self.results.write_all(text.as_bytes()).map_err(failed)?;
+        // A file that is there speaks for itself; a doubt and a name to credit are nowhere else.
+        if line.status != Status::Done || line.credit.is_some() {
+            self.results.flush().map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Writes down what is still on its way.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] when it cannot be written.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        let path = self.inner().join(RESULTS);
         self.results
-            .write_all(text.as_bytes())
+            .flush()
             .map_err(|error| storage("cannot write", &path, error))
     }
 

@@ -133,7 +133,8 @@ pub async fn run(
             "the run was torn down",
         ));
     };
-    let trouble = lock(&shared.trouble).take();
+    let settled = lock(&shared.folder).settle();
+    let trouble = lock(&shared.trouble).take().or(settled.err());
     let slowed = clients.iter().flat_map(|(name, client)| {
         client
             .slowed()
@@ -323,6 +324,7 @@ fn feed(
                 );
             }
         }
+        order.resolved = Some(prepared.resolved);
         if orders.blocking_send(order).is_err() {
             return Ok(());
         }

@@ -186,10 +186,11 @@ impl Lane {
     }
 
     /// Checks an order and makes room for it; what fails its checks is answered here.
-    async fn admit(&self, order: Order) -> Option<Task> {
+    async fn admit(&self, mut order: Order) -> Option<Task> {
         let began = Instant::now();
         let room = Arc::clone(&self.room).acquire_owned().await.ok()?;
-        let check = AssertUnwindSafe(|| self.client.check(&order.request));
+        let known = order.resolved.take();
+        let check = AssertUnwindSafe(|| known.map_or_else(|| self.client.check(&order.request), Ok));
         let checked = std::panic::catch_unwind(check)
             .unwrap_or_else(|_| Err(Error::new(ErrorKind::ProviderFault, "the provider panicked")))
             .and_then(|resolved| {

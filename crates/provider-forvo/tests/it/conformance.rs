@@ -37,6 +37,9 @@ async fn it_conforms() {
         .connects(Exchange::get(popular).answers_json(200, json!({"attributes": {"total": 1}, "items": []})))
         .refuses("an unknown parameter", request().param("voice", "x"))
         .refuses("no language", MediaRequest::audio("perro", "perro.mp3"))
-        .refuses("a word that is a path", MediaRequest::audio("a/b", "x.mp3").language("es"));
+        .refuses(
+            "a word that is a path",
+            MediaRequest::audio("a/b", "x.mp3").language("es"),
+        );
     conformance(make, &cases).await;
 }

@@ -6,8 +6,8 @@
     reason = "helpers of tests may fail loudly"
 )]
 
-mod conformance;
 mod choices;
+mod conformance;
 #[cfg(feature = "config")]
 mod factory;
 mod failures;

@@ -23,17 +23,29 @@ async fn it_conforms() {
     let speech = MediaRequest::audio("Hola", "hola.mp3");
     let cases = Cases::new("https://api.openai.test/v1", KEY)
         .plays(
-            Case::new("a picture", image())
-                .with(Exchange::post("/v1/images/generations").buys().answers_json(200, answer)),
+            Case::new("a picture", image()).with(
+                Exchange::post("/v1/images/generations")
+                    .buys()
+                    .answers_json(200, answer),
+            ),
         )
         .plays(
-            Case::new("speech", speech)
-                .with(Exchange::post("/v1/audio/speech").buys().answers(200, media::mp3())),
+            Case::new("speech", speech).with(
+                Exchange::post("/v1/audio/speech")
+                    .buys()
+                    .answers(200, media::mp3()),
+            ),
         )
         .connects(Exchange::get("/v1/models").answers_json(200, json!({"object": "list", "data": []})))
         .refuses("an unknown parameter", image().param("steps", 4))
-        .refuses("a size that is no multiple of 16", image().param("size", "1000x1000"))
-        .refuses("a speed that is too high", MediaRequest::audio("Hola", "h.mp3").param("speed", 9.0));
+        .refuses(
+            "a size that is no multiple of 16",
+            image().param("size", "1000x1000"),
+        )
+        .refuses(
+            "a speed that is too high",
+            MediaRequest::audio("Hola", "h.mp3").param("speed", 9.0),
+        );
     conformance(make, &cases).await;
 }
 

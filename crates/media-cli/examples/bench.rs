@@ -290,7 +290,7 @@ fn measure(rate: bool, memory: bool) {
             );
         }
         drop(lab);
-        for bytes in [20_000, 20_000_000] {
+        for bytes in [20_000, 2_000_000, 20_000_000] {
             let lab = Lab::new(
                 &scenario(Duration::from_millis(500), bytes),
                 LARGE_AT_ONCE,

@@ -18,17 +18,18 @@ pub(crate) async fn run(registry: &Registry, global: &Global, args: &Check) -> R
         args.providers.clone()
     };
     let mut exit = Exit::Done;
+    let mut asked = false;
     for name in names {
         let client = match session.alone(&name) {
             Ok(client) => client,
             // Nobody needs the keys of services that they do not use.
             Err(error) if all => {
                 put!("{name}: not asked: {}", words::of_error(&error));
-                exit = exit.max(Exit::of_error(&error));
                 continue;
             }
             Err(error) => return Err(error),
         };
+        asked = true;
         match client.test_connection().await {
             Ok(connection) => {
                 put!("{name}: works{}", words::after_colon(&connection.notes));
@@ -41,6 +42,9 @@ pub(crate) async fn run(registry: &Registry, global: &Global, args: &Check) -> R
                 exit = exit.max(Exit::Act);
             }
         }
+    }
+    if !asked {
+        return Ok(Exit::Refused);
     }
     Ok(exit)
 }

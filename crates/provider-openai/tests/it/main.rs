@@ -8,6 +8,7 @@
 )]
 
 mod conformance;
+mod with_sim;
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! Runware driven as a user drives it: through a client, into files.
 
+#![cfg(feature = "http")]
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

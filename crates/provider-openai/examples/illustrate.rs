@@ -12,7 +12,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sim = Sim::start(Scenario::default()).await?;
     let folder = tempfile::tempdir()?;
 
-    let config = OpenAiConfig::default().base_url(format!("{}/openai/v1", sim.url()).parse()?);
+    let mut config = OpenAiConfig::default().base_url(format!("{}/openai/v1", sim.url()).parse()?);
+    // The shipped limits are those of the lowest tier, five pictures a minute; the simulator allows more.
+    config.limits.groups.clear();
     let client = Client::new(OpenAi::new(config, ApiKey::new("sim-openai"))?);
 
     let prompts = [

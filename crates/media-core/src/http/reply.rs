@@ -48,6 +48,10 @@ impl Reply<'_> {
             403 => (ErrorKind::PermissionDenied, "access was denied"),
             404 | 410 => (ErrorKind::NotFound, "there is no such thing"),
             408 => (ErrorKind::Timeout, "the service gave up waiting"),
+            409 => (
+                ErrorKind::ProviderFault,
+                "the service was busy with the same thing",
+            ),
             413 | 414 => (ErrorKind::InvalidRequest, "the request is too large"),
             429 => (ErrorKind::RateLimited, "too many requests"),
             300..=399 => (ErrorKind::BadResponse, "the service redirected the call"),
@@ -69,7 +73,7 @@ impl Reply<'_> {
             .after(self.retry_after());
         match status {
             429 | 503 => error.retryable().not_billed(),
-            408 | 500..=599 => error.retryable(),
+            408 | 409 | 500..=599 => error.retryable(),
             400..=499 => error.not_billed(),
             _ => error,
         }

@@ -11,7 +11,11 @@ async fn lab() -> (Sim, Client, tempfile::TempDir) {
     config.limits.groups.clear();
     let wiring = Wiring::new(config.timeouts.connect.0).unwrap();
     let provider = OpenAi::with_wiring("openai", config, Some(ApiKey::new("sim-openai")), wiring).unwrap();
-    (sim, Client::new(provider).checking(CheckLevel::Full), tempfile::tempdir().unwrap())
+    (
+        sim,
+        Client::new(provider).checking(CheckLevel::Full),
+        tempfile::tempdir().unwrap(),
+    )
 }
 
 fn files(results: &[MediaResult]) -> usize {
@@ -42,7 +46,10 @@ async fn every_format_is_delivered_once_and_billed_once() {
         let cost = result.cost.unwrap();
         if cost.basis == CostBasis::Computed {
             let billed = charge.usd;
-            assert!((cost.usd.dollars() - billed).abs() < 1e-6, "{cost:?} and {billed}");
+            assert!(
+                (cost.usd.dollars() - billed).abs() < 1e-6,
+                "{cost:?} and {billed}"
+            );
         }
     }
 }
@@ -54,7 +61,10 @@ async fn a_lost_answer_is_billed_once_and_unknown() {
     let request = MediaRequest::image("a red kettle", folder.path().join("k.png")).param("quality", "low");
     let result = client.generate(request).await;
     let error = result.outcome.unwrap_err();
-    assert_eq!((error.kind(), error.charge()), (ErrorKind::Network, Some(Charge::Unknown)));
+    assert_eq!(
+        (error.kind(), error.charge()),
+        (ErrorKind::Network, Some(Charge::Unknown))
+    );
     assert_eq!(sim.bill().charges.len(), 1);
 }
 
@@ -73,11 +83,22 @@ async fn a_connection_that_is_cut_before_the_answer_is_not_tried_again() {
 #[tokio::test]
 async fn the_shipped_default_size_and_the_models_are_known_to_the_service() {
     let (_sim, client, folder) = lab().await;
-    let result = client.generate(MediaRequest::image("a red kettle", folder.path().join("k.webp"))).await;
+    let result = client
+        .generate(MediaRequest::image("a red kettle", folder.path().join("k.webp")))
+        .await;
     let file = result.outcome.unwrap();
-    assert_eq!(file.dimensions.map(|size| (size.width, size.height)), Some((1024, 1024)));
+    assert_eq!(
+        file.dimensions.map(|size| (size.width, size.height)),
+        Some((1024, 1024))
+    );
     let connection = client.test_connection().await.unwrap();
     assert!(connection.notes[0].ends_with("models"), "{connection:?}");
     // The speech model ends on 2027-01-06.
-    assert!(connection.warnings.iter().any(|warning| warning.contains("gpt-4o-mini-tts")), "{connection:?}");
+    assert!(
+        connection
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("gpt-4o-mini-tts")),
+        "{connection:?}"
+    );
 }

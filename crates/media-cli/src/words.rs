@@ -335,6 +335,11 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, again: &str) -> String {
     text
 }
 
+fn some_failed(outcome: &Outcome) -> bool {
+    let failed = |account: &Account| account.count(Status::Failed) + account.count(Status::Unknown) > 0;
+    outcome.accounts.values().any(failed)
+}
+
 fn headline(outcome: &Outcome, exit: Exit) -> String {
     match exit {
         Exit::Done => "everything asked for is there,".to_owned(),
@@ -346,6 +351,7 @@ fn headline(outcome: &Outcome, exit: Exit) -> String {
             });
             format!("{},", why.unwrap_or_else(|| "stopped".to_owned()))
         }
+        Exit::Later if some_failed(outcome) => "not finished, and some of it failed,".to_owned(),
         Exit::Later => "not finished, and nothing is wrong or lost,".to_owned(),
         Exit::Interrupted | Exit::Terminated => "interrupted; what was sent is finished,".to_owned(),
         Exit::Refused => "nothing was sent,".to_owned(),

@@ -1,7 +1,7 @@
 //! The output folder and its `.media`: staging, what was kept of earlier runs, and the mark of a simulation.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use media_core::{Error, ErrorKind, Result, prepare};
@@ -63,6 +63,7 @@ impl Folder {
             .append(true)
             .open(&path)
             .map_err(|error| storage("cannot open", &path, error))?;
+        end_cut_line(&path)?;
         Ok(Folder {
             out: out.to_owned(),
             results: BufWriter::new(results),
@@ -126,17 +127,20 @@ impl Folder {
             .map_err(|error| storage("cannot write", &path, error))
     }
 
-    /// Every result ever kept, oldest first. A line that a crash cut short is passed over.
+    /// Every result ever kept, oldest first. A line that a crash cut short is passed over, and no other is lost by it.
     ///
     /// # Errors
     /// [`ErrorKind::Storage`] when they cannot be read.
-    pub fn kept(&self) -> Result<impl Iterator<Item = Line>> {
+    pub fn kept(&self) -> Result<impl Iterator<Item = Result<Line>>> {
         let path = self.inner().join(RESULTS);
         let file = File::open(&path).map_err(|error| storage("cannot read", &path, error))?;
+        // By bytes: a cut in the middle of a letter must not end the reading.
         Ok(BufReader::new(file)
-            .lines()
-            .map_while(std::result::Result::ok)
-            .filter_map(|l| serde_json::from_str(&l).ok()))
+            .split(b'\n')
+            .filter_map(move |line| match line {
+                Ok(line) => serde_json::from_slice(&line).ok().map(Ok),
+                Err(error) => Some(Err(storage("cannot read", &path, error))),
+            }))
     }
 }
 
@@ -186,6 +190,27 @@ fn project(out: &Path, inner: &Path) -> Result<String> {
     Ok(name)
 }
 
+/// Ends a line that a crash or a full disk cut short, so that the next one does not become part of it.
+fn end_cut_line(path: &Path) -> Result<()> {
+    let failed = |error| storage("cannot mend", path, error);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .open(path)
+        .map_err(failed)?;
+    if file.metadata().map_err(failed)?.len() == 0 {
+        return Ok(());
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1)).map_err(failed)?;
+    file.read_exact(&mut last).map_err(failed)?;
+    if last == *b"\n" {
+        Ok(())
+    } else {
+        file.write_all(b"\n").map_err(failed)
+    }
+}
+
 /// Deletes what a killed run left half-done.
 fn sweep(staging: &Path) -> Result<()> {
     let entries = fs::read_dir(staging).map_err(|error| storage("cannot read", staging, error))?;
@@ -198,4 +223,67 @@ fn sweep(staging: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::Subject;
+
+    fn line(id: &str) -> Line {
+        let subject = Subject {
+            id: id.into(),
+            line: 1,
+            path: "a.png".into(),
+            provider: "acme".into(),
+            request: None,
+        };
+        Line::not_begun(&subject, false)
+    }
+
+    /// A doubt about money may be in any line: one that a crash cut short must not take others with it.
+    #[test]
+    fn a_cut_line_costs_no_other() {
+        let out = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(out.path(), false).unwrap();
+        folder.keep(&line("first")).unwrap();
+        drop(folder);
+        let path = out.path().join(".media").join(RESULTS);
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        // Cut in the middle of a letter of two bytes.
+        file.write_all(b"{\"v\":1,\"id\":\"ni\xc3").unwrap();
+        drop(file);
+        let mut folder = Folder::open(out.path(), false).unwrap();
+        folder.keep(&line("second")).unwrap();
+        let ids: Vec<_> = folder.kept().unwrap().map(|line| line.unwrap().id).collect();
+        assert_eq!(ids, ["first", "second"]);
+    }
+
+    #[test]
+    fn the_project_stays_when_the_folder_is_moved() {
+        let place = tempfile::tempdir().unwrap();
+        let (here, there) = (place.path().join("here"), place.path().join("there"));
+        let project = Folder::open(&here, false).unwrap().project().to_owned();
+        fs::rename(&here, &there).unwrap();
+        assert_eq!(Folder::open(&there, false).unwrap().project(), project);
+    }
+
+    #[test]
+    fn simulated_and_real_results_do_not_mix_and_two_runs_do_not_share() {
+        let out = tempfile::tempdir().unwrap();
+        let simulated = Folder::open(out.path(), true).unwrap();
+        assert!(
+            Folder::open(out.path(), true)
+                .unwrap_err()
+                .to_string()
+                .contains("another run")
+        );
+        drop(simulated);
+        assert!(
+            Folder::open(out.path(), false)
+                .unwrap_err()
+                .to_string()
+                .contains("simulated results")
+        );
+    }
 }

@@ -11,7 +11,7 @@ use media_core::{Client, Delivery, Error, Order, Prior, Result, Stop, Usd, forma
 use tokio::sync::mpsc;
 
 use crate::folder::Folder;
-use crate::line::{Line, Subject};
+use crate::line::{Line, Status, Subject};
 use crate::list::{JobSpec, RowProblem};
 use crate::plan::Plan;
 use crate::project::Project;
@@ -58,8 +58,8 @@ struct Shared {
     observer: Arc<dyn Observer>,
     stop: Stop,
     left: Option<AtomicU64>,
-    /// Jobs of earlier runs whose money may be gone without a file: they are not bought again by themselves.
-    at_stake: HashMap<String, Line>,
+    /// Purchases of earlier runs (id and request) whose money may be gone without a file: they are not bought again by themselves.
+    at_stake: HashMap<(String, String), Line>,
     trouble: Mutex<Option<Error>>,
 }
 
@@ -100,10 +100,16 @@ pub async fn run(
         .collect::<Result<_>>()?;
     let mut at_stake = HashMap::new();
     for line in folder.kept()? {
+        let line = line?;
+        // Lines without the hash of a request (a file was there, or in the way) say nothing about money.
+        let Some(request) = line.request.clone() else {
+            continue;
+        };
+        let purchase = (line.id.clone(), request);
         if line.is_at_stake() {
-            at_stake.insert(line.id.clone(), line);
-        } else {
-            at_stake.remove(&line.id);
+            at_stake.insert(purchase, line);
+        } else if line.status == Status::Done {
+            at_stake.remove(&purchase);
         }
     }
     let shared = Arc::new(Shared {
@@ -289,16 +295,17 @@ fn feed(
             .not_billed()
         })?;
         let request: String = hex(prepared.hash.bytes()).chars().take(32).collect();
-        let earlier = shared
-            .at_stake
-            .get(&spec.id)
-            .filter(|line| line.request.as_ref() == Some(&request));
+        let earlier = shared.at_stake.get(&(spec.id.clone(), request.clone()));
         subject.request = Some(request);
         let mut order = Order::new(tag, prepared.request);
         if let Some(line) = earlier {
             let recoverable = client.provider().info().capabilities.recoverable;
             if line.is_no_good() || !recoverable {
-                shared.report(&line.again(&subject), &output, None);
+                let line = line.again(&subject);
+                shared.report(&line, &output, None);
+                if is_equal {
+                    lock(book).equals.insert(key, Equal::Made(Box::new(line)));
+                }
                 continue;
             }
             // The service may still know what was sent under that key. It is asked, not told to do it again.

@@ -145,6 +145,7 @@ pub fn write_table(worklist: &Worklist, folder: &Folder) -> Result<Option<PathBu
     // The latest word on each file; only those with somebody to name are kept.
     let mut credits: BTreeMap<String, String> = BTreeMap::new();
     for line in folder.kept()? {
+        let line = line?;
         if let Some(credit) = line.credit {
             credits.insert(line.path, credit);
         }

@@ -23,6 +23,9 @@ impl Judge for OpenAiJudge {
                 Err(complaint.judge(reply))
             }
             _ if reply.status.is_success() => Ok(()),
+            // A gateway also says 503 after it lost a service that had taken the request on; only the service's own
+            // words prove that it had not.
+            _ if reply.status == 503 => Err(reply.by_status().without_charge()),
             _ => Err(reply.by_status()),
         }
     }

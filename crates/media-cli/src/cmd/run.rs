@@ -59,8 +59,9 @@ pub(crate) async fn run(
     let table = media_engine::write_table(&worklist, &folder);
     let trouble = [outcome.trouble.as_ref(), table.as_ref().err()];
     let mut exit = exit_of(&outcome, interrupted.load(Ordering::Relaxed));
-    if trouble.iter().flatten().next().is_some() {
-        exit = exit.max(Exit::SomeFailed);
+    if trouble.iter().flatten().next().is_some() && exit <= Exit::Later {
+        // Whatever else is to be done later, this is not as it should be.
+        exit = Exit::SomeFailed;
     }
     tracing::info!(?exit, seconds = outcome.elapsed.as_secs(), "run ended");
     for error in trouble.into_iter().flatten() {

@@ -93,7 +93,11 @@ impl Lane {
         let batch = self.client.provider().info().capabilities.max_batch.max(1);
         let mut units = JoinSet::new();
         while let Some(Some(order)) = self.unless_over(orders.recv()).await {
-            let mut unit: Vec<Task> = self.admit(order).await.into_iter().collect();
+            let Some(Ok(room)) = self.unless_over(Arc::clone(&self.room).acquire_owned()).await else {
+                self.refuse(order).await;
+                break;
+            };
+            let mut unit: Vec<Task> = self.admit(order, room).await.into_iter().collect();
             if unit.is_empty() {
                 continue;
             }
@@ -102,9 +106,13 @@ impl Lane {
                 break;
             };
             while unit.len() < batch {
-                // What is there by now goes along; nobody waits for a batch to fill.
+                // What is there by now goes along; nobody waits for a batch to fill, nor for room: those who have it may
+                // be waiting for the call that is held here.
+                let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
+                    break;
+                };
                 let Ok(order) = orders.try_recv() else { break };
-                unit.extend(self.admit(order).await);
+                unit.extend(self.admit(order, room).await);
             }
             // The first job of a model goes alone: a wrong model or key then costs one refusal, not a lane full.
             let mut call = Some(call);
@@ -142,8 +150,7 @@ impl Lane {
         while !self.results.is_closed()
             && let Some(order) = orders.recv().await
         {
-            let task = self.admit(order).await;
-            self.cancel(task.into_iter().collect()).await;
+            self.refuse(order).await;
         }
         while units.join_next().await.is_some() {}
     }
@@ -159,10 +166,29 @@ impl Lane {
 
     async fn cancel(&self, tasks: Vec<Task>) {
         for task in tasks {
-            // Never begun: no attempt of it was made.
             let error = Error::new(ErrorKind::Cancelled, "it was stopped before it was sent");
-            self.fail(Task { attempt: 0, ..task }, error).await;
+            self.not_begun(task, error).await;
         }
+    }
+
+    /// Answers an order that came after the end.
+    async fn refuse(&self, order: Order) {
+        if let Ok(room) = Arc::clone(&self.room).acquire_owned().await {
+            let task = self.admit(order, room).await;
+            self.cancel(task.into_iter().collect()).await;
+        }
+    }
+
+    /// Answers a task that this process did not begin: its charge is that of what happened before, and so is the number
+    /// of its attempt, by whose key it can still be asked for.
+    async fn not_begun(&self, task: Task, error: Error) {
+        let error = error.with_charge(self.charge_of(&task.prior));
+        let attempt = if task.prior == Prior::Fresh {
+            0
+        } else {
+            task.attempt
+        };
+        self.fail(Task { attempt, ..task }, error).await;
     }
 
     fn is_proven(&self, task: &Task) -> bool {
@@ -186,9 +212,8 @@ impl Lane {
     }
 
     /// Checks an order and makes room for it; what fails its checks is answered here.
-    async fn admit(&self, mut order: Order) -> Option<Task> {
+    async fn admit(&self, mut order: Order, room: OwnedSemaphorePermit) -> Option<Task> {
         let began = Instant::now();
-        let room = Arc::clone(&self.room).acquire_owned().await.ok()?;
         let known = order.resolved.take();
         let check = AssertUnwindSafe(|| known.map_or_else(|| self.client.check(&order.request), Ok));
         let checked = std::panic::catch_unwind(check)
@@ -219,7 +244,11 @@ impl Lane {
                 let result = MediaResult {
                     request: order.request,
                     outcome: Err(error.with_charge(charge)),
-                    attempts: 0,
+                    attempts: if order.prior == Prior::Fresh {
+                        0
+                    } else {
+                        order.attempt
+                    },
                     elapsed: began.elapsed(),
                     cost: (charge == Charge::None).then_some(nothing),
                     provenance: self.provenance(None, &Facts::default()),
@@ -278,8 +307,7 @@ impl Lane {
         let mut settling = JoinSet::new();
         for task in unit {
             if let Some(halt) = self.halt(&task.resolved) {
-                // Never begun: no attempt of it was made.
-                self.fail(Task { attempt: 0, ..task }, halt).await;
+                self.not_begun(task, halt).await;
             } else if task.prior == Prior::Fresh {
                 match self.begin(&task).await {
                     Ok((job, answer)) => {

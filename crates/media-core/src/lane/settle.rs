@@ -311,12 +311,6 @@ impl Lane {
     }
 
     async fn fail_with(&self, task: Task, error: Error, facts: Facts) {
-        // A task that was never begun here has the charge of what happened before.
-        let error = if task.attempt == 0 {
-            error.with_charge(self.charge_of(&task.prior))
-        } else {
-            error
-        };
         let error = self.http().scrub(error);
         let kind = error.kind();
         // What was paid for could not be kept: buying more would lose more.

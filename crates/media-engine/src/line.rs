@@ -246,6 +246,21 @@ impl Line {
         line
     }
 
+    /// A job that was handed over and got no answer: nobody can tell whether it was paid for.
+    pub(crate) fn lost(subject: &Subject, simulated: bool) -> Line {
+        let mut line = Line::about(subject, Status::Unknown, simulated);
+        line.attempts = 1;
+        line.cost_usd = None;
+        "unknown".clone_into(&mut line.cost_basis);
+        line.error = Some(LineError {
+            kind: ErrorKind::Cancelled.as_str().to_owned(),
+            charge: Charge::Unknown.as_str().to_owned(),
+            message: "the program failed while it was at work on it, so it may have been billed".to_owned(),
+            next: None,
+        });
+        line
+    }
+
     /// A file that stands in the way.
     pub(crate) fn in_the_way(subject: &Subject, what: &str, simulated: bool) -> Line {
         let mut line = Line::about(subject, Status::Failed, simulated);

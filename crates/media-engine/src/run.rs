@@ -190,7 +190,7 @@ async fn lane(shared: Arc<Shared>, provider: String, client: Client) {
         }
     }
     let _ = feeder.await;
-    // What was handed over and never begun: the run was stopped before its turn came.
+    // Every order is answered, so what is left here was lost by a panic, perhaps after it was paid for.
     let rest = std::mem::take(&mut *lock(&book));
     let equals = rest.equals.into_values().filter_map(|equal| match equal {
         Equal::Making { waiting, .. } => Some(waiting),
@@ -202,7 +202,7 @@ async fn lane(shared: Arc<Shared>, provider: String, client: Client) {
         .map(|(subject, output, _)| (subject, output));
     let never = never.chain(equals.flatten().map(|subject| (subject, String::new())));
     for (subject, output) in never {
-        shared.report(&Line::not_begun(&subject, shared.is_simulated()), &output, None);
+        shared.report(&Line::lost(&subject, shared.is_simulated()), &output, None);
     }
 }
 
@@ -333,6 +333,10 @@ fn feed(
         }
         order.resolved = Some(prepared.resolved);
         if orders.blocking_send(order).is_err() {
+            // It never reached the lane, so nothing can have been sent for it.
+            if let Some((subject, output, _)) = lock(book).subjects.remove(&tag) {
+                shared.report(&Line::not_begun(&subject, shared.is_simulated()), &output, None);
+            }
             return Ok(());
         }
         tag += 1;

@@ -9,6 +9,8 @@ mod request;
 mod reqwest;
 mod send;
 mod transport;
+#[cfg(feature = "http")]
+mod turns;
 
 use std::fmt;
 use std::sync::Arc;

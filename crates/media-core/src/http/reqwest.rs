@@ -1,12 +1,14 @@
 //! The shipped transport: reqwest over rustls.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 
 use super::transport::{Body, Sent, Transport, TransportError};
+use super::turns::Turns;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Sends by reqwest.
@@ -15,7 +17,10 @@ use crate::error::{Error, ErrorKind, Result};
 /// were multiplexed on it. Its own retries and redirects are off: a repeat would be a second purchase that nobody
 /// counted, and a redirect could carry a key to another host.
 #[derive(Clone, Debug)]
-pub struct ReqwestTransport(reqwest::Client);
+pub struct ReqwestTransport {
+    client: reqwest::Client,
+    turns: Arc<Turns>,
+}
 
 impl ReqwestTransport {
     /// A transport that waits at most `connect` for a connection.
@@ -29,8 +34,12 @@ impl ReqwestTransport {
             .pool_idle_timeout(Duration::from_secs(15))
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
+            .http1_only()
             .build()
-            .map(ReqwestTransport)
+            .map(|client| ReqwestTransport {
+                client,
+                turns: Turns::new(),
+            })
             .map_err(|error| Error::new(ErrorKind::Config, "the HTTP client cannot be set up").because(error))
     }
 }
@@ -61,14 +70,24 @@ fn translate(error: reqwest::Error) -> TransportError {
 #[async_trait]
 impl Transport for ReqwestTransport {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Body>, TransportError> {
-        let request = reqwest::Request::try_from(request).map_err(translate)?;
-        let response = self.0.execute(request).await.map_err(translate)?;
+        let mut request = reqwest::Request::try_from(request).map_err(translate)?;
+        let is_plain = request.url().scheme() == "http";
+        if is_plain {
+            self.turns.prepare(request.headers_mut());
+        }
+        let response = self.client.execute(request).await.map_err(translate)?;
         let mut parts = http::Response::builder().status(response.status());
         if let Some(headers) = parts.headers_mut() {
             headers.clone_from(response.headers());
         }
+        let pieces = response.bytes_stream().map_err(translate).boxed();
+        let body = if is_plain {
+            Body::new(self.turns.take(pieces))
+        } else {
+            Body::new(pieces)
+        };
         parts
-            .body(Body::new(response.bytes_stream().map_err(translate)))
+            .body(body)
             .map_err(|error| TransportError::new(Sent::Maybe, "the answer's head is unusable").because(error))
     }
 }

@@ -38,8 +38,17 @@ pub struct Order {
     pub attempt: u32,
     /// What happened to that attempt in an earlier process.
     pub prior: Prior,
-    /// What [`Client::check`] made of the request, where the caller has it at hand.
-    pub resolved: Option<Resolved>,
+    /// What a check made of the request, where the caller has it at hand.
+    pub checked: Option<Checked>,
+}
+
+/// A request that passed its check.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// What [`Client::check`] made of it.
+    pub resolved: Resolved,
+    /// What [`Client::hash`] made of that.
+    pub hash: RequestHash,
 }
 
 impl Order {
@@ -52,7 +61,7 @@ impl Order {
             take: 1,
             attempt: 1,
             prior: Prior::Fresh,
-            resolved: None,
+            checked: None,
         }
     }
 }

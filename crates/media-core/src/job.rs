@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::error::{Charge, Error, ErrorKind, Result};
 use crate::limit::HoldSlot;
-use crate::provider::{Generated, Link, Resolved};
+use crate::provider::{Facts, Generated, Link, Resolved};
 use crate::request::MediaRequest;
 
 /// The key of one attempt, sent to services that take one. A UUID v4 in form, computed rather than drawn.
@@ -20,26 +20,33 @@ use crate::request::MediaRequest;
 #[serde(transparent)]
 pub struct AttemptKey(Uuid);
 
+/// Which attempt at which job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The job's id.
+    pub job: String,
+    /// What is bought.
+    pub request: RequestHash,
+    /// The number of the take, from 1.
+    pub take: u32,
+    /// The number of the attempt at this take, from 1.
+    pub number: u32,
+}
+
 impl AttemptKey {
-    /// The key of attempt number `attempt` (from 1) at take number `take` (from 1) of a job.
+    /// The key of an attempt within a project.
     ///
-    /// The same five give the same key for ever, so a lost ledger can be rebuilt by asking with the same keys.
+    /// The same two give the same key for ever, so a lost ledger can be rebuilt by asking with the same keys.
     #[must_use]
-    pub fn compute(
-        project: &str,
-        job_id: &str,
-        request: &RequestHash,
-        take: u32,
-        attempt: u32,
-    ) -> AttemptKey {
+    pub fn compute(project: &str, attempt: &Attempt) -> AttemptKey {
         let mut hash = Sha256::new();
-        for part in [project, job_id] {
+        for part in [project, &attempt.job] {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
-        hash.update(request.0);
-        hash.update(take.to_le_bytes());
-        hash.update(attempt.to_le_bytes());
+        hash.update(attempt.request.0);
+        hash.update(attempt.take.to_le_bytes());
+        hash.update(attempt.number.to_le_bytes());
         let digest: [u8; 32] = hash.finalize().into();
         let mut bytes = [0; 16];
         for (to, from) in bytes.iter_mut().zip(digest) {
@@ -83,20 +90,25 @@ impl RequestHash {
     #[must_use]
     pub fn of(provider: &str, request: &MediaRequest, resolved: &Resolved) -> RequestHash {
         let mut text = String::from("media-request-1\n");
-        let mut line = |value: &Value| {
+        let kind = request.kind.to_string();
+        for part in [&kind, provider, &resolved.model, &resolved.content] {
+            push_text(part, &mut text);
+            text.push('\n');
+        }
+        match &resolved.language {
+            Some(language) => push_text(language, &mut text),
+            None => text.push_str("null"),
+        }
+        text.push('\n');
+        push_text(resolved.format.name(), &mut text);
+        text.push('\n');
+        text.push_str(&request.variant.to_string());
+        text.push('\n');
+        for (name, value) in &resolved.params {
+            push_text(name, &mut text);
+            text.push('\n');
             canonical(value, &mut text);
             text.push('\n');
-        };
-        line(&Value::from(request.kind.to_string()));
-        line(&Value::from(provider));
-        line(&Value::from(resolved.model.as_str()));
-        line(&Value::from(resolved.content.as_str()));
-        line(&Value::from(resolved.language.as_deref()));
-        line(&Value::from(resolved.format.name()));
-        line(&Value::from(request.variant));
-        for (name, value) in &resolved.params {
-            line(&Value::from(name.as_str()));
-            line(value);
         }
         RequestHash(Sha256::digest(&text).into())
     }
@@ -105,6 +117,12 @@ impl RequestHash {
     #[must_use]
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// The hash that has these bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> RequestHash {
+        RequestHash(bytes)
     }
 }
 
@@ -123,7 +141,7 @@ fn canonical(value: &Value, out: &mut String) {
             entries.sort_by_key(|(name, _)| name.as_str());
             out.push('{');
             for (name, value) in entries {
-                out.push_str(&Value::from(name.as_str()).to_string());
+                push_text(name, out);
                 out.push(':');
                 canonical(value, out);
                 out.push(',');
@@ -138,20 +156,31 @@ fn canonical(value: &Value, out: &mut String) {
             }
             out.push(']');
         }
+        Value::String(text) => push_text(text, out),
         plain => out.push_str(&plain.to_string()),
+    }
+}
+
+/// A text as JSON. Most need no escapes, and making another string of each shows in the rate of small jobs.
+fn push_text(text: &str, out: &mut String) {
+    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    if text.bytes().all(is_plain) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&Value::from(text).to_string());
     }
 }
 
 /// Bytes in lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
     bytes
         .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
 }
 
 /// What happened to the job's current key in an earlier process.
@@ -163,13 +192,20 @@ pub enum Prior {
     /// It was sent, and no answer is known.
     Sent,
     /// The service said where the result is.
-    Linked(Link),
+    Linked {
+        /// Where.
+        link: Link,
+        /// What it said beside.
+        facts: Box<Facts>,
+    },
     /// Its bytes are on disk under a staging name.
     Have {
         /// SHA-256 of the bytes, hexadecimal.
         sha256: String,
         /// Where they are staged.
         staged: PathBuf,
+        /// What the service said of them.
+        facts: Box<Facts>,
     },
 }
 
@@ -191,6 +227,7 @@ struct Money {
 pub struct Job {
     request: Arc<MediaRequest>,
     resolved: Arc<Resolved>,
+    attempt: Attempt,
     key: AttemptKey,
     prior: Prior,
     money: Mutex<Money>,
@@ -200,12 +237,13 @@ pub struct Job {
 }
 
 impl Job {
-    /// A job and the end where its answer arrives.
+    /// A job and the end where its answer arrives. Its key is computed within `project`.
     #[must_use]
     pub fn new(
         request: Arc<MediaRequest>,
         resolved: Arc<Resolved>,
-        key: AttemptKey,
+        project: &str,
+        attempt: Attempt,
         prior: Prior,
     ) -> (Job, oneshot::Receiver<Result<Generated>>) {
         let (send, receive) = oneshot::channel();
@@ -214,7 +252,8 @@ impl Job {
         let job = Job {
             request,
             resolved,
-            key,
+            key: AttemptKey::compute(project, &attempt),
+            attempt,
             prior,
             money: Mutex::new(Money {
                 lost,
@@ -243,6 +282,12 @@ impl Job {
     #[must_use]
     pub fn resolved(&self) -> &Resolved {
         &self.resolved
+    }
+
+    /// Which attempt it is.
+    #[must_use]
+    pub fn attempt(&self) -> &Attempt {
+        &self.attempt
     }
 
     /// The key of this attempt.
@@ -306,6 +351,14 @@ impl Job {
     pub fn is_in_doubt(&self) -> bool {
         let money = lock(&self.money);
         money.lost || money.in_flight
+    }
+
+    /// The service was asked about this very key and said what became of it. That answers for every send of it, also for
+    /// those whose answers were lost, so that a failure which it calls unbilled is one.
+    pub fn fate_is_known(&self) {
+        let mut money = lock(&self.money);
+        money.lost = false;
+        money.answered = true;
     }
 
     /// Whether any send of this key was not refused, so that there may be something to fetch.
@@ -394,9 +447,18 @@ mod tests {
 
     fn job() -> (Job, oneshot::Receiver<Result<Generated>>) {
         let request = MediaRequest::image("a dog", "dog.png");
-        let hash = RequestHash::of("acme", &request, &resolved());
-        let key = AttemptKey::compute("p", "dog", &hash, 1, 1);
-        Job::new(Arc::new(request), Arc::new(resolved()), key, Prior::Fresh)
+        let resolved = Arc::new(resolved());
+        Job::new(Arc::new(request), resolved, "p", attempt(), Prior::Fresh)
+    }
+
+    fn attempt() -> Attempt {
+        let request = MediaRequest::image("a dog", "dog.png");
+        Attempt {
+            job: "dog".into(),
+            request: RequestHash::of("acme", &request, &resolved()),
+            take: 1,
+            number: 1,
+        }
     }
 
     fn refused() -> Error {
@@ -405,25 +467,40 @@ mod tests {
 
     #[test]
     fn a_key_is_a_uuid_v4_and_depends_on_every_part() {
-        let request = MediaRequest::image("a dog", "dog.png");
-        let hash = RequestHash::of("acme", &request, &resolved());
-        let key = AttemptKey::compute("p", "dog", &hash, 1, 1);
-        assert_eq!(key.uuid().get_version_num(), 4);
-        assert_eq!(key, AttemptKey::compute("p", "dog", &hash, 1, 1));
-        assert_ne!(key, AttemptKey::compute("p", "dog", &hash, 1, 2));
-        assert_ne!(key, AttemptKey::compute("p", "dog", &hash, 2, 1));
-        assert_ne!(key, AttemptKey::compute("pd", "og", &hash, 1, 1));
-        let other = RequestHash::of("acme", &request.clone().variant(2), &resolved());
-        assert_ne!(key, AttemptKey::compute("p", "dog", &other, 1, 1));
+        let key = |change: fn(&mut Attempt)| {
+            let mut attempt = attempt();
+            change(&mut attempt);
+            AttemptKey::compute("p", &attempt)
+        };
+        let plain = key(|_| ());
+        assert_eq!(plain.uuid().get_version_num(), 4);
+        assert_eq!(plain, key(|_| ()));
+        assert_ne!(plain, key(|attempt| attempt.number = 2));
+        assert_ne!(plain, key(|attempt| attempt.take = 2));
+        let other = MediaRequest::image("a dog", "dog.png").variant(2);
+        let other = RequestHash::of("acme", &other, &resolved());
+        assert_ne!(
+            plain,
+            AttemptKey::compute(
+                "p",
+                &Attempt {
+                    request: other,
+                    ..attempt()
+                }
+            )
+        );
+        let og = Attempt {
+            job: "og".into(),
+            ..attempt()
+        };
+        assert_ne!(plain, AttemptKey::compute("pd", &og));
     }
 
     /// Keys are how a lost ledger is rebuilt, so they must never change between versions.
     #[test]
     fn keys_stay_what_they_were() {
-        let request = MediaRequest::image("a dog", "dog.png");
-        let hash = RequestHash::of("acme", &request, &resolved());
         assert_eq!(
-            AttemptKey::compute("p", "dog", &hash, 1, 1).to_string(),
+            AttemptKey::compute("p", &attempt()).to_string(),
             "3ce2b55a-54cb-4171-a1a9-a89bacc6c2c5"
         );
     }
@@ -449,6 +526,19 @@ mod tests {
         assert_eq!(
             answer.blocking_recv().unwrap().unwrap_err().charge(),
             Some(Charge::Unknown)
+        );
+    }
+
+    #[test]
+    fn what_the_service_says_of_the_key_itself_ends_the_doubt() {
+        let (job, answer) = job();
+        job.sending();
+        job.sent(SendEnd::Lost);
+        job.fate_is_known();
+        job.finish(Err(Error::new(ErrorKind::ProviderFault, "it failed").not_billed()));
+        assert_eq!(
+            answer.blocking_recv().unwrap().unwrap_err().charge(),
+            Some(Charge::None)
         );
     }
 

@@ -4,25 +4,30 @@ use std::fmt;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::job::AttemptKey;
-use crate::provider::Link;
+use crate::job::{Attempt, AttemptKey};
+use crate::provider::{Facts, Link};
 
 /// One step in the life of an attempt, in the order in which they happen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// It is about to be sent: from here on it may have been billed. `group` names a remote batch it is part of.
+    /// It is about to be sent: from here on it may have been billed.
     Sending {
-        /// The key of the remote batch, where there is one.
+        /// Which attempt it is.
+        attempt: Attempt,
+        /// The key of the remote batch that it is part of, where there is one.
         group: Option<String>,
     },
-    /// The service refused it and billed nothing.
+    /// It is over, and nothing was billed.
     Refused,
     /// The service made it and said where it is.
-    Linked(Link),
+    Linked {
+        /// Where.
+        link: Link,
+        /// What it said beside.
+        facts: Box<Facts>,
+    },
     /// Its bytes are whole and safe on disk, not yet under their name.
     Have {
         /// SHA-256 of the bytes, hexadecimal.
@@ -31,6 +36,8 @@ pub enum Event {
         bytes: u64,
         /// Where they are staged.
         staged: PathBuf,
+        /// What the service said of them.
+        facts: Box<Facts>,
     },
     /// The file stands at its path.
     Done,

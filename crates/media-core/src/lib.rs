@@ -30,11 +30,11 @@ mod stop;
 mod units;
 pub mod validate;
 
-pub use self::client::{CheckLevel, Client, Delivery, Order, Results, format_of};
+pub use self::client::{CheckLevel, Checked, Client, Delivery, Order, Results, format_of};
 pub use self::error::{Charge, Error, ErrorKind, Result, Retry};
 pub use self::format::{Format, MediaKind};
 pub use self::image_rules::ImageRules;
-pub use self::job::{AttemptKey, Job, Prior, RequestHash, hex};
+pub use self::job::{Attempt, AttemptKey, Job, Prior, RequestHash, hex};
 pub use self::journal::{Event, Journal, NoJournal};
 pub use self::money::Usd;
 pub use self::output::{Staged, Staging, prepare};

@@ -186,7 +186,8 @@ impl fmt::Debug for Link {
 }
 
 /// What the service said beside the media.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Facts {
     /// Its own id of the result.
     pub remote_id: Option<String>,
@@ -204,6 +205,31 @@ pub struct Facts {
     pub licence: Option<String>,
     /// What is odd but no failure.
     pub warnings: Vec<String>,
+}
+
+impl Facts {
+    /// These, and what only `earlier` ones tell.
+    #[must_use]
+    pub(crate) fn over(self, earlier: Facts) -> Facts {
+        Facts {
+            remote_id: self.remote_id.or(earlier.remote_id),
+            cost: self.cost.or(earlier.cost),
+            usage: if self.usage.is_empty() {
+                earlier.usage
+            } else {
+                self.usage
+            },
+            seed: self.seed.or(earlier.seed),
+            revised_prompt: self.revised_prompt.or(earlier.revised_prompt),
+            credit: self.credit.or(earlier.credit),
+            licence: self.licence.or(earlier.licence),
+            warnings: if self.warnings.is_empty() {
+                earlier.warnings
+            } else {
+                self.warnings
+            },
+        }
+    }
 }
 
 /// The answer of `test_connection`.

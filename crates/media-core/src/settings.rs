@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
@@ -238,6 +239,19 @@ pub struct RetrySettings {
     pub first_delay: Span,
     /// The longest wait of our own; what the service asks for is always waited out.
     pub max_delay: Span,
+}
+
+impl RetrySettings {
+    /// The waits between tries, each about twice the last, with jitter.
+    pub(crate) fn delays(&self) -> ExponentialBackoff {
+        ExponentialBuilder::default()
+            .with_min_delay(self.first_delay.0)
+            .with_max_delay(self.max_delay.0)
+            .with_factor(2.0)
+            .with_max_times(self.attempts.saturating_sub(1) as usize)
+            .with_jitter()
+            .build()
+    }
 }
 
 impl Default for RetrySettings {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use media_core::{Client, MediaRequest, RequestHash, Resolved, Usd};
+use media_core::{Checked, Client, MediaRequest, Usd};
 
 use crate::list::{FieldCounts, Findings, JobSpec};
 use crate::project::Project;
@@ -90,8 +90,7 @@ struct Tally {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) request: MediaRequest,
-    pub(crate) resolved: Resolved,
-    pub(crate) hash: RequestHash,
+    pub(crate) checked: Checked,
 }
 
 impl Project {
@@ -122,15 +121,14 @@ impl Project {
         let hash = client.hash(&request, &resolved);
         Ok(Prepared {
             request,
-            resolved,
-            hash,
+            checked: Checked { resolved, hash },
         })
     }
 }
 
 impl ProviderPlan {
     pub(crate) fn add(&mut self, client: &Client, prepared: &Prepared) {
-        let resolved = &prepared.resolved;
+        let resolved = &prepared.checked.resolved;
         let settings = client.provider().http().settings();
         self.make += 1;
         match settings.prices.row(resolved) {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use media_core::limit::Slowed;
 use media_core::{Client, Delivery, Error, Order, Prior, Result, Stop, Usd, format_of, hex, validate};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::folder::Folder;
@@ -165,7 +166,7 @@ async fn lane(shared: Arc<Shared>, provider: String, client: Client) {
     let feeder = {
         let (shared, book) = (Arc::clone(&shared), Arc::clone(&book));
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = feed(&shared, &provider, &client, &book, &orders) {
+            if let Err(error) = feed(&shared, &provider, &client, &book, orders) {
                 shared.give_up(error);
             }
         })
@@ -243,13 +244,73 @@ fn changed(problems: &[RowProblem]) -> Error {
     .not_billed()
 }
 
+/// Hands orders over in handfuls: the two sides then wake each other a few times in a hundred, not for each.
+struct Outbox {
+    orders: mpsc::Sender<Order>,
+    runtime: Handle,
+    waiting: Vec<Order>,
+}
+
+impl Outbox {
+    const HANDFUL: usize = ORDERS_AHEAD / 4;
+
+    /// Gives back what the lane takes no more.
+    fn send(&mut self, order: Order) -> std::result::Result<(), Vec<Order>> {
+        self.waiting.push(order);
+        if self.waiting.len() < Outbox::HANDFUL {
+            return Ok(());
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> std::result::Result<(), Vec<Order>> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let Ok(places) = self.runtime.block_on(self.orders.reserve_many(waiting.len())) else {
+            return Err(waiting);
+        };
+        for (place, order) in places.zip(waiting) {
+            place.send(order);
+        }
+        Ok(())
+    }
+}
+
 /// Reads the list and hands over what this provider has to make.
 fn feed(
     shared: &Shared,
     provider: &str,
     client: &Client,
     book: &Mutex<Book>,
-    orders: &mpsc::Sender<Order>,
+    orders: mpsc::Sender<Order>,
+) -> Result<()> {
+    let mut outbox = Outbox {
+        orders,
+        runtime: Handle::current(),
+        waiting: Vec::new(),
+    };
+    let fed = feed_into(shared, provider, client, book, &mut outbox);
+    if let Err(left) = outbox.flush() {
+        not_begun(shared, book, &left);
+    }
+    fed
+}
+
+/// Orders that never reached the lane, so that nothing can have been sent for them.
+fn not_begun(shared: &Shared, book: &Mutex<Book>, orders: &[Order]) {
+    for order in orders {
+        let entry = lock(book).subjects.remove(&order.tag);
+        if let Some((subject, output, _)) = entry {
+            shared.report(&Line::not_begun(&subject, shared.is_simulated()), &output, None);
+        }
+    }
+}
+
+fn feed_into(
+    shared: &Shared,
+    provider: &str,
+    client: &Client,
+    book: &Mutex<Book>,
+    outbox: &mut Outbox,
 ) -> Result<()> {
     let out = lock(&shared.folder).out().to_owned();
     let read = |name: &str, kind, key: &str, cell: &str| shared.project.read_param(name, kind, key, cell);
@@ -294,7 +355,7 @@ fn feed(
             )
             .not_billed()
         })?;
-        let request: String = hex(prepared.hash.bytes()).chars().take(32).collect();
+        let request: String = hex(prepared.checked.hash.bytes()).chars().take(32).collect();
         let earlier = shared.at_stake.get(&(spec.id.clone(), request.clone()));
         subject.request = Some(request);
         let mut order = Order::new(tag, prepared.request);
@@ -316,8 +377,8 @@ fn feed(
         }
         let prices = &client.provider().http().settings().prices;
         let estimate = prices
-            .row(&prepared.resolved)
-            .map(|row| row.price(&prepared.resolved));
+            .row(&prepared.checked.resolved)
+            .map(|row| row.price(&prepared.checked.resolved));
         {
             let mut book = lock(book);
             book.subjects.insert(tag, (subject, output, estimate));
@@ -331,12 +392,9 @@ fn feed(
                 );
             }
         }
-        order.resolved = Some(prepared.resolved);
-        if orders.blocking_send(order).is_err() {
-            // It never reached the lane, so nothing can have been sent for it.
-            if let Some((subject, output, _)) = lock(book).subjects.remove(&tag) {
-                shared.report(&Line::not_begun(&subject, shared.is_simulated()), &output, None);
-            }
+        order.checked = Some(prepared.checked);
+        if let Err(left) = outbox.send(order) {
+            not_begun(shared, book, &left);
             return Ok(());
         }
         tag += 1;

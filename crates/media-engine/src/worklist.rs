@@ -75,7 +75,7 @@ pub fn plan(project: &Project, list: &Path, recipe: Option<&Path>, out: &Path) -
             let mut prepared = None;
             let verdict = check.job(spec, |spec| {
                 let ready = project.prepare(spec, out)?;
-                let hash = *ready.hash.bytes();
+                let hash = *ready.checked.hash.bytes();
                 prepared = Some(ready);
                 Ok(hash)
             });

@@ -388,7 +388,7 @@ impl MediaProvider for Forvo {
     async fn recover(&self, jobs: &[Job]) {
         for job in jobs {
             // Nothing is made at Forvo, so there is nothing to fetch before a link was given.
-            let Prior::Linked(link) = job.prior() else {
+            let Prior::Linked { link, .. } = job.prior() else {
                 continue;
             };
             let found = self.look_up_for(&[job]).await;

@@ -76,12 +76,17 @@ impl Runware {
                     States::default()
                 }
             };
-            waiting.retain(|one| match states.take(one.job.key()).and_then(outcome) {
-                Some(outcome) => {
-                    answer(one.job, outcome);
-                    false
+            waiting.retain(|one| {
+                match states
+                    .take(one.job.key())
+                    .and_then(|state| outcome(one.job, state))
+                {
+                    Some(outcome) => {
+                        answer(one.job, outcome);
+                        false
+                    }
+                    None => true,
                 }
-                None => true,
             });
             if began.elapsed() >= total.0 {
                 break;
@@ -125,7 +130,10 @@ impl Runware {
             unknown_rounds += u32::from(nobody_knows);
             let mut left = Vec::new();
             for one in open {
-                match states.take(one.job.key()).and_then(outcome) {
+                match states
+                    .take(one.job.key())
+                    .and_then(|state| outcome(one.job, state))
+                {
                     Some(outcome) => one.job.finish(outcome),
                     None => left.push(one),
                 }
@@ -238,11 +246,15 @@ impl Pauses {
 }
 
 /// The end of a task, if it has come to one.
-fn outcome(state: State) -> Option<Result<Generated>> {
+fn outcome(job: &Job, state: State) -> Option<Result<Generated>> {
     match state {
         State::Running => None,
         State::Done(generated) => Some(Ok(*generated)),
-        State::Failed(error) => Some(Err(error.of_task(RESULT_OP))),
+        State::Failed(error) => {
+            // Said of this very taskUUID: no send of it, answered or not, can have made anything else.
+            job.fate_is_known();
+            Some(Err(error.of_task(RESULT_OP)))
+        }
         State::Unusable(error) | State::Flagged(error) => Some(Err(error.in_op(RESULT_OP))),
     }
 }
@@ -253,7 +265,7 @@ fn is_stale(job: &Job, state: &State) -> bool {
         return false;
     };
     match (job.prior(), &generated.media) {
-        (Prior::Linked(dead), Media::Link(link)) => dead.url == link.url,
+        (Prior::Linked { link: dead, .. }, Media::Link(link)) => dead.url == link.url,
         _ => false,
     }
 }

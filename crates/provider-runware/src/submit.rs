@@ -135,9 +135,13 @@ impl Runware {
                 Some(State::Failed(error)) => match error.class() {
                     // Used before: the first submit arrived, whatever became of its answer.
                     Class::Conflict => open.fetch.push(Waiting::in_doubt(job)),
-                    // Turned away, or cut off while it may go on (a sync task does, and is billed). If the task
-                    // exists after all, the same key gets a conflict; else this is its first purchase.
-                    Class::Pace | Class::Timeout | Class::Server => open.again.push((job, error.of_task(op))),
+                    // Turned away. If the task exists after all, the same key gets a conflict; else this is its first
+                    // purchase.
+                    Class::Pace => open.again.push((job, error.of_task(op))),
+                    // Cut off, and it may go on: a sync task does, and is billed.
+                    Class::Timeout | Class::Server => {
+                        open.again.push((job, error.of_task(op).without_charge()));
+                    }
                     _ => answer(job, Err(error.of_task(op))),
                 },
                 None => {

@@ -1,6 +1,7 @@
 //! `media verify`: looks at media files the way a run does before it gives them their name.
 
 use std::fs;
+use std::io::Seek as _;
 use std::path::{Path, PathBuf};
 
 use media_core::{CheckLevel, Error, ErrorKind, Format, MediaKind, Result, format_of, validate};
@@ -61,8 +62,8 @@ fn look(path: &Path, level: CheckLevel) -> std::result::Result<String, String> {
     if !fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
         return Err("it is no file".to_owned());
     }
-    let file = fs::File::open(path).map_err(|error| error.to_string())?;
-    let inspection = validate::inspect_reader(file)
+    let mut file = fs::File::open(path).map_err(|error| error.to_string())?;
+    let inspection = validate::inspect_reader(&file)
         .map_err(|error| error.to_string())?
         .map_err(|defect| defect.to_string())?;
     let format: Format = inspection.format;
@@ -75,11 +76,12 @@ fn look(path: &Path, level: CheckLevel) -> std::result::Result<String, String> {
         return Err("its header holds placeholders for its sizes".to_owned());
     }
     if level == CheckLevel::Full {
+        file.rewind().map_err(|error| error.to_string())?;
         let decoded = match format.kind() {
             MediaKind::Image => {
-                validate::decode_image(path, format, validate::DecodeLimits::default()).map(drop)
+                validate::decode_image(file, format, validate::DecodeLimits::default()).map(drop)
             }
-            MediaKind::Audio => validate::decode_audio(path, format).map(drop),
+            MediaKind::Audio => validate::decode_audio(file, format).map(drop),
         };
         decoded.map_err(|defect| defect.to_string())?;
     }

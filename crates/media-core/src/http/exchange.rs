@@ -142,6 +142,11 @@ impl Http {
         url.origin() == self.0.options.base_url.origin()
     }
 
+    /// Whether the service answers, in words that its judge knows, and not a media host of somebody else's.
+    fn is_of_service(&self, request: &Request<'_>) -> bool {
+        !request.foreign || request.counted || self.is_ours(&request.url)
+    }
+
     async fn receive(
         &self,
         request: &Request<'_>,
@@ -157,6 +162,9 @@ impl Http {
         };
         if !head.status.is_success() {
             let text = self.redact(pieces.text(TEXT_IN_PLACE_OF_MEDIA, true).await?);
+            if !self.is_of_service(request) {
+                return Err(self.reply(request, head, &text).of_media_host());
+            }
             self.judge(request, head, &text)?;
             // The judge saw nothing wrong in it: some services put results under other statuses.
             return match expect {
@@ -200,7 +208,7 @@ impl Http {
                 let staged = writer.finish().await?;
                 if let Err(defect) = staged.inspection() {
                     // Something else came where media was due: the service may be saying why.
-                    if matches!(defect, Defect::NotMedia { .. }) {
+                    if matches!(defect, Defect::NotMedia { .. }) && self.is_of_service(request) {
                         let text = self.redact(text);
                         self.judge(request, head, &text)?;
                     }

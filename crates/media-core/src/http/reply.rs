@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::limit;
 
 /// An answer as a provider judges it: its head, and its text without the media.
@@ -77,6 +77,24 @@ impl Reply<'_> {
             400..=499 => error.not_billed(),
             _ => error,
         }
+    }
+
+    /// What a media host says that is not the service: it knows neither the key nor the account, so its refusals are
+    /// about the link alone.
+    pub(crate) fn of_media_host(&self) -> Error {
+        let error = self.by_status();
+        if error.retry() == Retry::Later {
+            return error.without_charge();
+        }
+        let status = self.status.as_u16();
+        let shown = self.excerpt();
+        let colon = if shown.is_empty() { "" } else { ": " };
+        Error::new(
+            ErrorKind::ProviderFault,
+            format!("the media host refused the link ({status}){colon}{shown}"),
+        )
+        .in_op(self.op)
+        .with_status(status)
     }
 
     /// The beginning of the body for a message, on one line.

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::Instrument;
@@ -29,13 +28,7 @@ impl Http {
 
     async fn send_repeatedly(&self, request: &Request<'_>, expect: Expect<'_>) -> Result<Received> {
         let retry = &self.settings().retry;
-        let mut delays = ExponentialBuilder::default()
-            .with_min_delay(retry.first_delay.0)
-            .with_max_delay(retry.max_delay.0)
-            .with_factor(2.0)
-            .with_max_times(retry.attempts.saturating_sub(1) as usize)
-            .with_jitter()
-            .build();
+        let mut delays = retry.delays();
         let mut first_sent = None;
         loop {
             let error = match self.once(request, expect, &mut first_sent).await {
@@ -180,7 +173,10 @@ impl Http {
         let events: Vec<_> = request
             .jobs
             .iter()
-            .map(|job| (job.key(), Event::Sending { group: None }))
+            .map(|job| {
+                let attempt = job.attempt().clone();
+                (job.key(), Event::Sending { attempt, group: None })
+            })
             .collect();
         self.journal().record(&events).await.map_err(Error::not_billed)?;
         for job in &request.jobs {

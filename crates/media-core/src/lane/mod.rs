@@ -3,6 +3,8 @@
 //! Two rules decide what happens after a failure, and no third: [`Http`](crate::http::Http) repeats a send under the
 //! same key when that cannot buy twice; here a *new* key is used only after a failure that is proven not billed.
 
+mod accept;
+mod deliver;
 mod settle;
 
 use std::collections::{HashMap, HashSet};
@@ -17,10 +19,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::client::{Client, Delivery, Order};
+use crate::client::{Checked, Client, Delivery, Order};
 use crate::error::{Charge, Error, ErrorKind, Result};
 use crate::http::Http;
-use crate::job::{AttemptKey, Job, Prior, RequestHash};
+use crate::job::{Attempt, AttemptKey, Job, Prior};
 use crate::limit::HoldSlot;
 use crate::money::Usd;
 use crate::output::{self};
@@ -46,24 +48,26 @@ pub(crate) struct Lane {
     folders: Mutex<HashSet<PathBuf>>,
 }
 
-/// An order that passed its checks.
+/// An order that passed its checks. A clone is the same task, not another one.
+#[derive(Clone)]
 struct Task {
     tag: u64,
     request: Arc<MediaRequest>,
     resolved: Arc<Resolved>,
-    hash: RequestHash,
-    take: u32,
-    attempt: u32,
+    attempt: Attempt,
+    key: AttemptKey,
     prior: Prior,
     began: Instant,
     /// The counted calls set aside for it.
     hold: HoldSlot,
-    _room: OwnedSemaphorePermit,
+    _room: Arc<OwnedSemaphorePermit>,
 }
 
 impl Task {
-    fn key(&self, project: &str) -> AttemptKey {
-        AttemptKey::compute(project, &self.request.id, &self.hash, self.take, self.attempt)
+    /// Goes on under the key of this attempt.
+    fn turn_to(&mut self, number: u32, project: &str) {
+        self.attempt.number = number;
+        self.key = AttemptKey::compute(project, &self.attempt);
     }
 }
 
@@ -142,7 +146,8 @@ impl Lane {
                     self.cancel(unit).await;
                     break;
                 };
-                units.spawn(Arc::clone(&self).run_unit(unit, call).in_current_span());
+                // Boxed: spawning moves a future about ten times, and this one is large.
+                units.spawn(Box::pin(Arc::clone(&self).run_unit(unit, call)).in_current_span());
             }
             while units.try_join_next().is_some() {}
         }
@@ -183,12 +188,11 @@ impl Lane {
     /// of its attempt, by whose key it can still be asked for.
     async fn not_begun(&self, task: Task, error: Error) {
         let error = error.with_charge(self.charge_of(&task.prior));
-        let attempt = if task.prior == Prior::Fresh {
-            0
-        } else {
-            task.attempt
-        };
-        self.fail(Task { attempt, ..task }, error).await;
+        let mut task = task;
+        if task.prior == Prior::Fresh {
+            task.attempt.number = 0;
+        }
+        self.fail(task, error).await;
     }
 
     fn is_proven(&self, task: &Task) -> bool {
@@ -211,30 +215,43 @@ impl Lane {
             .cloned()
     }
 
+    fn check(&self, request: &MediaRequest) -> Result<Checked> {
+        let resolved = self.client.check(request)?;
+        let hash = self.client.hash(request, &resolved);
+        Ok(Checked { resolved, hash })
+    }
+
     /// Checks an order and makes room for it; what fails its checks is answered here.
     async fn admit(&self, mut order: Order, room: OwnedSemaphorePermit) -> Option<Task> {
         let began = Instant::now();
-        let known = order.resolved.take();
-        let check = AssertUnwindSafe(|| known.map_or_else(|| self.client.check(&order.request), Ok));
+        let known = order.checked.take();
+        let check = AssertUnwindSafe(|| known.map_or_else(|| self.check(&order.request), Ok));
         let checked = std::panic::catch_unwind(check)
             .unwrap_or_else(|_| Err(Error::new(ErrorKind::ProviderFault, "the provider panicked")))
-            .and_then(|resolved| {
+            .and_then(|checked| {
                 self.prepare(&order.request)?;
-                Ok(resolved)
+                Ok(checked)
             });
         match checked {
-            Ok(resolved) => Some(Task {
-                tag: order.tag,
-                hash: self.client.hash(&order.request, &resolved),
-                request: Arc::new(order.request),
-                resolved: Arc::new(resolved),
-                take: order.take,
-                attempt: order.attempt,
-                prior: order.prior,
-                began,
-                hold: HoldSlot::default(),
-                _room: room,
-            }),
+            Ok(Checked { resolved, hash }) => {
+                let attempt = Attempt {
+                    job: order.request.id.clone(),
+                    request: hash,
+                    take: order.take,
+                    number: order.attempt,
+                };
+                Some(Task {
+                    tag: order.tag,
+                    key: AttemptKey::compute(self.client.project(), &attempt),
+                    attempt,
+                    request: Arc::new(order.request),
+                    resolved: Arc::new(resolved),
+                    prior: order.prior,
+                    began,
+                    hold: HoldSlot::default(),
+                    _room: Arc::new(room),
+                })
+            }
             Err(error) => {
                 let charge = self.charge_of(&order.prior);
                 let nothing = Cost {
@@ -271,7 +288,7 @@ impl Lane {
             _ if self.is_free() => Charge::None,
             Prior::Fresh => Charge::None,
             Prior::Sent => Charge::Unknown,
-            Prior::Linked(_) | Prior::Have { .. } => Charge::Certain,
+            Prior::Linked { .. } | Prior::Have { .. } => Charge::Certain,
         }
     }
 
@@ -356,8 +373,13 @@ impl Lane {
     }
 
     fn job(&self, task: &Task, prior: Prior) -> (Job, Answer) {
-        let key = task.key(self.client.project());
-        let (job, answer) = Job::new(Arc::clone(&task.request), Arc::clone(&task.resolved), key, prior);
+        let (job, answer) = Job::new(
+            Arc::clone(&task.request),
+            Arc::clone(&task.resolved),
+            self.client.project(),
+            task.attempt.clone(),
+            prior,
+        );
         (job.spending(&task.hold), answer)
     }
 }

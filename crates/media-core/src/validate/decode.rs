@@ -6,8 +6,6 @@ use super::defect::Defect;
 #[cfg(feature = "decode-image")]
 use super::inspector::Dimensions;
 use crate::format::{Format, MediaKind};
-use std::fs::File;
-use std::path::Path;
 
 fn undecodable<T>(format: Format, reason: impl std::fmt::Display) -> Result<T, Defect> {
     Err(Defect::Undecodable {
@@ -16,10 +14,10 @@ fn undecodable<T>(format: Format, reason: impl std::fmt::Display) -> Result<T, D
     })
 }
 
-fn open(path: &Path) -> Result<File, Defect> {
-    File::open(path).map_err(|error| Defect::Unreadable {
+fn unreadable(error: &std::io::Error) -> Defect {
+    Defect::Unreadable {
         reason: error.to_string(),
-    })
+    }
 }
 
 /// A caller's mistake, answered as a file of the wrong kind.
@@ -38,10 +36,10 @@ pub use picture::{DecodeLimits, decode_image};
 
 #[cfg(feature = "decode-image")]
 mod picture {
-    use super::{Defect, Dimensions, File, Format, MediaKind, Path, expect_kind, open, undecodable};
+    use super::{Defect, Dimensions, Format, MediaKind, expect_kind, undecodable, unreadable};
     use image::codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
     use image::{AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageError, ImageResult};
-    use std::io::{BufReader, Read};
+    use std::io::{BufRead, BufReader, Read, Seek};
     use zune_jpeg::zune_core::{bytestream::ZCursor, options::DecoderOptions};
 
     /// How much decoding may take.
@@ -72,16 +70,20 @@ mod picture {
     /// # Errors
     /// [`Defect::Undecodable`] if the decoder refuses it, [`Defect::TooLarge`] if the limits do not allow it (told
     /// from the header alone), [`Defect::Unreadable`] if it cannot be read.
-    pub fn decode_image(path: &Path, format: Format, limits: DecodeLimits) -> Result<Dimensions, Defect> {
+    pub fn decode_image(
+        source: impl Read + Seek,
+        format: Format,
+        limits: DecodeLimits,
+    ) -> Result<Dimensions, Defect> {
         expect_kind(format, MediaKind::Image)?;
-        let file = BufReader::new(open(path)?);
+        let mut file = BufReader::new(source);
         match format {
             Format::Jpeg => jpeg(file, limits),
             Format::Gif => still_or_frames(GifDecoder::new(file), format, limits, |_| Ok(true)),
             Format::Webp => still_or_frames(WebPDecoder::new(file), format, limits, |webp| {
                 Ok(webp.has_animation())
             }),
-            Format::Png => png(path, file, limits),
+            Format::Png => png(&mut file, limits),
             Format::Mp3 | Format::Wav | Format::Ogg | Format::Opus | Format::Flac => {
                 undecodable(format, "it holds no image")
             }
@@ -116,15 +118,17 @@ mod picture {
 
     fn image_defect(format: Format, error: &ImageError, limits: DecodeLimits) -> Defect {
         match error {
-            ImageError::Limits(_) => {
-                let what = format!("more memory than the limit of {} bytes", limits.max_bytes);
-                Defect::TooLarge { format, what }
-            }
+            ImageError::Limits(_) => too_much_memory(format, limits),
             error => Defect::Undecodable {
                 format,
                 reason: error.to_string(),
             },
         }
+    }
+
+    fn too_much_memory(format: Format, limits: DecodeLimits) -> Defect {
+        let what = format!("more memory than the limit of {} bytes", limits.max_bytes);
+        Defect::TooLarge { format, what }
     }
 
     fn still_or_frames<D: ImageDecoder + IntoFrames>(
@@ -196,27 +200,42 @@ mod picture {
         }
     }
 
-    /// The default picture of an animated PNG need not be one of its frames, so it is decoded first in any case.
-    fn png(path: &Path, file: BufReader<File>, limits: DecodeLimits) -> Result<Dimensions, Defect> {
-        let mut animated = false;
-        let dimensions = still_or_frames(PngDecoder::new(file), Format::Png, limits, |png| {
-            animated = png.is_apng()?;
-            Ok(false)
-        })?;
+    /// Row by row, so that no picture is kept. The default picture of an animated PNG need not be one of its frames,
+    /// so it is decoded first in any case.
+    fn png(file: &mut (impl BufRead + Seek), limits: DecodeLimits) -> Result<Dimensions, Defect> {
+        let failed = |error: png::DecodingError| match error {
+            png::DecodingError::LimitsExceeded => too_much_memory(Format::Png, limits),
+            error => Defect::Undecodable {
+                format: Format::Png,
+                reason: error.to_string(),
+            },
+        };
+        let memory = png::Limits {
+            bytes: usize::try_from(limits.max_bytes).unwrap_or(usize::MAX),
+        };
+        let mut decoder = png::Decoder::new_with_limits(&mut *file, memory);
+        decoder.set_transformations(png::Transformations::IDENTITY);
+        let mut reader = decoder.read_info().map_err(failed)?;
+        let dimensions = check_size(Format::Png, reader.info().size(), limits)?;
+        let bytes = reader.output_buffer_size().unwrap_or(usize::MAX);
+        check_bytes(Format::Png, bytes as u64, limits)?;
+        let animated = reader.info().is_animated();
+        while reader.next_row().map_err(failed)?.is_some() {}
+        reader.finish().map_err(failed)?;
         if animated {
-            let again = BufReader::new(open(path)?);
-            still_or_frames(PngDecoder::new(again), Format::Png, limits, |_| Ok(true))?;
+            file.rewind().map_err(|error| unreadable(&error))?;
+            still_or_frames(PngDecoder::new(file), Format::Png, limits, |_| Ok(true))?;
         }
         Ok(dimensions)
     }
 
-    fn jpeg(mut file: BufReader<File>, limits: DecodeLimits) -> Result<Dimensions, Defect> {
+    fn jpeg(file: impl Read, limits: DecodeLimits) -> Result<Dimensions, Defect> {
         let mut bytes = Vec::new();
-        let length = file.get_ref().metadata().map_or(0, |metadata| metadata.len());
+        file.take(limits.max_bytes.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(|error| unreadable(&error))?;
+        let length = bytes.len() as u64;
         check_bytes(Format::Jpeg, length, limits)?;
-        file.read_to_end(&mut bytes).map_err(|error| Defect::Unreadable {
-            reason: error.to_string(),
-        })?;
         // Data that is missing in front of the end-of-image marker is read as zeros without a word; only at the end
         // of the buffer is it an error (zune-jpeg 0.5.15, strict). So that marker, which the walk has seen, goes.
         // With several scans it must stay, or the next scan is missed.
@@ -248,13 +267,42 @@ mod picture {
 
 #[cfg(feature = "decode-audio")]
 mod audio {
-    use super::{Defect, Format, MediaKind, Path, expect_kind, open, undecodable};
+    use super::{Defect, Format, MediaKind, expect_kind, undecodable, unreadable};
     use crate::validate::inspector::{duration, inspect_reader};
+    use std::io::{Read, Result as IoResult, Seek, SeekFrom};
     use std::time::Duration;
     use symphonia::core::codecs::audio::AudioDecoderOptions;
     use symphonia::core::errors::Error;
     use symphonia::core::formats::{TrackType, probe::Hint};
-    use symphonia::core::io::MediaSourceStream;
+    use symphonia::core::io::{MediaSource, MediaSourceStream};
+
+    /// A source as symphonia wants it.
+    struct Measured<S> {
+        source: S,
+        length: u64,
+    }
+
+    impl<S: Read> Read for Measured<S> {
+        fn read(&mut self, buffer: &mut [u8]) -> IoResult<usize> {
+            self.source.read(buffer)
+        }
+    }
+
+    impl<S: Seek> Seek for Measured<S> {
+        fn seek(&mut self, to: SeekFrom) -> IoResult<u64> {
+            self.source.seek(to)
+        }
+    }
+
+    impl<S: Read + Seek + Send + Sync> MediaSource for Measured<S> {
+        fn is_seekable(&self) -> bool {
+            true
+        }
+
+        fn byte_len(&self) -> Option<u64> {
+            Some(self.length)
+        }
+    }
 
     /// Decodes every sample and gives the length.
     ///
@@ -264,13 +312,13 @@ mod audio {
     /// # Errors
     /// [`Defect::Undecodable`] if the decoder refuses any packet, [`Defect::NoSound`] if there is none,
     /// [`Defect::Unreadable`] if it cannot be read.
-    pub fn decode_audio(path: &Path, format: Format) -> Result<Duration, Defect> {
+    pub fn decode_audio(
+        mut source: impl Read + Seek + Send + Sync,
+        format: Format,
+    ) -> Result<Duration, Defect> {
         expect_kind(format, MediaKind::Audio)?;
-        let file = open(path)?;
         if format == Format::Opus {
-            let inspected = inspect_reader(file).map_err(|error| Defect::Unreadable {
-                reason: error.to_string(),
-            })?;
+            let inspected = inspect_reader(source).map_err(|error| unreadable(&error))?;
             let inspection = inspected?.expect_format(format)?;
             return inspection.duration.ok_or(Defect::NoSound { format });
         }
@@ -280,7 +328,11 @@ mod audio {
         };
         let mut hint = Hint::new();
         hint.with_extension(format.name());
-        let stream = MediaSourceStream::new(Box::new(file), Default::default());
+        let measured = source
+            .seek(SeekFrom::End(0))
+            .and_then(|length| source.rewind().map(|()| length));
+        let length = measured.map_err(|error| unreadable(&error))?;
+        let stream = MediaSourceStream::new(Box::new(Measured { source, length }), Default::default());
         let mut reader = symphonia::default::get_probe()
             .probe(&hint, stream, Default::default(), Default::default())
             .map_err(failed)?;
@@ -322,21 +374,15 @@ mod tests {
     use crate::validate::inspect;
     use crate::validate::tests::{FIXTURES, fixture};
     use image::ImageFormat;
-    use std::io::Write;
+    use std::io::Cursor;
     use std::time::Duration;
 
-    fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(bytes).unwrap();
-        file
-    }
-
     fn image(bytes: &[u8], format: Format) -> Result<Dimensions, Defect> {
-        decode_image(file(bytes).path(), format, DecodeLimits::default())
+        decode_image(Cursor::new(bytes), format, DecodeLimits::default())
     }
 
     fn audio(bytes: &[u8], format: Format) -> Result<Duration, Defect> {
-        decode_audio(file(bytes).path(), format)
+        decode_audio(Cursor::new(bytes), format)
     }
 
     #[test]
@@ -426,30 +472,23 @@ mod tests {
             (Format::Webp, ImageFormat::WebP),
             (Format::Gif, ImageFormat::Gif),
         ] {
-            let picture = file(&picture(20, 20, theirs));
-            let defect = decode_image(picture.path(), format, limits).unwrap_err();
+            let picture = picture(20, 20, theirs);
+            let decode = |limits| decode_image(Cursor::new(&picture), format, limits).unwrap_err();
+            let defect = decode(limits);
             let what = "20 x 20 pixels, with a limit of 100 pixels".to_owned();
             assert_eq!(defect, Defect::TooLarge { format, what });
             let limits = DecodeLimits {
                 max_bytes: 1000,
                 ..DecodeLimits::default()
             };
-            let defect = decode_image(picture.path(), format, limits).unwrap_err();
+            let defect = decode(limits);
             assert!(matches!(defect, Defect::TooLarge { .. }), "{defect:?}");
         }
     }
 
     #[test]
-    fn the_wrong_kind_or_no_file_is_an_answer() {
+    fn the_wrong_kind_is_an_answer() {
         assert!(matches!(image(b"", Format::Mp3), Err(Defect::Undecodable { .. })));
         assert!(matches!(audio(b"", Format::Png), Err(Defect::Undecodable { .. })));
-        for format in Format::ALL {
-            let missing = Path::new("/nonexistent/file");
-            let defect = match format.kind() {
-                MediaKind::Image => decode_image(missing, format, DecodeLimits::default()).unwrap_err(),
-                MediaKind::Audio => decode_audio(missing, format).unwrap_err(),
-            };
-            assert!(matches!(defect, Defect::Unreadable { .. }), "{defect:?}");
-        }
     }
 }

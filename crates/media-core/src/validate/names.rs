@@ -1,6 +1,5 @@
 //! Which file names and relative paths are safe to create, and how to make safe ones out of any text.
 
-use std::fmt::Write as _;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 /// What a name has to be fit for.
@@ -253,20 +252,28 @@ pub fn file_safe(text: &str) -> String {
 /// A little too careful rather than too careless: what only one of them takes for equal is equal here.
 #[must_use]
 pub fn collision_key(path: &str) -> String {
+    if path.is_ascii() {
+        return without_trailing_dots(&path.to_ascii_lowercase());
+    }
     // Upper case first: `ß` and `ſ` meet `ss` and `s` only there, and `ς` meets `σ`.
     let folded = path
         .nfd()
         .flat_map(char::to_uppercase)
         .flat_map(char::to_lowercase)
         .collect::<String>();
+    without_trailing_dots(&folded).nfc().collect()
+}
+
+/// Windows drops dots and spaces at the end of a name.
+fn without_trailing_dots(folded: &str) -> String {
     let mut key = String::with_capacity(folded.len());
     for (n, segment) in folded.split('/').enumerate() {
         let slash = if n > 0 { "/" } else { "" };
         let segment = segment.trim_end_matches(['.', ' ']);
-        // Writing to a string cannot fail.
-        let _ = write!(key, "{slash}{segment}");
+        key.push_str(slash);
+        key.push_str(segment);
     }
-    key.nfc().collect()
+    key
 }
 
 #[cfg(test)]

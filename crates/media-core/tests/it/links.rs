@@ -83,6 +83,19 @@ async fn a_download_that_fails_for_good_is_not_bought_again() {
     }
 }
 
+/// It knows neither the key nor the account: what it refuses is a link, and the next file may be fine.
+#[tokio::test(start_paused = true)]
+async fn what_a_media_host_refuses_stops_nothing_else() {
+    for status in [401, 402, 403] {
+        let lab = host(vec![Scripted::new(status, "no"), Scripted::new(200, png())]);
+        let results = lab.client().generate_batch(lab.images(2)).collect().await;
+        let failed: Vec<_> = results.iter().filter(|result| result.outcome.is_err()).collect();
+        assert_eq!(failed.len(), 1, "{status}: {results:?}");
+        assert_eq!(failure(failed[0]), (ErrorKind::ProviderFault, Charge::Certain));
+        assert_eq!(lab.files().len(), 1);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_expired_link_is_asked_for_anew_once() {
     let fresh = "https://files.cdn.test/fresh.png";

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use media_core::http::Scripted;
-use media_core::{Charge, Delivery, ErrorKind, Link, Order, Prior};
+use media_core::{Charge, Delivery, ErrorKind, Facts, Link, Order, Prior, Usd};
 use sha2::{Digest, Sha256};
 
 use crate::support::{FILE, Lab, Mode, failure, files_below, link, png};
@@ -34,7 +34,14 @@ async fn run(lab: &Lab, prior: Prior) -> media_core::MediaResult {
 }
 
 fn linked() -> Prior {
-    Prior::Linked(Link::new(FILE.parse().unwrap()))
+    Prior::Linked {
+        link: Link::new(FILE.parse().unwrap()),
+        facts: Box::new(Facts {
+            credit: Some("Ann".into()),
+            cost: Usd::from_dollars(0.25),
+            ..Facts::default()
+        }),
+    }
 }
 
 /// Bytes that an earlier process had secured.
@@ -47,6 +54,7 @@ fn have(lab: &mut Lab, bytes: &[u8]) -> (Prior, PathBuf) {
         Prior::Have {
             sha256: media_core::hex(&Sha256::digest(png())),
             staged: staged.clone(),
+            facts: Box::default(),
         },
         staged,
     )
@@ -64,12 +72,38 @@ async fn what_was_sent_is_asked_for_and_not_sent_again() {
     }
 }
 
+/// A bug of a provider must not lose a purchase, nor those that come after it.
+#[tokio::test(start_paused = true)]
+async fn a_panic_while_asking_is_answered_as_unknown() {
+    let mut lab = lab();
+    lab.capabilities.recoverable = true;
+    let (orders, lane) = tokio::sync::mpsc::channel(2);
+    let mut deliveries = lab.client().run(lane);
+    let request = media_core::MediaRequest::image("panic in recovery", lab.path("cat.png"));
+    let panics = Order {
+        prior: Prior::Sent,
+        ..Order::new(0, request)
+    };
+    orders.send(panics).await.unwrap();
+    orders.send(Order::new(1, lab.image("dog.png"))).await.unwrap();
+    drop(orders);
+    let mut results = Vec::new();
+    while let Some(Delivery { tag, result }) = deliveries.recv().await {
+        results.push((tag, result));
+    }
+    results.sort_by_key(|(tag, _)| *tag);
+    assert_eq!(failure(&results[0].1), (ErrorKind::Cancelled, Charge::Unknown));
+    assert!(results[1].1.outcome.is_ok(), "{:?}", results[1]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_link_is_downloaded() {
     let lab = lab();
     let result = run(&lab, linked()).await;
     assert!(result.outcome.is_ok(), "{result:?}");
     assert_eq!(lab.paths(), ["/one.png"]);
+    assert_eq!(result.provenance.credit.as_deref(), Some("Ann"));
+    assert_eq!(result.cost.unwrap().usd, Usd::from_dollars(0.25).unwrap());
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,7 +113,7 @@ async fn bytes_on_disk_get_their_name() {
     let result = run(&lab, prior).await;
     assert_eq!(std::fs::read(result.outcome.unwrap().path).unwrap(), png());
     assert!(!staged.exists() && lab.sent().is_empty());
-    assert_eq!(lab.journal.names(), ["done"]);
+    assert_eq!(lab.journal.names(), ["have", "done"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,7 +36,7 @@ impl Recipe {
     /// Every column that is missing, with the key of the recipe that names it.
     pub fn bind(self, source: &Source) -> Result<BoundRecipe, ListError> {
         let names = source.all_columns()?;
-        let columns: BTreeSet<String> = names.iter().map(|name| key_of(name)).collect();
+        let columns: BTreeSet<String> = names.iter().map(|name| key_of(name).into_owned()).collect();
         let has = format!("the list has: {}", listed(&names));
         let mut mistakes = Mistakes::default();
         for name in self.needs.iter().filter(|name| !columns.contains(*name)) {

@@ -50,7 +50,7 @@ impl JobList {
                 is_json: true,
             });
         };
-        let keys: Vec<_> = header.iter().map(|name| key_of(name)).collect();
+        let keys: Vec<_> = header.iter().map(|name| key_of(name).into_owned()).collect();
         let missing: Vec<_> = NEEDED
             .iter()
             .filter(|name| !keys.iter().any(|key| key == *name))
@@ -67,7 +67,7 @@ impl JobList {
         }
         let (mut params, mut unknown) = (Vec::new(), Vec::new());
         for (name, key) in header.iter().zip(keys) {
-            if COLUMNS.contains(&key.as_str()) || key.starts_with('_') {
+            if COLUMNS.contains(&key.as_ref()) || key.starts_with('_') {
                 continue;
             }
             match param_name(name) {
@@ -231,7 +231,7 @@ impl<'a> Reading<'a> {
     fn check_keys(&mut self) {
         let is_known = |name: &str| {
             let key = key_of(name);
-            COLUMNS.contains(&key.as_str()) || key == "params" || key.starts_with('_')
+            COLUMNS.contains(&key.as_ref()) || key == "params" || key.starts_with('_')
         };
         let row = self.row;
         for name in row.names().filter(|name| !is_known(name)) {

@@ -36,7 +36,7 @@ impl Columns {
                     "the header of column {number} is empty; name the column or delete it"
                 ));
             }
-            if let Some(first) = index.insert(key_of(name), n) {
+            if let Some(first) = index.insert(key_of(name).into_owned(), n) {
                 return Err(format!(
                     "columns {} and {} are both called {}; rename one (upper and lower case count as the same)",
                     first + 1,

@@ -170,7 +170,7 @@ fn recipe(path: &Path, json: Json, mistakes: &mut Mistakes) -> Recipe {
     let needs: Vec<String> = keys
         .texts("needs", mistakes)
         .iter()
-        .map(|name| key_of(name))
+        .map(|name| key_of(name).into_owned())
         .collect();
     let fields = match keys.take("fields") {
         Some(json) => entries("fields", json, mistakes)
@@ -231,7 +231,7 @@ fn recipe(path: &Path, json: Json, mistakes: &mut Mistakes) -> Recipe {
 fn field(name: &str, json: Json, mistakes: &mut Mistakes) -> Field {
     let path = at("fields", name);
     let mut keys = Keys::of(&path, json, mistakes);
-    let from = key_of(&keys.need_text("from", mistakes));
+    let from = key_of(&keys.need_text("from", mistakes)).into_owned();
     // Cells are compared in normal form C.
     let mut normal = |key: &'static str, mistakes: &mut Mistakes| -> Vec<String> {
         let texts = keys.texts(key, mistakes);
@@ -261,7 +261,7 @@ fn field(name: &str, json: Json, mistakes: &mut Mistakes) -> Field {
     };
     Field {
         name: name.trim().to_owned(),
-        key: key_of(name),
+        key: key_of(name).into_owned(),
         from,
         rules,
     }

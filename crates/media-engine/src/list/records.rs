@@ -127,7 +127,7 @@ impl<R: Read> Records<R> {
     }
 
     fn line_bytes(&mut self, most: usize) -> io::Result<Option<Vec<u8>>> {
-        let (mut content, mut long) = (Vec::new(), false);
+        let (mut content, mut long) = (Vec::with_capacity(most.min(256)), false);
         while let Some(byte) = self.bytes.next()? {
             if self.is_newline(byte)? {
                 break;

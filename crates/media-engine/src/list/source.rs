@@ -132,7 +132,7 @@ impl Source {
         // What is wrong with rows is told where rows are read for their own sake.
         for row in self.rows()?.flatten() {
             for name in row.names() {
-                if seen.insert(key_of(name)) {
+                if seen.insert(key_of(name).into_owned()) {
                     names.push(name.to_owned());
                 }
             }

@@ -1,6 +1,7 @@
 //! Templates: `{column}`, `{column|file}`, `{{` and `}}` for braces. That is the whole language.
 
 use media_core::validate::file_safe;
+use std::borrow::Cow;
 
 /// A template, parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,9 +22,13 @@ pub(super) enum Piece {
     },
 }
 
-/// Names are compared trimmed and without case.
-pub(super) fn key_of(name: &str) -> String {
-    name.trim().to_lowercase()
+/// Names are compared trimmed and without case. Most are written that way already, and then nothing is made.
+pub(super) fn key_of(name: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
+    if name.bytes().all(is_plain) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(name.trim().to_lowercase())
 }
 
 impl Template {
@@ -111,7 +116,7 @@ fn column(inside: &str) -> Result<Piece, String> {
         Some((name, filter)) => (name, Some(filter.trim())),
         None => (inside, None),
     };
-    let key = key_of(name);
+    let key = key_of(name).into_owned();
     if key.is_empty() {
         return Err("has {} without a column name; write {{}} for plain braces".to_owned());
     }

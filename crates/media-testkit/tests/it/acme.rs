@@ -231,12 +231,17 @@ impl Acme {
     fn place_an_order(&self) -> Result<Job> {
         let request = MediaRequest::image("a dog", "dog.png");
         let resolved = self.check(&request)?;
-        let hash = media_core::RequestHash::of("acme", &request, &resolved);
-        let key = media_core::AttemptKey::compute("test", "dog", &hash, 1, 1);
+        let attempt = media_core::Attempt {
+            job: "dog".to_owned(),
+            request: media_core::RequestHash::of("acme", &request, &resolved),
+            take: 1,
+            number: 1,
+        };
         Ok(Job::new(
             Arc::new(request),
             Arc::new(resolved),
-            key,
+            "test",
+            attempt,
             media_core::Prior::Fresh,
         )
         .0)

@@ -1,7 +1,7 @@
 //! Which recording is taken, how the word travels, and what is said about the file.
 
 use media_core::{
-    AttemptKey, Client, ErrorKind, Format, Generated, Job, MediaKind, MediaProvider, MediaRequest, Prior,
+    Attempt, Client, ErrorKind, Format, Generated, Job, MediaKind, MediaProvider, MediaRequest, Prior,
     RequestHash, Result,
 };
 use mockito::Server;
@@ -174,9 +174,13 @@ fn jobs(
             .language("es")
             .variant(*variant);
         let resolved = provider.check(&request).unwrap();
-        let hash = RequestHash::of("forvo", &request, &resolved);
-        let key = AttemptKey::compute("p", &request.id, &hash, 1, 1);
-        Job::new(request.into(), resolved.into(), key, Prior::Fresh)
+        let attempt = Attempt {
+            job: request.id.clone(),
+            request: RequestHash::of("forvo", &request, &resolved),
+            take: 1,
+            number: 1,
+        };
+        Job::new(request.into(), resolved.into(), "p", attempt, Prior::Fresh)
     };
     wanted.iter().map(job).unzip()
 }

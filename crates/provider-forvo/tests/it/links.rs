@@ -143,7 +143,10 @@ async fn a_link_of_an_earlier_run_still_knows_its_recording() {
     let client: Client = client(&server);
     let link = format!("{}/audio/old#forvo-7", server.url());
     let mut order = Order::new(0, word("perro", folder.path()));
-    order.prior = media_core::Prior::Linked(media_core::Link::new(link.parse().unwrap()).counted_in("audio"));
+    order.prior = media_core::Prior::Linked {
+        link: media_core::Link::new(link.parse().unwrap()).counted_in("audio"),
+        facts: Box::default(),
+    };
     let (send, orders) = tokio::sync::mpsc::channel(1);
     send.send(order).await.unwrap();
     drop(send);

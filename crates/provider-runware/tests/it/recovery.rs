@@ -98,13 +98,17 @@ async fn what_nobody_knows_stays_unknown_after_two_rounds() {
     }
 }
 
-/// It failed at the service. Doubt is sticky, so this says "unknown" and buys nothing.
+/// The service says of this very key that it failed, and failures are free: the doubt is over, and it is made anew.
 #[tokio::test]
-async fn what_failed_is_not_bought_again_by_a_recovery() {
-    let fake = fake!(|_base, _call, tasks| Reply::errors(500, vec![failed("providerError", &tasks[0])]));
+async fn what_is_known_to_have_failed_is_made_anew_under_a_new_key() {
+    let fake = fake!(|base, _call, tasks| match kind(tasks) {
+        "imageInference" => Reply::data(vec![done(base, &tasks[0])]),
+        _ => Reply::errors(200, vec![failed("providerError", &tasks[0])]),
+    });
     let results = run(&fake.client(|_| ()), earlier(&fake, Prior::Sent)).await;
-    assert!(results[0].outcome.is_err());
-    assert!(fake.keys("imageInference").is_empty());
+    assert!(results[0].outcome.is_ok(), "{results:?}");
+    assert_eq!(results[0].attempts, 2);
+    assert_eq!(fake.keys("imageInference").len(), 1);
 }
 
 #[tokio::test]
@@ -126,7 +130,17 @@ async fn a_recovery_waits_only_a_little_for_what_is_in_progress() {
 async fn an_earlier_link_is_downloaded_without_asking() {
     let fake = fake!(|_base, _call, _tasks| Reply::text(500, "nothing is asked"));
     let link = Link::new(format!("{}/media/x.webp", fake.server.url()).parse().unwrap());
-    let results = run(&fake.client(|_| ()), earlier(&fake, Prior::Linked(link))).await;
+    let results = run(
+        &fake.client(|_| ()),
+        earlier(
+            &fake,
+            Prior::Linked {
+                link,
+                facts: Box::default(),
+            },
+        ),
+    )
+    .await;
     assert!(results[0].outcome.is_ok());
     assert!(fake.calls().is_empty());
 }

@@ -202,6 +202,10 @@ impl MediaProvider for Fake {
 
     async fn recover(&self, jobs: &[Job]) {
         for job in jobs {
+            assert!(
+                job.resolved().content != "panic in recovery",
+                "the provider was told to panic"
+            );
             let request =
                 Request::free("recovery", self.http.url(&["find", &job.key().to_string()])).serving(&[job]);
             if let Ok(answer) = self.http.json(request).await {

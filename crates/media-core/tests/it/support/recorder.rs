@@ -51,7 +51,7 @@ pub(crate) fn name_of(event: &Event) -> &'static str {
     match event {
         Event::Sending { .. } => "sending",
         Event::Refused => "refused",
-        Event::Linked(_) => "linked",
+        Event::Linked { .. } => "linked",
         Event::Have { .. } => "have",
         Event::Done => "done",
     }

@@ -1,0 +1,115 @@
+//! The result of a task: its cost, who made it, and what a failure means for those that wait.
+
+use std::sync::{Arc, PoisonError};
+
+use super::{Lane, Task, probe_key};
+use crate::client::Delivery;
+use crate::error::{Charge, Error, ErrorKind, Result};
+use crate::money::Usd;
+use crate::provider::{Facts, Resolved};
+use crate::result::{Cost, CostBasis, MediaFile, MediaResult, Provenance};
+
+impl Lane {
+    pub(super) async fn fail(&self, task: Task, error: Error) {
+        self.fail_with(task, error, Facts::default()).await;
+    }
+
+    pub(super) async fn fail_with(&self, task: Task, error: Error, facts: Facts) {
+        let error = self.http().scrub(error);
+        let kind = error.kind();
+        // What was paid for could not be kept: buying more would lose more.
+        let cannot_keep = kind == ErrorKind::Storage && error.charge() != Some(Charge::None);
+        if kind.stops_model() {
+            self.halt_for(Some(probe_key(&task.resolved)), &error);
+        } else if kind.stops_lane() || cannot_keep {
+            self.halt_all(&error);
+        }
+        self.deliver(task, Err(error), facts).await;
+    }
+
+    /// Begins nothing more, for this reason.
+    pub(super) fn halt_all(&self, error: &Error) {
+        self.halt_for(None, error);
+    }
+
+    fn halt_for(&self, what: Option<String>, error: &Error) {
+        let mut halted = self.halted.lock().unwrap_or_else(PoisonError::into_inner);
+        halted
+            .entry(what)
+            .or_insert_with(|| error.clone().with_charge(Charge::None));
+    }
+
+    pub(super) async fn deliver(&self, task: Task, outcome: Result<MediaFile>, facts: Facts) {
+        self.http().release(task.hold.put(None)).await;
+        let outcome = outcome.map_err(|error| match error.charge() {
+            Some(_) => error,
+            None => error.with_charge(Charge::Unknown),
+        });
+        let result = MediaResult {
+            cost: self.cost(&task.resolved, &outcome, &facts),
+            provenance: self.provenance(Some(&task.resolved), &facts),
+            attempts: task.attempt.number,
+            elapsed: task.began.elapsed(),
+            outcome,
+            request: Arc::unwrap_or_clone(task.request),
+        };
+        // A reader that went away wants nothing more; the work is done all the same.
+        let _ = self
+            .results
+            .send(Delivery {
+                tag: task.tag,
+                result,
+            })
+            .await;
+    }
+
+    fn cost(&self, resolved: &Resolved, outcome: &Result<MediaFile>, facts: &Facts) -> Option<Cost> {
+        match outcome.as_ref().err().and_then(Error::charge) {
+            Some(Charge::None) => {
+                return Some(Cost {
+                    usd: Usd::ZERO,
+                    basis: CostBasis::None,
+                });
+            }
+            Some(Charge::Unknown) => return None,
+            Some(Charge::Certain) | None => {}
+        }
+        if let Some(usd) = facts.cost {
+            return Some(Cost {
+                usd,
+                basis: CostBasis::Reported,
+            });
+        }
+        if self.is_free() {
+            return Some(Cost {
+                usd: Usd::ZERO,
+                basis: CostBasis::Subscription,
+            });
+        }
+        let prices = &self.http().settings().prices;
+        if let Some(usd) = prices.of_usage(resolved, &facts.usage) {
+            return Some(Cost {
+                usd,
+                basis: CostBasis::Computed,
+            });
+        }
+        Some(Cost {
+            usd: prices.row(resolved)?.price(resolved),
+            basis: CostBasis::Estimated,
+        })
+    }
+
+    pub(super) fn provenance(&self, resolved: Option<&Resolved>, facts: &Facts) -> Provenance {
+        let facts = facts.clone();
+        Provenance {
+            provider: self.client.provider().info().name.clone(),
+            model: resolved.map(|resolved| resolved.model.clone()),
+            remote_id: facts.remote_id,
+            seed: facts.seed,
+            revised_prompt: facts.revised_prompt,
+            credit: facts.credit,
+            licence: facts.licence,
+            warnings: facts.warnings,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Media on its way to its path: staged, walked and hashed as it comes, renamed into place when it is whole.
+
+mod staged;
+mod writer;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::NamedTempFile;
+
+pub use self::staged::Staged;
+pub(crate) use self::writer::StageWriter;
+use crate::error::{Error, ErrorKind, Result};
+use crate::job::AttemptKey;
+use crate::validate::Defect;
+
+/// Where bytes wait until they are whole.
+#[derive(Clone, Debug, Default)]
+pub enum Staging {
+    /// In a hidden file beside the output, for library users: nothing but outputs is written.
+    #[default]
+    Beside,
+    /// In `staging/` of this folder, which must be on the file system of the outputs; paid bytes that fail their
+    /// checks are kept in its `rejected/`.
+    Folder(Arc<Path>),
+}
+
+impl Staging {
+    fn folder(&self, output: &Path) -> PathBuf {
+        match self {
+            Staging::Beside => parent(output).to_owned(),
+            Staging::Folder(folder) => folder.join("staging"),
+        }
+    }
+
+    /// Where paid bytes go that are no good.
+    fn rejected(&self, key: AttemptKey) -> Option<PathBuf> {
+        match self {
+            Staging::Beside => None,
+            Staging::Folder(folder) => Some(folder.join("rejected").join(key.to_string())),
+        }
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+fn storage(what: &str, path: &Path, error: io::Error) -> Error {
+    let hint = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Some("free some space and run the same command")
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Some("make the folder writable")
+        }
+        _ => None,
+    };
+    let failure = Error::new(ErrorKind::Storage, format!("{what} {}", path.display())).because(error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// Checks that a file can be made at `path`, creating its folder, before anything is bought for it.
+///
+/// # Errors
+/// [`ErrorKind::Storage`] when the folder cannot be created or written, or `path` is a folder.
+pub fn prepare(path: &Path) -> Result<()> {
+    let folder = parent(path);
+    fs::create_dir_all(folder)
+        .map_err(|error| storage("cannot create the folder", folder, error).not_billed())?;
+    if path.is_dir() {
+        return Err(Error::new(ErrorKind::Storage, format!("{} is a folder", path.display())).not_billed());
+    }
+    tempfile::Builder::new()
+        .prefix(".media-")
+        .tempfile_in(folder)
+        .map(drop)
+        .map_err(|error| storage("cannot write in the folder", folder, error).not_billed())
+}
+
+/// Bytes kept in memory before a file is opened; small media are written once, when they are accepted.
+const BUFFER: usize = 64 << 10;
+
+/// An empty staged file. The folder is made only when it is missing: asking first would cost as much as writing.
+fn create(folder: &Path) -> Result<NamedTempFile> {
+    match create_in(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(folder).map_err(|error| storage("cannot create the folder", folder, error))?;
+            create_in(folder)
+        }
+        created => created,
+    }
+    .map_err(|error| storage("cannot write in the folder", folder, error))
+}
+
+fn create_in(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".media-").suffix(".part");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        // An output may be read by whomever the umask allows, as any new file.
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
+}
+
+/// The error of media that failed its walk.
+pub(crate) fn defect_error(defect: &Defect) -> Error {
+    Error::new(ErrorKind::InvalidMedia, defect.to_string())
+}
+
+/// Runs file work off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|failure| Error::new(ErrorKind::Storage, "the file work was interrupted").because(failure))?
+}

@@ -20,13 +20,14 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Try it without keys or money, against simulated services:
   media init my-deck && cd my-deck
-  media run words.csv --recipe flashcards.json --simulate --out demo
+  media run --simulate --out demo
 
 For real:
   export RUNWARE_API_KEY=... FORVO_API_KEY=...
   media check                                          do the keys work?
-  media plan words.csv --recipe flashcards.json        what, how long, what it costs; sends nothing
-  media run  words.csv --recipe flashcards.json        do it; the same command again resumes
+  media plan                                           what, how long, what it costs; sends nothing
+  media run                                            do it; the same command again resumes
+  media run other.csv --recipe other.json              another list
 
 Exit codes:
   0 everything asked for is there          3 stopped: a person must act (key, permission, credit, cap)
@@ -92,26 +93,36 @@ pub(crate) struct Init {
 /// A list and how to read it.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ListArgs {
-    /// The list: CSV, TSV or JSON lines
-    pub(crate) list: PathBuf,
+    /// The list: CSV, TSV or JSON lines [default: `list` in media.json, with its `recipe`]
+    pub(crate) list: Option<PathBuf>,
     /// The recipe that turns the list's columns into files
     #[arg(long, value_name = "FILE")]
     pub(crate) recipe: Option<PathBuf>,
+    /// Only the files that come from this provider; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Vec<String>,
     /// Where the files go [default: `out` in media.json]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 }
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Run {
-    #[command(flatten)]
-    pub(crate) list: ListArgs,
+/// Whether the services are simulated.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct SimulateArgs {
     /// Talk to simulated services inside the program: no keys, no money; the same code otherwise
     #[arg(long)]
     pub(crate) simulate: bool,
     /// With --simulate: the scenario (limits, latency, faults) as JSON
     #[arg(long, value_name = "FILE", requires = "simulate")]
     pub(crate) scenario: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+    #[command(flatten)]
+    pub(crate) simulate: SimulateArgs,
     /// Make at most so many files
     #[arg(long, value_name = "N")]
     pub(crate) max_items: Option<u64>,
@@ -127,6 +138,8 @@ pub(crate) struct Run {
 pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) list: ListArgs,
+    #[command(flatten)]
+    pub(crate) simulate: SimulateArgs,
     /// Stop with exit code 3 when the expected cost is more than this (US dollars)
     #[arg(long, value_name = "USD", value_parser = dollars)]
     pub(crate) max_cost: Option<media_core::Usd>,

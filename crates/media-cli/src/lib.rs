@@ -77,7 +77,7 @@ fn start(registry: &Registry, args: Args, again: &str) -> media_core::Result<Exi
         match args.command {
             Command::Init(init) => cmd::init::run(registry, &init),
             Command::Run(run) => cmd::run::run(registry, &global, args.logging.quiet, &run, again).await,
-            Command::Plan(plan) => cmd::plan::run(registry, &global, &plan),
+            Command::Plan(plan) => cmd::plan::run(registry, &global, &plan).await,
             Command::Check(check) => cmd::check::run(registry, &global, &check).await,
             Command::Providers(providers) => cmd::providers::run(registry, &global, &providers),
             Command::Verify(verify) => cmd::verify::run(&verify),

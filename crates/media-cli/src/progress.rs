@@ -1,13 +1,17 @@
 //! How a run shows what it is doing: bars on a terminal, a line now and then elsewhere, JSON on request.
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::talk::say;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use media_core::Client;
 use media_engine::{Account, Line, Observer, Plan, Stats, Status};
+use tokio::time::Instant;
+
+use crate::talk::say;
+use crate::words;
 
 /// How often totals are printed where there is no terminal.
 const REPORT_EVERY: Duration = Duration::from_secs(30);
@@ -32,7 +36,13 @@ struct Shown {
 }
 
 impl Progress {
-    pub(crate) fn start(stats: Arc<Stats>, plan: &Plan, json: bool, quiet: bool) -> Progress {
+    pub(crate) fn start(
+        stats: Arc<Stats>,
+        plan: &Plan,
+        clients: Vec<(String, Client)>,
+        json: bool,
+        quiet: bool,
+    ) -> Progress {
         let terminal = std::io::stderr().is_terminal() && !quiet;
         let bars = terminal.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
         let observer = Arc::new(Shown {
@@ -40,10 +50,17 @@ impl Progress {
             bars: bars.clone(),
             stdout: Mutex::new(true),
         });
+        let pace = plan.providers.iter();
+        let pace = pace.filter_map(|(name, plan)| Some((name.clone(), plan.per_minute?)));
+        let watched = Watched {
+            stats,
+            clients: clients.into_iter().collect(),
+            per_minute: pace.collect(),
+        };
         let ticker = match &bars {
-            Some(bars) => tokio::spawn(draw(stats, bars, plan)),
+            Some(bars) => tokio::spawn(draw(watched, bars, plan)),
             None if quiet => tokio::spawn(async {}),
-            None => tokio::spawn(report(stats)),
+            None => tokio::spawn(report(watched)),
         };
         Progress {
             observer,
@@ -94,11 +111,12 @@ impl Observer for Shown {
 }
 
 /// One bar per provider.
-fn draw(stats: Arc<Stats>, bars: &MultiProgress, plan: &Plan) -> impl Future<Output = ()> + Send + use<> {
+fn draw(watched: Watched, bars: &MultiProgress, plan: &Plan) -> impl Future<Output = ()> + Send + use<> {
     let style = ProgressStyle::with_template("{prefix:<10} {bar:30} {pos:>6}/{len:<6} {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let width = plan.providers.keys().map(String::len).max().unwrap_or(0);
-    let lines: Vec<_> = stats
+    let lines: Vec<_> = watched
+        .stats
         .snapshot()
         .into_iter()
         .map(|(name, account)| {
@@ -110,11 +128,11 @@ fn draw(stats: Arc<Stats>, bars: &MultiProgress, plan: &Plan) -> impl Future<Out
         .collect();
     async move {
         loop {
-            let accounts = stats.snapshot();
+            let accounts = watched.stats.snapshot();
             for (name, bar) in &lines {
                 if let Some(account) = accounts.get(name) {
                     bar.set_position(account.reported());
-                    bar.set_message(message(account, stats.elapsed()));
+                    bar.set_message(watched.message(name, account));
                 }
             }
             tokio::time::sleep(REDRAW_EVERY).await;
@@ -122,41 +140,71 @@ fn draw(stats: Arc<Stats>, bars: &MultiProgress, plan: &Plan) -> impl Future<Out
     }
 }
 
-fn message(account: &Account, elapsed: Duration) -> String {
-    let mut text = String::new();
-    let failed = account.count(Status::Failed) + account.count(Status::Unknown);
-    if failed > 0 {
-        let _ = write!(text, "{failed} failed  ");
-    }
-    let done = account.count(Status::Done);
-    let seconds = elapsed.as_secs_f64();
-    if done > 0 && seconds > 1.0 {
-        #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
-        let per_minute = done as f64 * 60.0 / seconds;
-        let _ = write!(text, "{per_minute:.0}/min  ");
-        #[expect(clippy::cast_precision_loss, reason = "shown in whole seconds")]
-        let left = account.left() as f64 * 60.0 / per_minute;
-        if account.left() > 0 {
-            let _ = write!(text, "{left:.0} s left  ");
+/// What bars and lines tell of.
+struct Watched {
+    stats: Arc<Stats>,
+    clients: BTreeMap<String, Client>,
+    /// Files a minute that the limits allow.
+    per_minute: BTreeMap<String, f64>,
+}
+
+impl Watched {
+    /// Failed, rate against limit, time left, cost, what is waited for.
+    fn message(&self, name: &str, account: &Account) -> String {
+        let mut parts = Vec::new();
+        let failed = account.count(Status::Failed) + account.count(Status::Unknown);
+        if failed > 0 {
+            parts.push(format!("{failed} failed"));
         }
+        let (done, left) = (account.count(Status::Done), account.left());
+        let seconds = self.stats.elapsed().as_secs_f64();
+        if done > 0 && seconds > 1.0 {
+            #[expect(clippy::cast_precision_loss, reason = "shown in whole numbers")]
+            let (per_minute, left) = (done as f64 * 60.0 / seconds, left as f64);
+            let limit = self.per_minute.get(name);
+            let limit = limit.map_or_else(String::new, |limit| format!(" of {limit:.0}"));
+            parts.push(format!("{per_minute:.0}{limit} a minute"));
+            if left > 0.0 {
+                let left = Duration::from_secs_f64(left * 60.0 / per_minute);
+                parts.push(format!("{} left", words::roughly(left)));
+            }
+        }
+        let spent = account.total();
+        if spent.micros() > 0 {
+            parts.push(format!("{spent} USD"));
+        }
+        if let Some(waiting) = self.waiting(name) {
+            parts.push(waiting);
+        }
+        parts.join("  ")
     }
-    let spent = account.total();
-    if spent.micros() > 0 {
-        let _ = write!(text, "{spent} USD");
+
+    fn waiting(&self, name: &str) -> Option<String> {
+        let waiting = self.clients.get(name)?.provider().http().waiting();
+        // Pauses of a moment come and go with every send; only a longer one is worth a word.
+        let longest = waiting.into_iter().max_by_key(|waiting| waiting.until)?;
+        let left = longest.until.saturating_duration_since(Instant::now());
+        (left > Duration::from_secs(1)).then(|| match &longest.bucket {
+            Some(bucket) => format!(
+                "waiting {} for {bucket} ({})",
+                words::roughly(left),
+                longest.group
+            ),
+            None => format!("paused by the service for {}", words::roughly(left)),
+        })
     }
-    text
 }
 
 /// A line of totals now and then.
-async fn report(stats: Arc<Stats>) {
+async fn report(watched: Watched) {
     loop {
         tokio::time::sleep(REPORT_EVERY).await;
-        for (name, account) in stats.snapshot() {
+        for (name, account) in watched.stats.snapshot() {
             say!(
                 "{name}: {} of {}  {}",
                 account.reported(),
                 account.asked,
-                message(&account, stats.elapsed())
+                watched.message(&name, &account)
             );
         }
     }

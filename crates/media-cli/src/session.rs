@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use media_core::config::{Config, PROGRAM, Setup, Sources, load_keys};
 use media_core::http::{ReqwestTransport, Wiring};
+use media_core::limit::{Accounts, MemoryQuota, QuotaStore};
 use media_core::{ApiKey, CheckLevel, Client, Error, ErrorKind, Result, SizeLimits, Staging, Stop, Timeouts};
 use media_engine::{Folder, Instance, Project};
 use media_registry::Registry;
@@ -13,15 +14,21 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::args::Global;
+use crate::args::{Global, ListArgs};
 use crate::simulate::Simulation;
 
 /// `media.json`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProgramSettings {
+    /// The list of commands that name none.
+    #[serde(default)]
+    list: Option<PathBuf>,
+    /// The recipe of that list.
+    #[serde(default)]
+    recipe: Option<PathBuf>,
     /// Where files go when no --out says otherwise.
-    pub(crate) out: PathBuf,
+    out: PathBuf,
     /// How closely media are looked at.
     pub(crate) check: Check,
     /// The largest answers that are taken.
@@ -46,6 +53,16 @@ impl From<Check> for CheckLevel {
     }
 }
 
+/// A list and how to read it, whether the command names them or the configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct List {
+    pub(crate) path: PathBuf,
+    pub(crate) recipe: Option<PathBuf>,
+    pub(crate) out: PathBuf,
+    /// Only these providers, if any are named.
+    pub(crate) providers: Vec<String>,
+}
+
 /// The configuration and the environment that it is used in.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
@@ -54,6 +71,8 @@ pub(crate) struct Session<'a> {
     pub(crate) program: ProgramSettings,
     environment: BTreeMap<String, String>,
     simulation: Option<Simulation>,
+    accounts: Accounts,
+    quota: Arc<dyn QuotaStore>,
     pub(crate) stop: Stop,
 }
 
@@ -100,7 +119,30 @@ impl<'a> Session<'a> {
             program,
             environment,
             simulation,
+            accounts: Accounts::default(),
+            quota: Arc::new(MemoryQuota::default()),
             stop: Stop::new(),
+        })
+    }
+
+    /// The list that a command is about.
+    pub(crate) fn list(&self, args: &ListArgs) -> Result<List> {
+        let program = &self.program;
+        // The configured recipe is that of the configured list, not of any other.
+        let (path, recipe) = match (&args.list, &program.list) {
+            (Some(path), _) => (path, args.recipe.as_ref()),
+            (None, Some(path)) => (path, args.recipe.as_ref().or(program.recipe.as_ref())),
+            (None, None) => {
+                return Err(Error::new(ErrorKind::Config, "no list is named")
+                    .not_billed()
+                    .hint("name one on the command line, or as \"list\" in media.json"));
+            }
+        };
+        Ok(List {
+            path: path.clone(),
+            recipe: recipe.cloned(),
+            out: args.out.clone().unwrap_or_else(|| program.out.clone()),
+            providers: args.provider.clone(),
         })
     }
 
@@ -177,6 +219,9 @@ impl<'a> Session<'a> {
         let timeouts: Timeouts = section.get("timeouts")?;
         let transport = ReqwestTransport::new(timeouts.connect.0)?;
         let mut wiring = Wiring::over(Arc::new(transport));
+        // Two instances with one key are one account.
+        wiring.accounts = self.accounts.clone();
+        wiring.quota = Arc::clone(&self.quota);
         wiring.staging = staging;
         wiring.sizes = self.program.sizes;
         wiring.stop = self.stop.clone();

@@ -6,6 +6,8 @@ use media_core::{ApiKey, Error, ErrorKind, Result};
 use media_sim::{Scenario, Sim};
 use serde_json::Value;
 
+use crate::args::SimulateArgs;
+
 /// Reads a scenario, or takes the default one.
 pub(crate) fn scenario(path: Option<&Path>) -> Result<Scenario> {
     let Some(path) = path else {
@@ -31,7 +33,15 @@ pub(crate) fn scenario(path: Option<&Path>) -> Result<Scenario> {
 pub(crate) struct Simulation(Sim);
 
 impl Simulation {
-    pub(crate) async fn start(path: Option<&Path>) -> Result<Simulation> {
+    /// Started if it is wanted.
+    pub(crate) async fn wanted(args: &SimulateArgs) -> Result<Option<Simulation>> {
+        if !args.simulate {
+            return Ok(None);
+        }
+        Simulation::start(args.scenario.as_deref()).await.map(Some)
+    }
+
+    async fn start(path: Option<&Path>) -> Result<Simulation> {
         let sim = Sim::start(scenario(path)?).await.map_err(|error| {
             Error::new(ErrorKind::Network, "the simulator cannot be started")
                 .because(error)

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use media_core::{Error, ErrorKind, Usd};
+use media_core::{Client, Error, ErrorKind, Usd};
 use media_engine::{Account, Outcome, Plan, Status};
 use serde_json::json;
 
-use crate::args::{Global, ListArgs};
+use crate::args::{Global, ListArgs, SimulateArgs};
 use crate::exit::Exit;
+use crate::session::List;
 
 /// An error with its causes and what to do, on one or two lines.
 pub(crate) fn of_error(error: &Error) -> String {
@@ -68,21 +69,48 @@ pub(crate) fn again(arguments: &[OsString]) -> String {
     words.join(" ")
 }
 
-/// The command that runs this list.
-pub(crate) fn run_command(global: &Global, list: &ListArgs) -> String {
-    let mut command = format!("media run {}", quoted(&list.list.to_string_lossy()));
+/// The command that runs what was planned.
+pub(crate) fn run_command(global: &Global, list: &ListArgs, simulate: &SimulateArgs) -> String {
+    let mut command = "media run".to_owned();
+    if let Some(list) = &list.list {
+        let _ = write!(command, " {}", quoted(&list.to_string_lossy()));
+    }
     let flags = [
         ("--recipe", &list.recipe),
         ("--out", &list.out),
+        ("--scenario", &simulate.scenario),
         ("--config", &global.config),
         ("--env-file", &global.env_file),
     ];
+    for provider in &list.provider {
+        let _ = write!(command, " --provider {}", quoted(provider));
+    }
+    if simulate.simulate {
+        command.push_str(" --simulate");
+    }
     for (flag, value) in flags {
         if let Some(value) = value {
             let _ = write!(command, " {flag} {}", quoted(&value.to_string_lossy()));
         }
     }
     command
+}
+
+/// What a stop still waits for.
+pub(crate) fn being_finished(clients: &[(String, Client)]) -> String {
+    let mut at_work = Vec::new();
+    for (name, client) in clients {
+        let files = client.being_finished();
+        if files > 0 {
+            let most = client.provider().http().settings().timeouts.total.0;
+            let (files, most) = (counted(files as u64, "file"), humantime::format_duration(most));
+            at_work.push(format!("{files} at {name} (within {most})"));
+        }
+    }
+    if at_work.is_empty() {
+        return "nothing that was sent is open".to_owned();
+    }
+    format!("what was sent is being finished: {}", at_work.join(", "))
 }
 
 /// What is wrong with a list, as one error; `None` when nothing is.
@@ -132,7 +160,7 @@ fn number(count: u64) -> String {
 }
 
 /// `8 min`, `40 s`, `3 h 20 min`.
-fn roughly(time: Duration) -> String {
+pub(crate) fn roughly(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0 => "under a second".to_owned(),
@@ -156,7 +184,7 @@ pub(crate) fn moment(at: Timestamp) -> String {
 }
 
 /// What a run would do.
-pub(crate) fn plan(plan: &Plan, list: &ListArgs) -> String {
+pub(crate) fn plan(plan: &Plan, list: &List) -> String {
     let mut text = String::new();
     let recipe = list
         .recipe
@@ -175,7 +203,7 @@ pub(crate) fn plan(plan: &Plan, list: &ListArgs) -> String {
     let _ = writeln!(
         text,
         "{}{recipe}: {}, {} ({}{shared})",
-        file_name(&list.list),
+        file_name(&list.path),
         counted(plan.rows, "row"),
         counted(plan.files, "file"),
         outputs.join(", "),
@@ -293,6 +321,9 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, again: &str) -> String {
     if left > 0 {
         let _ = writeln!(text, "  {:<9}{:>7}   not come to", "left", number(left));
     }
+    if let Some(spent) = spent(outcome) {
+        let _ = writeln!(text, "  {:<9}{:>7}   {spent}", "cost", "");
+    }
     for (name, account) in &outcome.accounts {
         for (kind, failure) in &account.failures {
             let mut ids = failure.ids.join(", ");
@@ -360,22 +391,29 @@ fn headline(outcome: &Outcome, exit: Exit) -> String {
 
 fn done_detail(outcome: &Outcome) -> String {
     let mut outputs = std::collections::BTreeMap::new();
-    let mut spent = std::collections::BTreeMap::new();
-    let (mut estimated, mut unknown) = (Usd::ZERO, 0);
     for account in outcome.accounts.values() {
         for (name, count) in &account.done_by_output {
             *outputs.entry(name.clone()).or_insert(0) += count;
         }
+    }
+    let outputs: Vec<_> = outputs
+        .iter()
+        .map(|(name, count)| format!("{} {name}", number(*count)))
+        .collect();
+    format!("({})", outputs.join(", "))
+}
+
+/// What was spent, on files that are there and on those that are not.
+fn spent(outcome: &Outcome) -> Option<String> {
+    let mut spent = std::collections::BTreeMap::new();
+    let (mut estimated, mut unknown) = (Usd::ZERO, 0);
+    for account in outcome.accounts.values() {
         for (basis, usd) in &account.spent {
             *spent.entry(basis.clone()).or_insert(Usd::ZERO) += *usd;
         }
         estimated += account.estimated;
         unknown += account.cost_unknown;
     }
-    let outputs: Vec<_> = outputs
-        .iter()
-        .map(|(name, count)| format!("{} {name}", number(*count)))
-        .collect();
     let mut costs: Vec<_> = spent
         .iter()
         .map(|(basis, usd)| format!("{usd} USD {basis}"))
@@ -386,12 +424,7 @@ fn done_detail(outcome: &Outcome) -> String {
     if unknown > 0 {
         costs.push(format!("{} of unknown cost", number(unknown)));
     }
-    let costs = if costs.is_empty() {
-        String::new()
-    } else {
-        format!("   {}", costs.join(", "))
-    };
-    format!("({}){costs}", outputs.join(", "))
+    (!costs.is_empty()).then(|| costs.join(", "))
 }
 
 fn cents(amount: Usd) -> String {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::error::{Charge, Error, ErrorKind, Result};
 use crate::format::Format;
-use crate::job::{Prior, RequestHash};
+use crate::job::{Prior, RequestHash, Sent};
 use crate::lane::{self, Lane};
 use crate::limit::Slowed;
 use crate::provider::{Connection, MediaProvider, Resolved};
@@ -84,6 +84,7 @@ pub struct Client {
     provider: Arc<dyn MediaProvider>,
     project: Arc<str>,
     level: CheckLevel,
+    sent: Sent,
 }
 
 impl Client {
@@ -98,6 +99,7 @@ impl Client {
             provider,
             project: Uuid::new_v4().to_string().into(),
             level: CheckLevel::default(),
+            sent: Sent::default(),
         }
     }
 
@@ -124,6 +126,16 @@ impl Client {
 
     pub(crate) fn project(&self) -> &str {
         &self.project
+    }
+
+    pub(crate) fn sent(&self) -> &Sent {
+        &self.sent
+    }
+
+    /// How many requests were sent and have not come to their end: what a stop still waits for.
+    #[must_use]
+    pub fn being_finished(&self) -> usize {
+        self.sent.count().max(self.provider.http().in_flight())
     }
 
     pub(crate) fn level(&self) -> CheckLevel {

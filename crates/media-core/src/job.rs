@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -209,6 +210,47 @@ pub enum Prior {
     },
 }
 
+/// Counts the tasks that were sent and have not come to their end, to tell somebody who wants to stop.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sent(Arc<AtomicUsize>);
+
+impl Sent {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// A task that has not been sent.
+    pub(crate) fn mark(&self) -> Arc<SentMark> {
+        Arc::new(SentMark {
+            all: self.clone(),
+            is_sent: AtomicBool::new(false),
+        })
+    }
+}
+
+/// Whether one task was sent. Dropping the last clone of it is the task's end.
+#[derive(Debug)]
+pub(crate) struct SentMark {
+    all: Sent,
+    is_sent: AtomicBool,
+}
+
+impl SentMark {
+    fn set(&self) {
+        if !self.is_sent.swap(true, Ordering::Relaxed) {
+            self.all.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for SentMark {
+    fn drop(&mut self) {
+        if *self.is_sent.get_mut() {
+            self.all.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// What the sends under one key have come to, as far as money goes.
 #[derive(Debug, Default)]
 struct Money {
@@ -232,6 +274,7 @@ pub struct Job {
     prior: Prior,
     money: Mutex<Money>,
     hold: HoldSlot,
+    mark: Option<Arc<SentMark>>,
     request_id: Mutex<Option<String>>,
     answer: Mutex<Option<oneshot::Sender<Result<Generated>>>>,
 }
@@ -260,6 +303,7 @@ impl Job {
                 ..Money::default()
             }),
             hold: HoldSlot::default(),
+            mark: None,
             request_id: Mutex::new(None),
             answer: Mutex::new(Some(send)),
         };
@@ -269,6 +313,12 @@ impl Job {
     /// Lets it spend the counted calls that are set aside in `hold`.
     pub(crate) fn spending(mut self, hold: &HoldSlot) -> Job {
         self.hold = hold.clone();
+        self
+    }
+
+    /// Sets this mark when it is sent.
+    pub(crate) fn marking(mut self, mark: &Arc<SentMark>) -> Job {
+        self.mark = Some(Arc::clone(mark));
         self
     }
 
@@ -370,6 +420,9 @@ impl Job {
     /// A paid send of this key is about to reach the wire.
     pub(crate) fn sending(&self) {
         lock(&self.money).in_flight = true;
+        if let Some(mark) = &self.mark {
+            mark.set();
+        }
     }
 
     /// The send came to an end: answered, proven unbilled, or lost.

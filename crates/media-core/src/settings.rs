@@ -72,6 +72,15 @@ impl GroupLimits {
         self
     }
 
+    /// Takes over the lower ceilings of another description of the same limits.
+    pub(crate) fn tighten(&mut self, other: &GroupLimits) {
+        for (name, limit) in &other.ceilings {
+            let ours = self.ceilings.entry(name.clone()).or_insert(*limit);
+            *ours = (*ours).min(*limit);
+        }
+        self.raise_to_reported &= other.raise_to_reported;
+    }
+
     /// The windows to pace by. Days are not among them: they are counted, not paced.
     #[must_use]
     pub fn windows(&self) -> Vec<Window> {

@@ -102,6 +102,10 @@ impl Folder {
     /// # Errors
     /// [`ErrorKind::Storage`] when it cannot be written.
     pub(crate) fn keep(&mut self, line: &Line) -> Result<()> {
+        // A file that was there already is no news; keeping it would let the file of results grow with every run.
+        if line.status == Status::Skipped {
+            return Ok(());
+        }
         let path = self.inner().join(RESULTS);
         let mut text = serde_json::to_string(line).map_err(|error| {
             Error::new(ErrorKind::Storage, "a result cannot be written as JSON").because(error)

@@ -273,15 +273,13 @@ impl Line {
         line
     }
 
-    /// The line of an equal request that was made only once: it carries no cost.
+    /// The line of an equal request that was made only once: the other one carries what it cost, or may have cost.
     pub(crate) fn shared(&self, subject: &Subject) -> Line {
         let mut line = self.clone();
         line.id.clone_from(&subject.id);
         line.line = subject.line;
-        if line.status == Status::Done {
-            line.cost_usd = Some(0.0);
-            basis_name(CostBasis::Shared).clone_into(&mut line.cost_basis);
-        }
+        line.cost_usd = Some(0.0);
+        basis_name(CostBasis::Shared).clone_into(&mut line.cost_basis);
         line
     }
 }

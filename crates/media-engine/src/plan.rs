@@ -1,10 +1,10 @@
 //! What a list asks for: every row checked, counted, priced and timed, before anything is sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use media_core::{Checked, Client, MediaRequest, Usd};
+use media_core::{Checked, Client, Error, ErrorKind, MediaKind, MediaRequest, Usd};
 
 use crate::list::{FieldCounts, Findings, JobSpec};
 use crate::project::Project;
@@ -29,6 +29,8 @@ pub struct Plan {
 /// What a run would do at one provider.
 #[derive(Clone, Debug, Default)]
 pub struct ProviderPlan {
+    /// The kinds of media among its files.
+    pub kinds: BTreeSet<MediaKind>,
     /// Files to make.
     pub make: u64,
     /// Files that are there.
@@ -43,6 +45,8 @@ pub struct ProviderPlan {
     pub time: Duration,
     /// What decides the time, in words.
     pub because: String,
+    /// How many files a minute the limits allow, where they set a pace.
+    pub per_minute: Option<f64>,
     /// Calls needed and allowed per day, where a daily quota is the limit.
     pub days: Option<DayPlan>,
     tally: Tally,
@@ -126,6 +130,25 @@ impl Project {
     }
 }
 
+impl Plan {
+    /// Leaves out what other providers make.
+    ///
+    /// # Errors
+    /// A name that the list does not use.
+    pub fn keep_only(&mut self, providers: &[String]) -> media_core::Result<()> {
+        if let Some(stray) = providers.iter().find(|name| !self.providers.contains_key(*name)) {
+            let used: Vec<_> = self.providers.keys().map(String::as_str).collect();
+            let message = format!(
+                "nothing in the list comes from {stray:?}; it uses {}",
+                used.join(", ")
+            );
+            return Err(Error::new(ErrorKind::Config, message).not_billed());
+        }
+        self.providers.retain(|name, _| providers.contains(name));
+        Ok(())
+    }
+}
+
 impl ProviderPlan {
     pub(crate) fn add(&mut self, client: &Client, prepared: &Prepared) {
         let resolved = &prepared.checked.resolved;
@@ -165,6 +188,11 @@ impl ProviderPlan {
         for ((_, bucket, length), (units, limit)) in &self.tally.units {
             #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
             let needed = length.mul_f64(*units as f64 / (*limit).max(1) as f64);
+            #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
+            let per_minute = self.make as f64 * 60.0 / needed.as_secs_f64();
+            if per_minute.is_finite() && self.per_minute.is_none_or(|other| per_minute < other) {
+                self.per_minute = Some(per_minute);
+            }
             if needed > self.time {
                 self.time = needed;
                 self.because = format!("{limit} {bucket} in {}", humantime::format_duration(*length));

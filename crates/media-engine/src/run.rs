@@ -1,4 +1,5 @@
-//! Runs a list: one lane per provider, each reading the list for itself, so that one that waits holds up no other.
+//! Runs a list: a lane for the pictures and one for the sounds of each provider, each reading the list for itself, so
+//! that one that waits holds up no other.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -7,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use media_core::limit::Slowed;
-use media_core::{Client, Delivery, Error, Order, Prior, Result, Stop, Usd, format_of, hex, validate};
+use media_core::{
+    Client, Delivery, Error, MediaKind, Order, Prior, Result, Stop, Usd, format_of, hex, validate,
+};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -126,7 +129,14 @@ pub async fn run(
     });
     let mut lanes = tokio::task::JoinSet::new();
     for (name, client) in &clients {
-        lanes.spawn(lane(Arc::clone(&shared), name.clone(), client.clone()));
+        let kinds = plan.providers.get(name).map(|plan| plan.kinds.clone());
+        for kind in kinds.unwrap_or_default() {
+            let share = Share {
+                provider: name.clone(),
+                kind,
+            };
+            lanes.spawn(lane(Arc::clone(&shared), share, client.clone()));
+        }
     }
     while let Some(ended) = lanes.join_next().await {
         if let Err(failure) = ended {
@@ -158,15 +168,27 @@ pub async fn run(
     Ok((outcome, folder))
 }
 
-/// One provider's share of the list: a thread reads and feeds, this task takes the results.
-async fn lane(shared: Arc<Shared>, provider: String, client: Client) {
+/// What of a list one lane makes.
+struct Share {
+    provider: String,
+    kind: MediaKind,
+}
+
+impl Share {
+    fn holds(&self, spec: &JobSpec) -> bool {
+        spec.kind == self.kind && spec.providers.first() == Some(&self.provider)
+    }
+}
+
+/// One share of the list: a thread reads and feeds, this task takes the results.
+async fn lane(shared: Arc<Shared>, share: Share, client: Client) {
     let book = Arc::new(Mutex::new(Book::default()));
     let (orders, lane_orders) = mpsc::channel(ORDERS_AHEAD);
     let mut deliveries = client.run(lane_orders);
     let feeder = {
         let (shared, book) = (Arc::clone(&shared), Arc::clone(&book));
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = feed(&shared, &provider, &client, &book, orders) {
+            if let Err(error) = feed(&shared, &share, &client, &book, orders) {
                 shared.give_up(error);
             }
         })
@@ -278,7 +300,7 @@ impl Outbox {
 /// Reads the list and hands over what this provider has to make.
 fn feed(
     shared: &Shared,
-    provider: &str,
+    share: &Share,
     client: &Client,
     book: &Mutex<Book>,
     orders: mpsc::Sender<Order>,
@@ -288,7 +310,7 @@ fn feed(
         runtime: Handle::current(),
         waiting: Vec::new(),
     };
-    let fed = feed_into(shared, provider, client, book, &mut outbox);
+    let fed = feed_into(shared, share, client, book, &mut outbox);
     if let Err(left) = outbox.flush() {
         not_begun(shared, book, &left);
     }
@@ -307,7 +329,7 @@ fn not_begun(shared: &Shared, book: &Mutex<Book>, orders: &[Order]) {
 
 fn feed_into(
     shared: &Shared,
-    provider: &str,
+    share: &Share,
     client: &Client,
     book: &Mutex<Book>,
     outbox: &mut Outbox,
@@ -320,14 +342,14 @@ fn feed_into(
             return Ok(());
         }
         let spec: JobSpec = job.map_err(|problems| changed(&problems))?;
-        if spec.providers.first().map(String::as_str) != Some(provider) {
+        if !share.holds(&spec) {
             continue;
         }
         let mut subject = Subject {
             id: spec.id.clone(),
             line: spec.line,
             path: spec.path.clone(),
-            provider: provider.to_owned(),
+            provider: share.provider.clone(),
             request: None,
         };
         let output = output_name(&spec);

@@ -110,6 +110,7 @@ impl Plan {
         self.files += 1;
         *self.by_output.entry(output_name(spec)).or_default() += 1;
         let provider = self.providers.entry(name).or_default();
+        provider.kinds.insert(spec.kind);
         if std::fs::symlink_metadata(&prepared.request.output_path).is_ok() {
             provider.there += 1;
         } else {

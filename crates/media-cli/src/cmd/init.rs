@@ -5,6 +5,7 @@ use std::path::Path;
 
 use media_core::{Error, ErrorKind, Result};
 use media_registry::Registry;
+use serde_json::Value;
 
 use crate::args::Init;
 use crate::exit::Exit;
@@ -25,7 +26,7 @@ pub(crate) fn run(registry: &Registry, args: &Init) -> Result<Exit> {
         .not_billed()
         .hint("name a new folder"));
     }
-    write(&dir.join("config/media.json"), MEDIA_JSON)?;
+    write(&dir.join("config/media.json"), &media_json()?)?;
     for factory in registry.factories() {
         write(
             &dir.join(format!("config/providers/{}.json", factory.name)),
@@ -35,11 +36,20 @@ pub(crate) fn run(registry: &Registry, args: &Init) -> Result<Exit> {
     write(&dir.join("words.csv"), WORDS)?;
     write(&dir.join("flashcards.json"), RECIPE)?;
     put!("{} is ready. Try it without keys or money:", dir.display());
-    put!(
-        "  cd {} && media run words.csv --recipe flashcards.json --simulate --out demo",
-        dir.display()
-    );
+    put!("  cd {} && media run --simulate --out demo", dir.display());
     Ok(Exit::Done)
+}
+
+/// The shipped settings, with the list and the recipe that stand beside them.
+fn media_json() -> Result<String> {
+    let broken = |error: serde_json::Error| {
+        Error::new(ErrorKind::Config, "the compiled-in media.json is broken").because(error)
+    };
+    let mut settings: serde_json::Map<String, Value> = serde_json::from_str(MEDIA_JSON).map_err(broken)?;
+    settings.insert("list".to_owned(), Value::from("words.csv"));
+    settings.insert("recipe".to_owned(), Value::from("flashcards.json"));
+    let text = serde_json::to_string_pretty(&settings).map_err(broken)?;
+    Ok(text + "\n")
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

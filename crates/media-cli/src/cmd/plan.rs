@@ -3,22 +3,25 @@
 use media_core::{Result, Usd};
 use media_registry::Registry;
 
-use crate::args::{Global, ListArgs, Plan};
+use crate::args::{Global, Plan};
 use crate::exit::Exit;
-use crate::session::Session;
+use crate::session::{List, Session};
+use crate::simulate::Simulation;
 use crate::talk::{put, say};
 use crate::words;
 
-pub(crate) fn run(registry: &Registry, global: &Global, args: &Plan) -> Result<Exit> {
-    let session = Session::load(registry, global, None, None)?;
-    let (_, plan) = make(&session, &args.list)?;
+pub(crate) async fn run(registry: &Registry, global: &Global, args: &Plan) -> Result<Exit> {
+    let simulation = Simulation::wanted(&args.simulate).await?;
+    let session = Session::load(registry, global, simulation, None)?;
+    let list = session.list(&args.list)?;
+    let (_, plan) = make(&session, &list)?;
     if args.json {
         put!("{}", words::plan_json(&plan));
     } else {
-        put!("{}", words::plan(&plan, &args.list).trim_end());
+        put!("{}", words::plan(&plan, &list).trim_end());
         put!(
             "Nothing was sent.  Do it: {}",
-            words::run_command(global, &args.list)
+            words::run_command(global, &args.list, &args.simulate)
         );
     }
     let cost: Usd = plan.providers.values().map(|provider| provider.cost).sum();
@@ -32,14 +35,16 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Plan) -> Result<E
 /// Opens and checks the list; a list with findings is an error that shows them.
 pub(crate) fn make(
     session: &Session<'_>,
-    list: &ListArgs,
+    list: &List,
 ) -> Result<(media_engine::Worklist, media_engine::Plan)> {
     let project = session.offline()?;
-    let out = list.out.clone().unwrap_or_else(|| session.program.out.clone());
-    let (worklist, plan) = media_engine::plan(&project, &list.list, list.recipe.as_deref(), &out)?;
-    if let Some(error) = words::findings(&plan, &list.list) {
+    let (worklist, mut plan) = media_engine::plan(&project, &list.path, list.recipe.as_deref(), &list.out)?;
+    if let Some(error) = words::findings(&plan, &list.path) {
         // A provider that is configured but not built in is a clearer answer than "there is no such provider".
         return Err(error);
+    }
+    if !list.providers.is_empty() {
+        plan.keep_only(&list.providers)?;
     }
     for name in plan.providers.keys() {
         session.explain_missing(name)?;

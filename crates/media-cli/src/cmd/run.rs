@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use media_core::{Result, Stop};
+use media_core::{Client, Result, Stop};
 use media_engine::{Folder, RunOptions, Stats, Status};
 use media_registry::Registry;
 
@@ -25,28 +25,25 @@ pub(crate) async fn run(
     args: &Run,
     again: &str,
 ) -> Result<Exit> {
-    let simulation = if args.simulate {
-        Some(Simulation::start(args.scenario.as_deref()).await?)
-    } else {
-        None
-    };
+    let simulation = Simulation::wanted(&args.simulate).await?;
     let session = Session::load(registry, global, simulation, args.concurrency)?;
-    let (worklist, plan) = plan::make(&session, &args.list)?;
-    let out = args
-        .list
-        .out
-        .clone()
-        .unwrap_or_else(|| session.program.out.clone());
+    let list = session.list(&args.list)?;
+    let (worklist, plan) = plan::make(&session, &list)?;
+    let out = &list.out;
     let names: BTreeSet<String> = plan.providers.keys().cloned().collect();
     // Keys before the folder: a missing key must leave nothing behind.
     let keys = session.keys(&names)?;
-    let folder = Folder::open(&out, session.is_simulated())?;
+    let folder = Folder::open(out, session.is_simulated())?;
     media_engine::check_table(&worklist, &folder)?;
     let project = session.online(keys, &folder)?;
     let stats = Arc::new(Stats::of_plan(&plan));
-    let interrupted = watch_signals(&session.stop);
+    let clients: Vec<(String, Client)> = project
+        .instances()
+        .map(|(name, instance)| (name.to_owned(), instance.client.clone()))
+        .collect();
+    let interrupted = watch_signals(&session.stop, clients.clone());
     tracing::info!(files = plan.files, out = %out.display(), simulated = session.is_simulated(), "run");
-    let progress = Progress::start(Arc::clone(&stats), &plan, args.json, quiet);
+    let progress = Progress::start(Arc::clone(&stats), &plan, clients, args.json, quiet);
     let options = RunOptions {
         max_items: args.max_items,
         stop: session.stop.clone(),
@@ -83,7 +80,7 @@ pub(crate) async fn run(
 }
 
 /// First signal: begin nothing new, finish what was sent. Second: end at once.
-fn watch_signals(stop: &Stop) -> Arc<AtomicU8> {
+fn watch_signals(stop: &Stop, clients: Vec<(String, Client)>) -> Arc<AtomicU8> {
     let seen = Arc::new(AtomicU8::new(0));
     let (stop, flag) = (stop.clone(), Arc::clone(&seen));
     let Some(mut signals) = Signals::new() else {
@@ -96,8 +93,11 @@ fn watch_signals(stop: &Stop) -> Arc<AtomicU8> {
                 // What is in flight is abandoned: that is what a second signal asks for.
                 end_at_once(code);
             }
-            say!("stopping: what was sent is being finished; once more ends at once");
             stop.ask();
+            say!(
+                "stopping: {}; once more ends at once",
+                words::being_finished(&clients)
+            );
         }
     });
     seen

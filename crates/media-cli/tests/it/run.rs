@@ -333,3 +333,62 @@ fn a_file_cut_short_since_is_not_taken_for_whole() {
     assert_eq!(ran.count("failed"), 2);
     desk.assert_bill_is(1);
 }
+
+#[test]
+fn one_provider_of_a_list_can_be_run_alone() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", mixed());
+    desk.run(&["run", "list.jsonl", "--out", "out", "--provider", "acme"])
+        .ended(2)
+        .said(&[
+            "nothing in the list comes from \"acme\"",
+            "forvo, openai, runware",
+        ]);
+    let plan = desk
+        .run(&["plan", "list.jsonl", "--provider", "forvo"])
+        .ended(0)
+        .stdout;
+    assert!(plan.contains("forvo") && !plan.contains("runware "), "{plan}");
+    assert!(plan.contains("media run list.jsonl --provider forvo"), "{plan}");
+    let run = [
+        "run",
+        "list.jsonl",
+        "--out",
+        "out",
+        "--json",
+        "--provider",
+        "forvo",
+    ];
+    let ran = desk.run(&run).ended(0);
+    assert_eq!(ran.count("done"), 1);
+    let both = [&run[..], &["--provider", "runware"]].concat();
+    let ran = desk.run(&both).ended(0);
+    assert_eq!((ran.count("done"), ran.count("skipped")), (4, 1));
+    desk.assert_bill_is(4);
+}
+
+#[test]
+fn a_command_without_a_list_makes_the_configured_one_or_says_what_to_do() {
+    let desk = Desk::with_sim();
+    desk.run(&["run"])
+        .ended(2)
+        .said(&["no list is named", "media.json"]);
+    desk.file("list.jsonl", mixed());
+    desk.file(
+        "config/media.json",
+        json!({ "list": "list.jsonl", "out": "out", "check": "full", "sizes": { "media": "1MiB", "text": "1MiB" } })
+            .to_string(),
+    );
+    let plan = desk.run(&["plan"]).ended(0).stdout;
+    assert!(plan.contains("Do it: media run\n"), "{plan}");
+    let ran = desk.run(&["run", "--json"]).ended(0);
+    assert_eq!(ran.count("done"), MIXED_FILES);
+    // The simulated limits are the ones a simulated run is planned by; neither needs a key.
+    let simulated = Desk::new();
+    simulated.file("list.jsonl", mixed());
+    let plan = simulated
+        .run(&["plan", "list.jsonl", "--simulate"])
+        .ended(0)
+        .stdout;
+    assert!(plan.contains("media run list.jsonl --simulate"), "{plan}");
+}

@@ -98,7 +98,8 @@ fn the_first_signal_lets_what_was_sent_finish() {
             running.desk.charges() >= 4
         });
         running.signal(signal);
-        running.hear("stopping: what was sent is being finished");
+        running.hear("stopping: what was sent is being finished: ");
+        running.hear(&format!(" at {provider} (within "));
         let (desk, ran) = running.end();
         assert_eq!(ran.code, Some(code), "{ran:#?}");
         desk.assert_clean("out");

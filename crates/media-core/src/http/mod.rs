@@ -31,7 +31,7 @@ pub use self::reqwest::ReqwestTransport;
 pub use self::transport::{Body, Sent, Transport, TransportError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Journal, NoJournal};
-use crate::limit::{Clock, Hold, Limiter, MemoryQuota, QuotaStore, Slowed, SystemClock};
+use crate::limit::{Accounts, Clock, Hold, Limiter, MemoryQuota, QuotaStore, Slowed, SystemClock, Waiting};
 use crate::output::{Staged, Staging};
 use crate::secret::ApiKey;
 use crate::settings::{ServiceSettings, SizeLimits};
@@ -44,6 +44,8 @@ pub struct Wiring {
     pub transport: Arc<dyn Transport>,
     /// Where paid attempts are written down.
     pub journal: Arc<dyn Journal>,
+    /// The accounts whose limits are shared.
+    pub accounts: Accounts,
     /// Where daily allowances are counted.
     pub quota: Arc<dyn QuotaStore>,
     /// The wall clock that days are told by.
@@ -71,6 +73,7 @@ impl Wiring {
         Wiring {
             transport,
             journal: Arc::new(NoJournal),
+            accounts: Accounts::default(),
             quota: Arc::new(MemoryQuota::default()),
             clock: Arc::new(SystemClock),
             staging: Staging::default(),
@@ -117,7 +120,7 @@ pub struct Http(Arc<Inner>);
 
 struct Inner {
     options: HttpOptions,
-    limiter: Limiter,
+    limiter: Arc<Limiter>,
 }
 impl Http {
     /// Sets up the way to one service.
@@ -127,11 +130,13 @@ impl Http {
             .key
             .as_ref()
             .map_or_else(|| options.name.clone(), ApiKey::account);
-        let limiter = Limiter::new(
-            account,
+        let wiring = &options.wiring;
+        let limiter = wiring.accounts.limiter(
+            &account,
+            &options.base_url.origin().ascii_serialization(),
             &options.settings.limits,
-            Arc::clone(&options.wiring.quota),
-            Arc::clone(&options.wiring.clock),
+            &wiring.quota,
+            &wiring.clock,
         );
         Http(Arc::new(Inner { options, limiter }))
     }
@@ -158,6 +163,18 @@ impl Http {
     #[must_use]
     pub fn slowed(&self) -> Vec<Slowed> {
         self.0.limiter.slowed()
+    }
+
+    /// Calls of the account that are on the wire.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.0.limiter.in_flight()
+    }
+
+    /// What senders wait for, by group.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<Waiting> {
+        self.0.limiter.waiting()
     }
 
     /// How long the service still wants this group to pause.

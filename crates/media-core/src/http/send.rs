@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 use tracing::Instrument;
 
 use super::exchange::{Expect, Received};
@@ -98,7 +98,7 @@ impl Http {
         first_sent: &mut Option<Instant>,
     ) -> Result<Received> {
         tracing::trace!(group = %request.group, "waiting for its turn");
-        let (_permit, grant) = self
+        let (grant, _permit) = self
             .patiently(request, self.turn(request))
             .await
             .unwrap_or_else(|| {
@@ -148,23 +148,14 @@ impl Http {
         }
     }
 
-    /// Waits for a place among the calls in flight, and then for the pace.
-    async fn turn(&self, request: &Request<'_>) -> Result<(OwnedSemaphorePermit, Grant)> {
-        let pacer = self.0.limiter.pacer(&request.group);
-        // Waited out before the permit is taken: a paused group must not hold the places of another.
-        while let Some(until) = pacer.paused_until() {
-            sleep_until(until).await;
-        }
-        let permit = self
-            .0
-            .limiter
-            .permit(request.foreign && !self.is_ours(&request.url))
-            .await?;
-        let grant = pacer
-            .wait(&request.units)
-            .await
-            .map_err(|error| error.in_op(request.op))?;
-        Ok((permit, grant))
+    /// Waits for the pace, and then for a place among the calls in flight: a group that waits must not hold the places
+    /// of another.
+    async fn turn(&self, request: &Request<'_>) -> Result<(Grant, OwnedSemaphorePermit)> {
+        let limiter = &self.0.limiter;
+        let places = limiter.places(request.foreign && !self.is_ours(&request.url));
+        let pacer = limiter.pacer(&request.group);
+        let turn = pacer.wait_for(&request.units, places).await;
+        turn.map_err(|error| error.in_op(request.op))
     }
 
     /// Writes down, durably, that the jobs may have been billed from here on. The last thing before the wire:

@@ -22,7 +22,7 @@ use tracing::Instrument;
 use crate::client::{Checked, Client, Delivery, Order};
 use crate::error::{Charge, Error, ErrorKind, Result};
 use crate::http::Http;
-use crate::job::{Attempt, AttemptKey, Job, Prior};
+use crate::job::{Attempt, AttemptKey, Job, Prior, SentMark};
 use crate::limit::HoldSlot;
 use crate::money::Usd;
 use crate::output::{self};
@@ -60,6 +60,7 @@ struct Task {
     began: Instant,
     /// The counted calls set aside for it.
     hold: HoldSlot,
+    mark: Arc<SentMark>,
     _room: Arc<OwnedSemaphorePermit>,
 }
 
@@ -249,6 +250,7 @@ impl Lane {
                     prior: order.prior,
                     began,
                     hold: HoldSlot::default(),
+                    mark: self.client.sent().mark(),
                     _room: Arc::new(room),
                 })
             }
@@ -380,7 +382,7 @@ impl Lane {
             task.attempt.clone(),
             prior,
         );
-        (job.spending(&task.hold), answer)
+        (job.spending(&task.hold).marking(&task.mark), answer)
     }
 }
 

@@ -1,20 +1,22 @@
 //! Limits of one account: how many at once, how many per minute, how many per day.
 
+mod accounts;
 mod headers;
 mod pacer;
 mod quota;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+pub use self::accounts::Accounts;
 pub use self::headers::{RateReport, parse_duration, rate_reports, retry_after};
-pub use self::pacer::{Grant, Pacer, Window};
+pub use self::pacer::{Grant, Pacer, Waiting, Window};
 pub(crate) use self::quota::HoldSlot;
 pub use self::quota::{Clock, Day, Hold, MemoryQuota, QuotaKey, QuotaStore, SystemClock};
 
@@ -66,7 +68,8 @@ pub(crate) struct Limiter {
     account: String,
     calls: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
-    configured: BTreeMap<String, GroupLimits>,
+    concurrency: Mutex<usize>,
+    configured: Mutex<BTreeMap<String, GroupLimits>>,
     groups: Mutex<BTreeMap<String, Arc<Pacer>>>,
     quota: Arc<dyn QuotaStore>,
     clock: Arc<dyn Clock>,
@@ -86,20 +89,57 @@ impl Limiter {
             downloads: Arc::new(Semaphore::new(
                 limits.downloads.map_or(concurrency * 2, Into::into),
             )),
-            configured: limits.groups.clone(),
+            concurrency: Mutex::new(concurrency),
+            configured: Mutex::new(limits.groups.clone()),
             groups: Mutex::new(BTreeMap::new()),
             quota,
             clock,
         }
     }
 
+    /// Another instance uses the account: of two limits the lower one counts.
+    fn tighten(&self, limits: &Limits) {
+        let wanted = limits.concurrency.get();
+        let mut concurrency = lock(&self.concurrency);
+        if wanted < *concurrency {
+            self.calls.forget_permits(*concurrency - wanted);
+            *concurrency = wanted;
+        }
+        drop(concurrency);
+        for (group, theirs) in &limits.groups {
+            let mut configured = lock(&self.configured);
+            let ours = configured.entry(group.clone()).or_insert_with(|| theirs.clone());
+            ours.tighten(theirs);
+            drop(configured);
+            if let Some(pacer) = lock(&self.groups).get(group) {
+                pacer.tighten(theirs.windows());
+            }
+        }
+    }
+
+    /// Calls on the wire.
+    pub(crate) fn in_flight(&self) -> usize {
+        lock(&self.concurrency).saturating_sub(self.calls.available_permits())
+    }
+
+    /// What senders wait for, by group.
+    pub(crate) fn waiting(&self) -> Vec<Waiting> {
+        let groups = lock(&self.groups);
+        let waiting = groups.iter().filter_map(|(group, pacer)| {
+            let mut waiting = pacer.waiting()?;
+            waiting.group.clone_from(group);
+            Some(waiting)
+        });
+        waiting.collect()
+    }
+
     /// The pacer of a group; groups without configured limits get one that only learns and pauses.
     pub(crate) fn pacer(&self, group: &str) -> Arc<Pacer> {
-        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut groups = lock(&self.groups);
         if let Some(pacer) = groups.get(group) {
             return Arc::clone(pacer);
         }
-        let pacer = Arc::new(match self.configured.get(group) {
+        let pacer = Arc::new(match lock(&self.configured).get(group) {
             Some(limits) => Pacer::new(limits.windows(), limits.raise_to_reported),
             None => Pacer::new(Vec::new(), true),
         });
@@ -107,17 +147,14 @@ impl Limiter {
         pacer
     }
 
-    /// A place among the calls (or downloads) in flight.
-    pub(crate) async fn permit(&self, download: bool) -> Result<OwnedSemaphorePermit> {
-        let semaphore = if download { &self.downloads } else { &self.calls };
-        Arc::clone(semaphore)
-            .acquire_owned()
-            .await
-            .map_err(|_| Error::new(ErrorKind::Cancelled, "the client was shut down").not_billed())
+    /// The places among the calls, or the downloads, in flight.
+    pub(crate) fn places(&self, download: bool) -> &Arc<Semaphore> {
+        if download { &self.downloads } else { &self.calls }
     }
 
     fn day(&self, group: &str) -> Option<(u64, Day)> {
-        let limits = self.configured.get(group)?;
+        let configured = lock(&self.configured);
+        let limits = configured.get(group)?;
         let limit = limits.per_day("requests")?;
         Some((limit, limits.day_starts.day_of(self.clock.now())))
     }
@@ -187,7 +224,7 @@ impl Limiter {
 
     /// Which configured ceilings made senders wait.
     pub(crate) fn slowed(&self) -> Vec<Slowed> {
-        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let groups = lock(&self.groups);
         groups
             .iter()
             .flat_map(|(group, pacer)| {
@@ -203,6 +240,10 @@ impl Limiter {
     pub(crate) fn paused_until(&self, group: &str) -> Option<Instant> {
         self.pacer(group).paused_until()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Limiter {

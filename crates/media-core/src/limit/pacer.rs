@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
 use super::headers::RateReport;
@@ -45,6 +45,19 @@ struct State {
     adaptive: Option<Duration>,
     adaptive_next: Option<Instant>,
     next_id: u64,
+    /// What the first in line waits for, while it does.
+    waiting: Option<Waiting>,
+}
+
+/// What senders wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The group of calls: `image`, `speech`, ...
+    pub group: String,
+    /// The bucket that is full; `None` when the service asked for a pause.
+    pub bucket: Option<String>,
+    /// When the first in line may go on.
+    pub until: Instant,
 }
 
 #[derive(Debug)]
@@ -174,6 +187,58 @@ fn ratio(amount: u64, limit: u64) -> f64 {
     ratio
 }
 
+impl State {
+    /// When a send that takes `units` may start, and the gauge that decides it; `None` for now.
+    fn due(&mut self, now: Instant, units: &Units, raise: bool) -> Result<Option<(Instant, Option<usize>)>> {
+        let mut at = now;
+        let mut slowest = None;
+        for (index, gauge) in self.gauges.iter_mut().enumerate() {
+            let amount = units.of(&gauge.bucket);
+            if amount == 0 {
+                continue;
+            }
+            let earliest = gauge.earliest(now, amount, raise)?;
+            if earliest > at {
+                at = earliest;
+                slowest = Some(index);
+            }
+        }
+        for other in [self.paused_until, self.adaptive_next].into_iter().flatten() {
+            if other > at {
+                at = other;
+                slowest = None;
+            }
+        }
+        Ok((at > now).then_some((at, slowest)))
+    }
+
+    /// Takes the place of one send from every window; gives its number, to give it back by.
+    fn take(&mut self, now: Instant, units: &Units, raise: bool) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        for gauge in &mut self.gauges {
+            let amount = units.of(&gauge.bucket);
+            gauge.commit(now, amount, id, raise);
+        }
+        self.adaptive_next = self.adaptive.map(|spacing| now + spacing);
+        id
+    }
+}
+
+/// A wait that is written down when it ends, however it ends.
+struct NotedWait<'a>(&'a Pacer, Option<usize>, Instant);
+
+impl Drop for NotedWait<'_> {
+    fn drop(&mut self) {
+        let NotedWait(pacer, slowest, began) = self;
+        let mut state = pacer.state();
+        state.waiting = None;
+        if let Some(gauge) = slowest.and_then(|index| state.gauges.get_mut(index)) {
+            gauge.waited += began.elapsed();
+        }
+    }
+}
+
 impl Pacer {
     /// A pacer with these ceilings. With `raise_to_reported`, a higher limit that the service reports replaces ours.
     #[must_use]
@@ -190,6 +255,7 @@ impl Pacer {
                 adaptive: None,
                 adaptive_next: None,
                 next_id: 0,
+                waiting: None,
             }),
             changed: Notify::new(),
             raise_to_reported,
@@ -207,73 +273,69 @@ impl Pacer {
     /// # Errors
     /// [`ErrorKind::InvalidRequest`] when one send takes more than a whole window allows.
     pub async fn wait(self: &Arc<Self>, units: &Units) -> Result<Grant> {
-        let _turn = self
-            .turn
-            .acquire()
-            .await
-            .map_err(|_| Error::new(ErrorKind::Cancelled, "the client was shut down").not_billed())?;
+        // A place of its own is always free.
+        let places = Arc::new(Semaphore::new(1));
+        let (grant, _) = self.wait_for(units, &places).await?;
+        Ok(grant)
+    }
+
+    /// The same for a send that also needs one of these places, such as one among the calls in flight. It is asked for
+    /// when the time has come, so that nobody holds one while waiting for time, and time is taken when there is a place.
+    pub(crate) async fn wait_for(
+        self: &Arc<Self>,
+        units: &Units,
+        places: &Arc<Semaphore>,
+    ) -> Result<(Grant, OwnedSemaphorePermit)> {
+        let closed = |_| Error::new(ErrorKind::Cancelled, "the client was shut down").not_billed();
+        let _turn = self.turn.acquire().await.map_err(closed)?;
+        loop {
+            self.until_due(units).await?;
+            let place = Arc::clone(places).acquire_owned().await.map_err(closed)?;
+            let mut state = self.state();
+            // Time went by while a place was waited for; a pause may have come.
+            let now = Instant::now();
+            if state.due(now, units, self.raise_to_reported)?.is_none() {
+                let id = state.take(now, units, self.raise_to_reported);
+                let grant = Grant {
+                    pacer: Arc::clone(self),
+                    id,
+                    used: false,
+                };
+                return Ok((grant, place));
+            }
+        }
+    }
+
+    /// Waits until a send that takes `units` is due, and takes nothing.
+    async fn until_due(&self, units: &Units) -> Result<()> {
         loop {
             let changed = self.changed.notified();
             let began = Instant::now();
-            let (at, slowest) = match self.admit(began, units)? {
-                Admission::Now(id) => {
-                    return Ok(Grant {
-                        pacer: Arc::clone(self),
-                        id,
-                        used: false,
-                    });
-                }
-                Admission::At(at, slowest) => (at, slowest),
+            let (at, slowest) = {
+                let mut state = self.state();
+                let Some((at, slowest)) = state.due(began, units, self.raise_to_reported)? else {
+                    return Ok(());
+                };
+                let bucket = slowest.and_then(|index| Some(state.gauges.get(index)?.bucket.clone()));
+                state.waiting = Some(Waiting {
+                    group: String::new(),
+                    bucket,
+                    until: at,
+                });
+                (at, slowest)
             };
+            let _noted = NotedWait(self, slowest, began);
             tokio::select! {
                 () = sleep_until(at) => {}
                 () = changed => {}
             }
-            self.note_wait(slowest, began.elapsed());
         }
     }
 
-    fn note_wait(&self, gauge: Option<usize>, waited: Duration) {
-        if let Some(index) = gauge
-            && let Some(gauge) = self.state().gauges.get_mut(index)
-        {
-            gauge.waited += waited;
-        }
-    }
-
-    fn admit(&self, now: Instant, units: &Units) -> Result<Admission> {
-        let raise = self.raise_to_reported;
-        let mut state = self.state();
-        let mut at = now;
-        let mut slowest = None;
-        for (index, gauge) in state.gauges.iter_mut().enumerate() {
-            let amount = units.of(&gauge.bucket);
-            if amount == 0 {
-                continue;
-            }
-            let earliest = gauge.earliest(now, amount, raise)?;
-            if earliest > at {
-                at = earliest;
-                slowest = Some(index);
-            }
-        }
-        for other in [state.paused_until, state.adaptive_next].into_iter().flatten() {
-            if other > at {
-                at = other;
-                slowest = None;
-            }
-        }
-        if at > now {
-            return Ok(Admission::At(at, slowest));
-        }
-        let id = state.next_id;
-        state.next_id += 1;
-        for gauge in &mut state.gauges {
-            let amount = units.of(&gauge.bucket);
-            gauge.commit(now, amount, id, raise);
-        }
-        state.adaptive_next = state.adaptive.map(|spacing| now + spacing);
-        Ok(Admission::Now(id))
+    /// What the first in line waits for.
+    #[must_use]
+    pub fn waiting(&self) -> Option<Waiting> {
+        self.state().waiting.clone()
     }
 
     /// Stops everybody until `delay` from now; a longer pause that already holds stays. Called for a refusal for pace.
@@ -297,6 +359,21 @@ impl Pacer {
             let narrower = spacing.mul_f64(0.95);
             state.adaptive = (narrower > ADAPTIVE_LEAST).then_some(narrower);
         }
+    }
+
+    /// Holds to these ceilings too: of two for the same bucket and time the lower one counts.
+    pub(crate) fn tighten(&self, windows: Vec<Window>) {
+        let mut state = self.state();
+        for window in windows {
+            let new = Gauge::new(window.bucket, window.length, Some(window.limit));
+            let same = |gauge: &&mut Gauge| gauge.bucket == new.bucket && gauge.length == new.length;
+            match state.gauges.iter_mut().find(same) {
+                Some(gauge) => gauge.configured = gauge.configured.into_iter().chain(new.configured).min(),
+                None => state.gauges.push(new),
+            }
+        }
+        drop(state);
+        self.changed.notify_waiters();
     }
 
     /// Takes in what the service says about one of its limits.
@@ -355,12 +432,6 @@ impl Pacer {
     }
 }
 
-enum Admission {
-    Now(u64),
-    /// The moment to try again, and the gauge that decides it.
-    At(Instant, Option<usize>),
-}
-
 /// The right to one send.
 #[derive(Debug)]
 #[must_use = "a grant that is dropped unused gives its place back"]
@@ -382,5 +453,41 @@ impl Drop for Grant {
         if !self.used {
             self.pacer.give_back(self.id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A place among the calls is for calls: pictures that wait for their minute must not hold up speech.
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_time_holds_no_place() {
+        let minute = Window {
+            bucket: "requests".into(),
+            limit: 1,
+            length: Duration::from_secs(60),
+        };
+        let pacer = Arc::new(Pacer::new(vec![minute], false));
+        let places = Arc::new(Semaphore::new(1));
+        let (grant, place) = pacer.wait_for(&Units::default(), &places).await.unwrap();
+        grant.spend();
+        drop(place);
+        let waiting = tokio::spawn({
+            let (pacer, places) = (Arc::clone(&pacer), Arc::clone(&places));
+            async move { pacer.wait_for(&Units::default(), &places).await.map(|_| ()) }
+        });
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert_eq!(places.available_permits(), 1);
+        let waited_for = pacer.waiting().unwrap();
+        assert_eq!(waited_for.bucket.as_deref(), Some("requests"));
+        assert!(waited_for.until > Instant::now());
+        // A place that is taken when the time has come is waited for too, and time is not spent meanwhile.
+        let taken = Arc::clone(&places).acquire_owned().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(!waiting.is_finished());
+        drop(taken);
+        waiting.await.unwrap().unwrap();
+        assert_eq!(pacer.waiting(), None);
     }
 }

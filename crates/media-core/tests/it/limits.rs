@@ -245,3 +245,39 @@ async fn limits_in_headers_are_believed_from_the_service_only() {
         assert_eq!(took > Duration::from_secs(15), slow, "{took:?}");
     }
 }
+
+/// Two instances with one key at one service are one account: together they take what it allows, not twice that.
+#[tokio::test(start_paused = true)]
+async fn two_instances_of_one_account_share_its_limits() {
+    let mut lab = Lab::new(Mode::Media, |_| {
+        Scripted::new(200, png()).after(Duration::from_secs(2))
+    })
+    .concurrency(8);
+    let limits = |per_minute| serde_json::from_value(json!({"requests_per_minute": per_minute})).unwrap();
+    lab.settings.limits.groups.insert("image".into(), limits(600));
+    let first = lab.client();
+    // The second knows a lower limit, and fewer calls at once: these hold for both.
+    lab.settings.limits.groups.insert("image".into(), limits(60));
+    let lab = lab.concurrency(2);
+    let second = lab.client();
+    let (left, right): (Vec<_>, Vec<_>) = (0..12)
+        .map(|number| lab.image(&format!("{number}.png")))
+        .partition(|request| request.id.len() % 2 == 0);
+    let (left, right) = tokio::join!(
+        first.generate_batch(left).collect(),
+        second.generate_batch(right).collect()
+    );
+    assert!(left.iter().chain(&right).all(|result| result.outcome.is_ok()));
+    let sent = lab.sent();
+    assert_eq!(sent.len(), 12);
+    assert!(
+        gaps(&sent).iter().all(|gap| *gap >= Duration::from_millis(990)),
+        "{:?}",
+        gaps(&sent)
+    );
+    // No three within the two seconds that a call takes.
+    assert!(
+        sent.windows(3)
+            .all(|three| three[2].at - three[0].at >= Duration::from_secs(2))
+    );
+}

@@ -88,6 +88,7 @@ mod parrot {
                     batch_supported: false,
                     max_batch: 1,
                     recoverable: false,
+                    resend_seconds: None,
                     free: true,
                 },
             };
@@ -102,6 +103,7 @@ mod parrot {
                     timeouts,
                     retry,
                     prices,
+                    reuse: false,
                 },
                 judge: Arc::new(ByStatus),
                 wiring,

@@ -40,6 +40,11 @@ fn dollars(text: &str) -> Result<media_core::Usd, String> {
     amount.ok_or_else(|| "write an amount of US dollars, such as 2.50".to_owned())
 }
 
+/// A length of time.
+fn time(text: &str) -> Result<std::time::Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "write a time such as 90s, 30m or 5h".to_owned())
+}
+
 /// What every command understands.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Global {
@@ -98,6 +103,9 @@ pub(crate) struct ListArgs {
     /// The recipe that turns the list's columns into files
     #[arg(long, value_name = "FILE")]
     pub(crate) recipe: Option<PathBuf>,
+    /// The ledger of what was bought [default: .media/ledger.sqlite in the output folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ledger: Option<PathBuf>,
     /// Only the files that come from this provider; may be given several times
     #[arg(long, value_name = "NAME")]
     pub(crate) provider: Vec<String>,
@@ -123,6 +131,12 @@ pub(crate) struct Run {
     pub(crate) list: ListArgs,
     #[command(flatten)]
     pub(crate) simulate: SimulateArgs,
+    /// Take files that are there as they are, though the ledger knows of nothing, and buy what is missing
+    #[arg(long)]
+    pub(crate) adopt: bool,
+    /// Take no new work after this time, such as 5h; what was sent is finished
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) stop_after: Option<std::time::Duration>,
     /// Make at most so many files
     #[arg(long, value_name = "N")]
     pub(crate) max_items: Option<u64>,

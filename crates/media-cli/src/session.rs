@@ -7,7 +7,10 @@ use std::sync::Arc;
 use media_core::config::{Config, PROGRAM, Setup, Sources, load_keys};
 use media_core::http::{ReqwestTransport, Wiring};
 use media_core::limit::{Accounts, MemoryQuota, QuotaStore};
-use media_core::{ApiKey, CheckLevel, Client, Error, ErrorKind, Result, SizeLimits, Staging, Stop, Timeouts};
+use media_core::{
+    ApiKey, CheckLevel, Client, Error, ErrorKind, Journal, NoJournal, Result, SizeLimits, Staging, Stop,
+    Timeouts,
+};
 use media_engine::{Folder, Instance, Project};
 use media_registry::Registry;
 use schemars::JsonSchema;
@@ -59,8 +62,21 @@ pub(crate) struct List {
     pub(crate) path: PathBuf,
     pub(crate) recipe: Option<PathBuf>,
     pub(crate) out: PathBuf,
+    named_ledger: Option<PathBuf>,
     /// Only these providers, if any are named.
     pub(crate) providers: Vec<String>,
+}
+
+impl List {
+    /// The place that was named for its ledger.
+    pub(crate) fn named_ledger(&self) -> Option<&Path> {
+        self.named_ledger.as_deref()
+    }
+
+    /// Where its ledger is.
+    pub(crate) fn ledger(&self) -> PathBuf {
+        media_engine::ledger_path(&self.out, self.named_ledger.as_deref())
+    }
 }
 
 /// The configuration and the environment that it is used in.
@@ -142,6 +158,7 @@ impl<'a> Session<'a> {
             path: path.clone(),
             recipe: recipe.cloned(),
             out: args.out.clone().unwrap_or_else(|| program.out.clone()),
+            named_ledger: args.ledger.clone(),
             providers: args.provider.clone(),
         })
     }
@@ -184,7 +201,7 @@ impl<'a> Session<'a> {
                 // Only an error for a list that uses it; see `explain_missing`.
                 continue;
             }
-            instances.insert(name.clone(), self.instance(name, None, Staging::Beside)?);
+            instances.insert(name.clone(), self.instance(name, None, Around::nothing())?);
         }
         Ok(Project::new(instances))
     }
@@ -199,7 +216,11 @@ impl<'a> Session<'a> {
     pub(crate) fn online(&self, keys: BTreeMap<String, Option<ApiKey>>, folder: &Folder) -> Result<Project> {
         let mut instances = BTreeMap::new();
         for (name, key) in keys {
-            let mut instance = self.instance(&name, key, Staging::Folder(folder.inner().into()))?;
+            let around = Around {
+                staging: Staging::Folder(folder.inner().into()),
+                journal: folder.ledger().journal(),
+            };
+            let mut instance = self.instance(&name, key, around)?;
             instance.client = instance.client.in_project(folder.project());
             instances.insert(name, instance);
         }
@@ -210,10 +231,10 @@ impl<'a> Session<'a> {
     pub(crate) fn alone(&self, name: &str) -> Result<Client> {
         let names = BTreeSet::from([name.to_owned()]);
         let key = self.keys(&names)?.remove(name).flatten();
-        Ok(self.instance(name, key, Staging::Beside)?.client)
+        Ok(self.instance(name, key, Around::nothing())?.client)
     }
 
-    fn instance(&self, name: &str, key: Option<ApiKey>, staging: Staging) -> Result<Instance> {
+    fn instance(&self, name: &str, key: Option<ApiKey>, around: Around) -> Result<Instance> {
         let section = self.config.provider(name)?.clone();
         let params = self.registry.factory_of(&section)?.params;
         let timeouts: Timeouts = section.get("timeouts")?;
@@ -222,7 +243,8 @@ impl<'a> Session<'a> {
         // Two instances with one key are one account.
         wiring.accounts = self.accounts.clone();
         wiring.quota = Arc::clone(&self.quota);
-        wiring.staging = staging;
+        wiring.staging = around.staging;
+        wiring.journal = around.journal;
         wiring.sizes = self.program.sizes;
         wiring.stop = self.stop.clone();
         let provider = self.registry.build(Setup { section, key, wiring })?;
@@ -237,6 +259,22 @@ impl<'a> Session<'a> {
             providers.insert(name.clone(), section.value()?);
         }
         Ok(json!({ PROGRAM: self.config.program().value()?, "providers": providers }))
+    }
+}
+
+/// Where an instance leaves what it makes and what it does.
+struct Around {
+    staging: Staging,
+    journal: Arc<dyn Journal>,
+}
+
+impl Around {
+    /// For what makes nothing.
+    fn nothing() -> Around {
+        Around {
+            staging: Staging::Beside,
+            journal: Arc::new(NoJournal),
+        }
     }
 }
 

@@ -230,7 +230,7 @@ pub(crate) fn plan(plan: &Plan, list: &List) -> String {
             text,
             "{name:<12}{:>7}{:>7}   {cost:<22}{time}",
             number(provider.make),
-            number(provider.there)
+            number(provider.there())
         );
     }
     for field in &plan.fields.fields {
@@ -275,8 +275,14 @@ pub(crate) fn plan_json(plan: &Plan) -> serde_json::Value {
             let days = provider.days.map(|days| {
                 json!({ "calls": days.calls, "calls_per_day": days.per_day, "days": days.days(), "resets": days.resets.to_string() })
             });
+            let stays: serde_json::Map<_, _> = provider
+                .stays
+                .iter()
+                .map(|(status, count)| (status.as_str().to_owned(), json!(count)))
+                .collect();
             let value = json!({
-                "make": provider.make, "there": provider.there, "shared": provider.shared,
+                "make": provider.make, "fetch": provider.fetch, "there": provider.there(), "shared": provider.shared,
+                "stays": stays,
                 "cost_usd": provider.cost, "unpriced": provider.unpriced,
                 "seconds": provider.time.as_secs(), "daily_quota": days,
             });
@@ -313,6 +319,10 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, again: &str) -> String {
             }
             Status::Unknown => "may have been billed; nothing is sent again by itself".to_owned(),
             Status::Skipped => "there already".to_owned(),
+            Status::Kept => "changed by hand, left as they are".to_owned(),
+            Status::Changed => "made before their rows were changed, left as they are".to_owned(),
+            Status::Outdated => "made with another configuration, left as they are".to_owned(),
+            Status::Gone => "made and no longer there; not bought again by themselves".to_owned(),
             Status::Failed | Status::Cancelled => String::new(),
         };
         let _ = writeln!(text, "  {:<9}{:>7}   {detail}", status.as_str(), number(total));

@@ -38,6 +38,8 @@ pub struct Order {
     pub attempt: u32,
     /// What happened to that attempt in an earlier process.
     pub prior: Prior,
+    /// Whether it may be bought. Otherwise only what was bought earlier is fetched.
+    pub buys: bool,
     /// What a check made of the request, where the caller has it at hand.
     pub checked: Option<Checked>,
 }
@@ -61,6 +63,7 @@ impl Order {
             take: 1,
             attempt: 1,
             prior: Prior::Fresh,
+            buys: true,
             checked: None,
         }
     }

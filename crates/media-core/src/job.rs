@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -191,7 +192,13 @@ pub enum Prior {
     #[default]
     Fresh,
     /// It was sent, and no answer is known.
-    Sent,
+    Sent {
+        /// How long ago it was sent first, where that is known.
+        ago: Option<Duration>,
+    },
+    /// What was sent is not known at all, because the ledger was lost: this attempt or a later one may have been. Each is
+    /// asked for before the first is sent. Only for services that can be asked.
+    Perhaps,
     /// The service said where the result is.
     Linked {
         /// Where.
@@ -291,7 +298,7 @@ impl Job {
     ) -> (Job, oneshot::Receiver<Result<Generated>>) {
         let (send, receive) = oneshot::channel();
         // A key that was sent by an earlier process and never answered is in doubt from the start.
-        let lost = matches!(prior, Prior::Sent);
+        let lost = matches!(prior, Prior::Sent { .. });
         let job = Job {
             request,
             resolved,

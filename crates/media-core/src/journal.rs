@@ -23,6 +23,8 @@ pub enum Event {
     Refused,
     /// The service made it and said where it is.
     Linked {
+        /// Which attempt it is; of a free one this is the first that is heard.
+        attempt: Attempt,
         /// Where.
         link: Link,
         /// What it said beside.
@@ -30,6 +32,8 @@ pub enum Event {
     },
     /// Its bytes are whole and safe on disk, not yet under their name.
     Have {
+        /// Which attempt it is.
+        attempt: Attempt,
         /// SHA-256 of the bytes, hexadecimal.
         sha256: String,
         /// Their length.

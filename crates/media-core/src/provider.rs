@@ -96,6 +96,9 @@ pub struct Capabilities {
     pub max_batch: usize,
     /// A lost answer can be fetched later without buying again.
     pub recoverable: bool,
+    /// For so many seconds after its first send the service refuses to do an attempt key twice, so that the same key may
+    /// be sent again, by a later process too. `None` where there is no such thing.
+    pub resend_seconds: Option<u64>,
     /// Results are free (subscription or own server): money is never at stake.
     pub free: bool,
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::format::Format;
 use crate::money::Usd;
+use crate::provider::Facts;
 use crate::request::MediaRequest;
 use crate::validate::Dimensions;
 
@@ -91,4 +92,21 @@ pub struct Provenance {
     pub licence: Option<String>,
     /// What is odd about the result but no failure: another pixel size than asked, ...
     pub warnings: Vec<String>,
+}
+
+impl Provenance {
+    /// From what a service said.
+    #[must_use]
+    pub fn of(provider: &str, model: Option<&str>, facts: Facts) -> Provenance {
+        Provenance {
+            provider: provider.to_owned(),
+            model: model.map(str::to_owned),
+            remote_id: facts.remote_id,
+            seed: facts.seed,
+            revised_prompt: facts.revised_prompt,
+            credit: facts.credit,
+            licence: facts.licence,
+            warnings: facts.warnings,
+        }
+    }
 }

@@ -26,6 +26,8 @@ pub struct ServiceSettings {
     pub retry: RetrySettings,
     /// What things cost.
     pub prices: Prices,
+    /// Whether a file that an earlier run made for an equal request may be copied instead of made again.
+    pub reuse: bool,
 }
 
 /// `limits`: how many calls at once, and per group of calls the ceilings of each bucket.

@@ -1,43 +1,51 @@
-//! The output folder and its `.media`: staging, what was kept of earlier runs, and the mark of a simulation.
+//! The output folder and its `.media`: the ledger, staging, what is kept aside, and the mark of a simulation.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use media_core::{Error, ErrorKind, Result, prepare};
 
-use crate::line::{Line, Status};
+use crate::ledger::{Ledger, Reader};
+use crate::mend;
 
 /// An output folder, opened for one run: nobody else may run in it meanwhile.
 #[derive(Debug)]
 pub struct Folder {
     out: PathBuf,
-    results: BufWriter<File>,
+    ledger: Ledger,
     /// Held until the run ends; the operating system lets go of it when the process dies.
     _lock: File,
     simulated: bool,
     project: String,
+    is_lost: bool,
 }
 
 const MARK: &str = "simulated";
-const RESULTS: &str = "results.jsonl";
+const PROJECT: &str = "project";
+const LEDGER: &str = "ledger.sqlite";
 
 fn storage(what: &str, path: &Path, error: std::io::Error) -> Error {
     Error::new(ErrorKind::Storage, format!("{what} {}", path.display())).because(error)
 }
 
+/// The ledger of an output folder, unless another place is named.
+#[must_use]
+pub fn ledger_path(out: &Path, named: Option<&Path>) -> PathBuf {
+    named.map_or_else(|| out.join(".media").join(LEDGER), Path::to_owned)
+}
+
 impl Folder {
-    /// Opens `out`, creating it if need be.
+    /// Opens `out`, creating it if need be, and finishes what an earlier run had paid for and staged.
     ///
     /// # Errors
-    /// [`ErrorKind::Storage`] when it cannot be used; [`ErrorKind::Config`] when another run is in it, or when it holds
-    /// simulated results and this run is real, or the other way round.
-    pub fn open(out: &Path, simulated: bool) -> Result<Folder> {
+    /// [`ErrorKind::Storage`] when it or its ledger cannot be used; [`ErrorKind::Config`] when another run is in it, or
+    /// when it holds simulated results and this run is real, or the other way round.
+    pub fn open(out: &Path, ledger: Option<&Path>, simulated: bool) -> Result<Folder> {
         // Nothing has been sent yet, whatever goes wrong here.
-        Folder::open_now(out, simulated).map_err(Error::not_billed)
+        Folder::open_now(out, ledger, simulated).map_err(Error::not_billed)
     }
 
-    fn open_now(out: &Path, simulated: bool) -> Result<Folder> {
+    fn open_now(out: &Path, ledger: Option<&Path>, simulated: bool) -> Result<Folder> {
         let inner = out.join(".media");
         prepare(&inner.join("staging").join("x"))?;
         let lock_path = inner.join("lock");
@@ -55,21 +63,30 @@ impl Folder {
             .not_billed()
             .hint("wait for it, or name another folder by --out"));
         }
-        check_mark(out, &inner, simulated)?;
-        sweep(&inner.join("staging"))?;
-        let path = inner.join(RESULTS);
-        let results = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(|error| storage("cannot open", &path, error))?;
-        end_cut_line(&path)?;
+        let was_used = inner.join(PROJECT).exists();
+        check_mark(out, &inner, simulated, was_used)?;
+        let project = project(out, &inner)?;
+        let ledger = Ledger::open(&ledger_path(out, ledger), &inner)?;
+        let reader = ledger.reader()?;
+        check_ledger_mark(&reader, simulated)?;
+        let known = reader.meta("project")?;
+        // A ledger that knows nothing in a folder that was used: what was sent from here is known to nobody.
+        let is_lost = reader.meta("lost")?.is_some() || (known.is_none() && was_used);
+        let project = known.unwrap_or(project);
+        ledger.note_meta(&[
+            ("project", &project),
+            (MARK, if simulated { "yes" } else { "no" }),
+            ("lost", if is_lost { "yes" } else { "" }),
+        ])?;
+        let kept = mend::finish_staged(&ledger, &reader, out, simulated)?;
+        sweep(&inner.join("staging"), &kept)?;
         Ok(Folder {
             out: out.to_owned(),
-            results: BufWriter::new(results),
+            ledger,
             _lock: lock,
             simulated,
-            project: project(out, &inner)?,
+            project,
+            is_lost,
         })
     }
 
@@ -79,7 +96,7 @@ impl Folder {
         &self.out
     }
 
-    /// The folder's own place, for staging and rejected files.
+    /// The folder's own place, for staging and what is kept aside.
     #[must_use]
     pub fn inner(&self) -> PathBuf {
         self.out.join(".media")
@@ -97,78 +114,33 @@ impl Folder {
         self.simulated
     }
 
-    /// Keeps a result.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Storage`] when it cannot be written.
-    pub(crate) fn keep(&mut self, line: &Line) -> Result<()> {
-        // A file that was there already is no news; keeping it would let the file of results grow with every run.
-        if line.status == Status::Skipped {
-            return Ok(());
-        }
-        let path = self.inner().join(RESULTS);
-        let mut text = serde_json::to_string(line).map_err(|error| {
-            Error::new(ErrorKind::Storage, "a result cannot be written as JSON").because(error)
-        })?;
-        text.push('\n');
-        let failed = |error| storage("cannot write", &path, error);
-        self.results.write_all(text.as_bytes()).map_err(failed)?;
-        // A file that is there speaks for itself; a doubt and a name to credit are nowhere else.
-        if line.status != Status::Done || line.credit.is_some() {
-            self.results.flush().map_err(failed)?;
-        }
-        Ok(())
+    /// Whether its ledger was lost, so that nobody knows what was sent from here.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
     }
 
-    /// Writes down what is still on its way.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Storage`] when it cannot be written.
-    pub(crate) fn settle(&mut self) -> Result<()> {
-        let path = self.inner().join(RESULTS);
-        self.results
-            .flush()
-            .map_err(|error| storage("cannot write", &path, error))
+    /// Its ledger.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
-    /// Every result ever kept, oldest first. A line that a crash cut short is passed over, and no other is lost by it.
+    /// Ends the run in it: the ledger becomes one file again.
     ///
     /// # Errors
-    /// [`ErrorKind::Storage`] when they cannot be read.
-    pub fn kept(&self) -> Result<impl Iterator<Item = Result<Line>>> {
-        let path = self.inner().join(RESULTS);
-        let file = File::open(&path).map_err(|error| storage("cannot read", &path, error))?;
-        // By bytes: a cut in the middle of a letter must not end the reading.
-        Ok(BufReader::new(file)
-            .split(b'\n')
-            .filter_map(move |line| match line {
-                Ok(line) => serde_json::from_slice(&line).ok().map(Ok),
-                Err(error) => Some(Err(storage("cannot read", &path, error))),
-            }))
+    /// [`ErrorKind::Storage`] when something could not be written down.
+    pub fn close(self) -> Result<()> {
+        self.ledger.close()
     }
 }
 
 /// A simulated run marks its folder; afterwards only runs of the same sort may use it.
-fn check_mark(out: &Path, inner: &Path, simulated: bool) -> Result<()> {
+fn check_mark(out: &Path, inner: &Path, simulated: bool, was_used: bool) -> Result<()> {
     let mark = inner.join(MARK);
-    let used = inner.join(RESULTS).exists();
-    let refuse =
-        |message: String, hint: &str| Err(Error::new(ErrorKind::Config, message).not_billed().hint(hint));
     match (simulated, mark.exists()) {
-        (false, true) => refuse(
-            format!(
-                "{} holds simulated results, which a real run does not mix with real ones",
-                out.display()
-            ),
-            "name another folder by --out, or delete this one",
-        ),
-        (true, false) if used => refuse(
-            format!(
-                "{} holds real results, which a simulation does not touch",
-                out.display()
-            ),
-            "name another folder by --out",
-        ),
+        (false, true) => Err(holds(&out.display().to_string(), true)),
+        (true, false) if was_used => Err(holds(&out.display().to_string(), false)),
         (true, false) => File::create(&mark)
             .map(drop)
             .map_err(|error| storage("cannot write", &mark, error)),
@@ -176,10 +148,37 @@ fn check_mark(out: &Path, inner: &Path, simulated: bool) -> Result<()> {
     }
 }
 
-/// The folder's first absolute path, kept in it. So keys stay the same when the folder is moved, and when what is kept
-/// in it is lost, they can be computed again.
+/// And so does a ledger that is kept elsewhere.
+fn check_ledger_mark(reader: &Reader, simulated: bool) -> Result<()> {
+    match reader.meta(MARK)?.as_deref() {
+        Some("yes") if !simulated => Err(holds("the ledger", true)),
+        Some("no") if simulated => Err(holds("the ledger", false)),
+        _ => Ok(()),
+    }
+}
+
+fn holds(what: &str, simulated: bool) -> Error {
+    if simulated {
+        Error::new(
+            ErrorKind::Config,
+            format!("{what} holds simulated results, which a real run does not mix with real ones"),
+        )
+        .not_billed()
+        .hint("name another folder by --out, or delete this one")
+    } else {
+        Error::new(
+            ErrorKind::Config,
+            format!("{what} holds real results, which a simulation does not touch"),
+        )
+        .not_billed()
+        .hint("name another folder by --out")
+    }
+}
+
+/// The folder's first absolute path, kept in it. So keys stay the same when the folder is moved, and when the ledger is
+/// lost, they can be computed again.
 fn project(out: &Path, inner: &Path) -> Result<String> {
-    let path = inner.join("project");
+    let path = inner.join(PROJECT);
     if let Ok(kept) = fs::read_to_string(&path)
         && !kept.trim().is_empty()
     {
@@ -194,35 +193,15 @@ fn project(out: &Path, inner: &Path) -> Result<String> {
     Ok(name)
 }
 
-/// Ends a line that a crash or a full disk cut short, so that the next one does not become part of it.
-fn end_cut_line(path: &Path) -> Result<()> {
-    let failed = |error| storage("cannot mend", path, error);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .open(path)
-        .map_err(failed)?;
-    if file.metadata().map_err(failed)?.len() == 0 {
-        return Ok(());
-    }
-    let mut last = [0];
-    file.seek(SeekFrom::End(-1)).map_err(failed)?;
-    file.read_exact(&mut last).map_err(failed)?;
-    if last == *b"\n" {
-        Ok(())
-    } else {
-        file.write_all(b"\n").map_err(failed)
-    }
-}
-
 /// Deletes what a killed run left half-done.
-fn sweep(staging: &Path) -> Result<()> {
+fn sweep(staging: &Path, kept: &[PathBuf]) -> Result<()> {
     let entries = fs::read_dir(staging).map_err(|error| storage("cannot read", staging, error))?;
     for entry in entries {
         let path = entry
             .map_err(|error| storage("cannot read", staging, error))?
             .path();
-        if path.extension().is_some_and(|extension| extension == "part") {
+        let is_part = path.extension().is_some_and(|extension| extension == "part");
+        if is_part && !kept.contains(&path) {
             fs::remove_file(&path).map_err(|error| storage("cannot delete", &path, error))?;
         }
     }
@@ -232,62 +211,44 @@ fn sweep(staging: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::line::Subject;
-
-    fn line(id: &str) -> Line {
-        let subject = Subject {
-            id: id.into(),
-            line: 1,
-            path: "a.png".into(),
-            provider: "acme".into(),
-            request: None,
-        };
-        Line::not_begun(&subject, false)
-    }
-
-    /// A doubt about money may be in any line: one that a crash cut short must not take others with it.
-    #[test]
-    fn a_cut_line_costs_no_other() {
-        let out = tempfile::tempdir().unwrap();
-        let mut folder = Folder::open(out.path(), false).unwrap();
-        folder.keep(&line("first")).unwrap();
-        drop(folder);
-        let path = out.path().join(".media").join(RESULTS);
-        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
-        // Cut in the middle of a letter of two bytes.
-        file.write_all(b"{\"v\":1,\"id\":\"ni\xc3").unwrap();
-        drop(file);
-        let mut folder = Folder::open(out.path(), false).unwrap();
-        folder.keep(&line("second")).unwrap();
-        let ids: Vec<_> = folder.kept().unwrap().map(|line| line.unwrap().id).collect();
-        assert_eq!(ids, ["first", "second"]);
-    }
 
     #[test]
-    fn the_project_stays_when_the_folder_is_moved() {
+    fn the_project_stays_when_the_folder_is_moved_or_its_ledger_is_lost() {
         let place = tempfile::tempdir().unwrap();
         let (here, there) = (place.path().join("here"), place.path().join("there"));
-        let project = Folder::open(&here, false).unwrap().project().to_owned();
+        let folder = Folder::open(&here, None, false).unwrap();
+        let project = folder.project().to_owned();
+        assert!(!folder.is_lost());
+        folder.close().unwrap();
         fs::rename(&here, &there).unwrap();
-        assert_eq!(Folder::open(&there, false).unwrap().project(), project);
+        let folder = Folder::open(&there, None, false).unwrap();
+        assert_eq!((folder.project(), folder.is_lost()), (project.as_str(), false));
+        folder.close().unwrap();
+        fs::remove_file(ledger_path(&there, None)).unwrap();
+        for _ in 0..2 {
+            let folder = Folder::open(&there, None, false).unwrap();
+            assert_eq!((folder.project(), folder.is_lost()), (project.as_str(), true));
+            folder.close().unwrap();
+        }
     }
 
     #[test]
     fn simulated_and_real_results_do_not_mix_and_two_runs_do_not_share() {
         let out = tempfile::tempdir().unwrap();
-        let simulated = Folder::open(out.path(), true).unwrap();
-        assert!(
-            Folder::open(out.path(), true)
-                .unwrap_err()
-                .to_string()
-                .contains("another run")
-        );
-        drop(simulated);
-        assert!(
-            Folder::open(out.path(), false)
-                .unwrap_err()
-                .to_string()
-                .contains("simulated results")
-        );
+        let simulated = Folder::open(out.path(), None, true).unwrap();
+        let refused = |out: &Path, ledger: Option<&Path>, simulated| {
+            Folder::open(out, ledger, simulated).unwrap_err().to_string()
+        };
+        assert!(refused(out.path(), None, true).contains("another run"));
+        simulated.close().unwrap();
+        assert!(refused(out.path(), None, false).contains("simulated results"));
+        // A ledger elsewhere knows it too, and is used by one at a time.
+        let ledger = ledger_path(out.path(), None);
+        let other = tempfile::tempdir().unwrap();
+        assert!(refused(other.path(), Some(&ledger), false).contains("simulated results"));
+        let third = tempfile::tempdir().unwrap();
+        let simulated = Folder::open(out.path(), None, true).unwrap();
+        assert!(refused(third.path(), Some(&ledger), true).contains("another run"));
+        simulated.close().unwrap();
     }
 }

@@ -3,19 +3,28 @@
 //! [`plan`] reads a whole list once, finds everything that is wrong with it and counts what it asks for; [`run`] makes
 //! the files, one lane per provider; [`write_table`] writes the table that a recipe asks for.
 
+mod book;
+mod feed;
 mod folder;
+mod ledger;
 mod line;
 pub mod list;
+mod mend;
+mod place;
 mod plan;
 mod project;
+mod resume;
 mod run;
 mod stats;
 mod worklist;
 
-pub use self::folder::Folder;
+pub use self::folder::{Folder, ledger_path};
+pub use self::ledger::{
+    AttemptRow, AttemptState, Entry, JobStatus, Ledger, OpenAttempt, Reader, TakeRow, Totals,
+};
 pub use self::line::{Line, LineError, Status};
 pub use self::plan::{DayPlan, Plan, ProviderPlan};
 pub use self::project::{Instance, Project};
 pub use self::run::{Observer, Outcome, RunOptions, run};
 pub use self::stats::{Account, Failure, Stats};
-pub use self::worklist::{Worklist, check_table, plan, write_table};
+pub use self::worklist::{Place, Worklist, check_table, plan, write_table};

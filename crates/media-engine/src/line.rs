@@ -1,7 +1,9 @@
 //! One line of JSON per result: what `--json` prints and what the run keeps.
 
-use media_core::{Charge, CostBasis, ErrorKind, MediaResult};
+use media_core::{Charge, CostBasis, Error, ErrorKind, MediaFile, MediaResult, Provenance, Result, Usd};
 use serde::{Deserialize, Serialize};
+
+use crate::resume::Stay;
 
 /// The version of the format of a line.
 const VERSION: u32 = 1;
@@ -12,8 +14,16 @@ const VERSION: u32 = 1;
 pub enum Status {
     /// Its file stands at its path.
     Done,
-    /// A valid file was there already.
+    /// Its file is there: as it was made, or valid and unknown to the ledger.
     Skipped,
+    /// Its file is valid and not as it was made: the user's now.
+    Kept,
+    /// Its row was changed after its file was made; the file is there.
+    Changed,
+    /// Only the configuration was changed since; the file is there.
+    Outdated,
+    /// Its file was made and is no longer there; it is not bought again by itself.
+    Gone,
     /// It failed, and nothing was bought for it, or what was bought is no good.
     Failed,
     /// It may have been billed, and nobody can tell.
@@ -26,9 +36,13 @@ pub enum Status {
 
 impl Status {
     /// All of them, in the order of a summary.
-    pub const ALL: [Status; 6] = [
+    pub const ALL: [Status; 10] = [
         Status::Done,
         Status::Skipped,
+        Status::Kept,
+        Status::Changed,
+        Status::Outdated,
+        Status::Gone,
         Status::Waiting,
         Status::Failed,
         Status::Unknown,
@@ -41,6 +55,10 @@ impl Status {
         match self {
             Status::Done => "done",
             Status::Skipped => "skipped",
+            Status::Kept => "kept",
+            Status::Changed => "changed",
+            Status::Outdated => "outdated",
+            Status::Gone => "gone",
             Status::Failed => "failed",
             Status::Unknown => "unknown",
             Status::Waiting => "waiting",
@@ -164,28 +182,16 @@ impl Line {
     pub(crate) fn of(subject: &Subject, result: &MediaResult, simulated: bool) -> Line {
         let mut line = Line::about(subject, status_of(result), simulated);
         let provenance = &result.provenance;
-        line.model.clone_from(&provenance.model);
+        line.tell(provenance);
         line.attempts = result.attempts;
         line.elapsed_ms = u64::try_from(result.elapsed.as_millis()).unwrap_or(u64::MAX);
-        line.remote_id.clone_from(&provenance.remote_id);
-        line.credit.clone_from(&provenance.credit);
-        line.warnings.clone_from(&provenance.warnings);
         line.cost_usd = result.cost.map(|cost| cost.usd.dollars());
         line.cost_basis = result
             .cost
             .map_or("unknown", |cost| basis_name(cost.basis))
             .to_owned();
         match &result.outcome {
-            Ok(file) => {
-                line.format = Some(file.format.name().to_owned());
-                line.bytes = Some(file.bytes);
-                line.sha256 = Some(file.sha256.clone());
-                line.width = file.dimensions.map(|size| size.width);
-                line.height = file.dimensions.map(|size| size.height);
-                line.duration_ms = file
-                    .duration
-                    .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-            }
+            Ok(file) => line.describe(file),
             Err(error) => {
                 line.until = error.resets_at().map(|moment| moment.to_string());
                 line.error = Some(LineError {
@@ -199,39 +205,100 @@ impl Line {
         line
     }
 
-    /// A file that was there before.
-    pub(crate) fn skipped(subject: &Subject, simulated: bool) -> Line {
-        Line::about(subject, Status::Skipped, simulated)
+    /// The line of a file that an earlier run had made, and this one found out about.
+    pub(crate) fn finished(
+        subject: &Subject,
+        file: &MediaFile,
+        provenance: &Provenance,
+        attempts: u32,
+        cost: Option<Usd>,
+        basis: CostBasis,
+        simulated: bool,
+    ) -> Line {
+        let mut line = Line::about(subject, Status::Done, simulated);
+        line.describe(file);
+        line.tell(provenance);
+        line.attempts = attempts;
+        line.cost_usd = cost.map(Usd::dollars);
+        line.cost_basis = basis_name(basis).to_owned();
+        line
     }
 
-    /// Whether it says that money was or may have been spent for which there is no file.
-    pub(crate) fn is_at_stake(&self) -> bool {
-        matches!(self.status, Status::Failed | Status::Unknown)
-            && self
-                .error
-                .as_ref()
-                .is_some_and(|error| error.charge != Charge::None.as_str())
-    }
-
-    /// Whether what was bought came, and is no good: asking for it again would bring the same.
-    pub(crate) fn is_no_good(&self) -> bool {
-        self.error
-            .as_ref()
-            .is_some_and(|error| error.kind == ErrorKind::InvalidMedia.as_str())
-    }
-
-    /// The same word again, for a job that is not asked for again because of it.
-    pub(crate) fn again(&self, subject: &Subject) -> Line {
-        let mut line = self.clone();
-        line.line = subject.line;
-        // Told anew, not spent anew.
-        line.cost_usd = (line.status != Status::Unknown).then_some(0.0);
-        if let Some(error) = &mut line.error {
-            error.next = Some(
-                "it is not bought again by itself: give the row another variant to buy it anew".to_owned(),
-            );
+    /// The line of a job that nothing is done about.
+    pub(crate) fn stays(subject: &Subject, stay: &Stay, simulated: bool) -> Line {
+        let mut line = Line::about(subject, stay.status, simulated);
+        line.error.clone_from(&stay.error);
+        if stay.status == Status::Unknown {
+            line.cost_usd = None;
+            "unknown".clone_into(&mut line.cost_basis);
+        }
+        let Some(take) = &stay.take else { return line };
+        line.take = take.take;
+        line.tell(&take.provenance);
+        // What is told of a file is true of the file that stands there: of one that was changed the ledger knows nothing.
+        if stay.status != Status::Kept && stay.status != Status::Gone {
+            line.format = Some(take.format.clone());
+            line.bytes = Some(take.bytes);
+            line.sha256 = Some(take.sha256.clone());
+            (line.width, line.height) = (take.width, take.height);
+            line.duration_ms = take.duration_ms;
         }
         line
+    }
+
+    /// The line of a file that was copied from an equal one.
+    pub(crate) fn copied(
+        subject: &Subject,
+        file: &MediaFile,
+        provenance: &Provenance,
+        simulated: bool,
+    ) -> Line {
+        Line::finished(
+            subject,
+            file,
+            provenance,
+            0,
+            Some(Usd::ZERO),
+            CostBasis::Shared,
+            simulated,
+        )
+    }
+
+    /// The line of a job that failed here, before anything was asked.
+    pub(crate) fn failed_here(subject: &Subject, error: &Error, simulated: bool) -> Line {
+        let mut line = Line::about(subject, Status::Failed, simulated);
+        line.error = Some(LineError {
+            kind: error.kind().as_str().to_owned(),
+            charge: Charge::None.as_str().to_owned(),
+            message: error.full(),
+            next: error.next().map(str::to_owned),
+        });
+        line
+    }
+
+    fn describe(&mut self, file: &MediaFile) {
+        self.format = Some(file.format.name().to_owned());
+        self.bytes = Some(file.bytes);
+        self.sha256 = Some(file.sha256.clone());
+        self.width = file.dimensions.map(|size| size.width);
+        self.height = file.dimensions.map(|size| size.height);
+        self.duration_ms = file
+            .duration
+            .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    }
+
+    fn tell(&mut self, provenance: &Provenance) {
+        self.model.clone_from(&provenance.model);
+        self.remote_id.clone_from(&provenance.remote_id);
+        self.credit.clone_from(&provenance.credit);
+        self.warnings.clone_from(&provenance.warnings);
+    }
+
+    /// As JSON, on one line.
+    pub(crate) fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|error| {
+            Error::new(ErrorKind::Storage, "a result cannot be written as JSON").because(error)
+        })
     }
 
     /// A job that never came to its turn.
@@ -261,23 +328,12 @@ impl Line {
         line
     }
 
-    /// A file that stands in the way.
-    pub(crate) fn in_the_way(subject: &Subject, what: &str, simulated: bool) -> Line {
-        let mut line = Line::about(subject, Status::Failed, simulated);
-        line.error = Some(LineError {
-            kind: ErrorKind::Storage.as_str().to_owned(),
-            charge: Charge::None.as_str().to_owned(),
-            message: format!("{} is there, but is {what}", subject.path),
-            next: Some("move it away and run the same command again".to_owned()),
-        });
-        line
-    }
-
     /// The line of an equal request that was made only once: the other one carries what it cost, or may have cost.
     pub(crate) fn shared(&self, subject: &Subject) -> Line {
         let mut line = self.clone();
         line.id.clone_from(&subject.id);
         line.line = subject.line;
+        line.path.clone_from(&subject.path);
         line.cost_usd = Some(0.0);
         basis_name(CostBasis::Shared).clone_into(&mut line.cost_basis);
         line

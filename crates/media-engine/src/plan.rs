@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use media_core::{Checked, Client, Error, ErrorKind, MediaKind, MediaRequest, Usd};
 
+use crate::line::Status;
 use crate::list::{FieldCounts, Findings, JobSpec};
 use crate::project::Project;
 
@@ -33,9 +34,11 @@ pub struct ProviderPlan {
     pub kinds: BTreeSet<MediaKind>,
     /// Files to make.
     pub make: u64,
-    /// Files that are there.
-    pub there: u64,
-    /// Rows that are told of a file that another row makes.
+    /// Jobs that nothing is done about, by why: their files are there, or gone, or they failed for good.
+    pub stays: BTreeMap<Status, u64>,
+    /// Files that were bought by an earlier run and are only fetched.
+    pub fetch: u64,
+    /// Rows that get the file of an equal row.
     pub shared: u64,
     /// What the files to make are expected to cost, as far as they have a price.
     pub cost: Usd,
@@ -150,6 +153,19 @@ impl Plan {
 }
 
 impl ProviderPlan {
+    /// Files that are there.
+    #[must_use]
+    pub fn there(&self) -> u64 {
+        let there = [Status::Skipped, Status::Kept, Status::Changed, Status::Outdated];
+        there.iter().filter_map(|status| self.stays.get(status)).sum()
+    }
+
+    /// All that the list asks of the provider.
+    #[must_use]
+    pub fn asked(&self) -> u64 {
+        self.make + self.fetch + self.shared + self.stays.values().sum::<u64>()
+    }
+
     pub(crate) fn add(&mut self, client: &Client, prepared: &Prepared) {
         let resolved = &prepared.checked.resolved;
         let settings = client.provider().http().settings();

@@ -1,32 +1,34 @@
 //! Runs a list: a lane for the pictures and one for the sounds of each provider, each reading the list for itself, so
 //! that one that waits holds up no other.
 
-use std::collections::HashMap;
-use std::fs::File;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use media_core::limit::Slowed;
-use media_core::{
-    Client, Delivery, Error, MediaKind, Order, Prior, Result, Stop, Usd, format_of, hex, validate,
-};
-use tokio::runtime::Handle;
+use media_core::{AttemptKey, Client, Delivery, Error, ErrorKind, MediaKind, MediaResult, Result, Stop, Usd};
 use tokio::sync::mpsc;
 
+use crate::book::{Book, Pending, Wish};
+use crate::feed::{ORDERS_AHEAD, feed};
 use crate::folder::Folder;
-use crate::line::{Line, Status, Subject};
-use crate::list::{JobSpec, RowProblem};
+use crate::ledger::{Finished, JobStatus, Made, Settled};
+use crate::line::{Line, Status};
+use crate::list::JobSpec;
+use crate::place;
 use crate::plan::Plan;
 use crate::project::Project;
 use crate::stats::{Account, Stats};
-use crate::worklist::{Worklist, shared_key};
+use crate::worklist::Worklist;
 
 /// What the caller wishes.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
     /// Make at most so many files.
     pub max_items: Option<u64>,
+    /// Only fetch what was bought earlier; buy nothing.
+    pub only_fetch: bool,
     /// The wish to stop; share it with the wiring of the clients.
     pub stop: Stop,
 }
@@ -41,7 +43,7 @@ pub trait Observer: Send + Sync {
 #[derive(Debug)]
 pub struct Outcome {
     /// By provider instance.
-    pub accounts: std::collections::BTreeMap<String, Account>,
+    pub accounts: BTreeMap<String, Account>,
     /// How long it took.
     pub elapsed: std::time::Duration,
     /// Ceilings of the configuration that made it wait, by provider instance.
@@ -50,37 +52,32 @@ pub struct Outcome {
     pub trouble: Option<Error>,
 }
 
-/// Orders on their way to a lane.
-const ORDERS_AHEAD: usize = 64;
-
 /// What all lanes of a run share.
-struct Shared {
-    project: Project,
-    worklist: Worklist,
-    folder: Mutex<Folder>,
+pub(crate) struct Shared {
+    pub(crate) project: Project,
+    pub(crate) worklist: Worklist,
+    pub(crate) folder: Folder,
+    pub(crate) only_fetch: bool,
+    pub(crate) stop: Stop,
     stats: Arc<Stats>,
     observer: Arc<dyn Observer>,
-    stop: Stop,
     left: Option<AtomicU64>,
-    /// Purchases of earlier runs (id and request) whose money may be gone without a file: they are not bought again by themselves.
-    at_stake: HashMap<(String, String), Line>,
     trouble: Mutex<Option<Error>>,
 }
 
-/// Orders of one lane that have no result yet.
-#[derive(Default)]
-struct Book {
-    subjects: HashMap<u64, (Subject, String, Option<Usd>)>,
-    equals: HashMap<u64, Equal>,
+/// What of a list one lane makes.
+pub(crate) struct Share {
+    pub(crate) provider: String,
+    pub(crate) kind: MediaKind,
 }
 
-/// A file that several rows share: made for the first, told to the others.
-enum Equal {
-    Making { tag: u64, waiting: Vec<Subject> },
-    Made(Box<Line>),
+impl Share {
+    pub(crate) fn holds(&self, spec: &JobSpec) -> bool {
+        spec.kind == self.kind && spec.providers.first() == Some(&self.provider)
+    }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -102,29 +99,15 @@ pub async fn run(
         .keys()
         .map(|name| Ok((name.clone(), project.client(name)?.clone())))
         .collect::<Result<_>>()?;
-    let mut at_stake = HashMap::new();
-    for line in folder.kept()? {
-        let line = line?;
-        // Lines without the hash of a request (a file was there, or in the way) say nothing about money.
-        let Some(request) = line.request.clone() else {
-            continue;
-        };
-        let purchase = (line.id.clone(), request);
-        if line.is_at_stake() {
-            at_stake.insert(purchase, line);
-        } else if line.status == Status::Done {
-            at_stake.remove(&purchase);
-        }
-    }
     let shared = Arc::new(Shared {
         project,
         worklist,
-        folder: Mutex::new(folder),
+        folder,
+        only_fetch: options.only_fetch,
+        stop: options.stop,
         stats: Arc::clone(&stats),
         observer,
-        stop: options.stop,
         left: options.max_items.map(AtomicU64::new),
-        at_stake,
         trouble: Mutex::new(None),
     });
     let mut lanes = tokio::task::JoinSet::new();
@@ -140,17 +123,14 @@ pub async fn run(
     }
     while let Some(ended) = lanes.join_next().await {
         if let Err(failure) = ended {
-            let error = Error::new(media_core::ErrorKind::Cancelled, "a lane of the run broke down");
+            let error = Error::new(ErrorKind::Cancelled, "a lane of the run broke down");
             shared.give_up(error.because(failure));
         }
     }
     let Some(shared) = Arc::into_inner(shared) else {
-        return Err(Error::new(
-            media_core::ErrorKind::Cancelled,
-            "the run was torn down",
-        ));
+        return Err(Error::new(ErrorKind::Cancelled, "the run was torn down"));
     };
-    let settled = lock(&shared.folder).settle();
+    let settled = shared.folder.ledger().settle();
     let trouble = lock(&shared.trouble).take().or(settled.err());
     let slowed = clients.iter().flat_map(|(name, client)| {
         client
@@ -164,20 +144,7 @@ pub async fn run(
         slowed: slowed.collect(),
         trouble,
     };
-    let folder = shared.folder.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok((outcome, folder))
-}
-
-/// What of a list one lane makes.
-struct Share {
-    provider: String,
-    kind: MediaKind,
-}
-
-impl Share {
-    fn holds(&self, spec: &JobSpec) -> bool {
-        spec.kind == self.kind && spec.providers.first() == Some(&self.provider)
-    }
+    Ok((outcome, shared.folder))
 }
 
 /// One share of the list: a thread reads and feeds, this task takes the results.
@@ -194,270 +161,163 @@ async fn lane(shared: Arc<Shared>, share: Share, client: Client) {
         })
     };
     while let Some(Delivery { tag, result }) = deliveries.recv().await {
-        let mut book = lock(&book);
-        let Some((subject, output, estimate)) = book.subjects.remove(&tag) else {
+        let Some(pending) = lock(&book).take(tag) else {
             continue;
         };
-        let line = Line::of(&subject, &result, shared.is_simulated());
-        shared.report(&line, &output, estimate);
-        let waiting = book.equals.values_mut().find_map(|equal| match equal {
-            Equal::Making { tag: making, waiting } if *making == tag => {
-                let waiting = std::mem::take(waiting);
-                *equal = Equal::Made(Box::new(line.clone()));
-                Some(waiting)
-            }
-            _ => None,
-        });
-        for other in waiting.into_iter().flatten() {
-            shared.report(&line.shared(&other), &output, None);
+        let line = shared.delivered(&pending, &result);
+        let waiting = lock(&book).made(tag, &line);
+        if !waiting.is_empty() {
+            let shared = Arc::clone(&shared);
+            // Copies of files are work for another thread.
+            let told = tokio::task::spawn_blocking(move || {
+                for wish in waiting {
+                    shared.share(&line, &wish);
+                }
+            });
+            let _ = told.await;
         }
     }
     let _ = feeder.await;
     // Every order is answered, so what is left here was lost by a panic, perhaps after it was paid for.
     let rest = std::mem::take(&mut *lock(&book));
-    let equals = rest.equals.into_values().filter_map(|equal| match equal {
-        Equal::Making { waiting, .. } => Some(waiting),
-        Equal::Made(_) => None,
-    });
-    let never = rest
-        .subjects
-        .into_values()
-        .map(|(subject, output, _)| (subject, output));
-    let never = never.chain(equals.flatten().map(|subject| (subject, String::new())));
-    for (subject, output) in never {
-        shared.report(&Line::lost(&subject, shared.is_simulated()), &output, None);
+    let (lost, waiting) = rest.left();
+    for pending in lost {
+        let line = Line::lost(&pending.wish.subject, shared.folder.is_simulated());
+        shared.report(&line, &pending.wish.output, None);
+    }
+    for wish in waiting {
+        let line = Line::not_begun(&wish.subject, shared.folder.is_simulated());
+        shared.report(&line, &wish.output, None);
     }
 }
 
 impl Shared {
-    fn is_simulated(&self) -> bool {
-        lock(&self.folder).is_simulated()
-    }
-
-    fn report(&self, line: &Line, output: &str, estimate: Option<Usd>) {
+    /// Tells of a result; where it is written down is the caller's affair.
+    pub(crate) fn report(&self, line: &Line, output: &str, estimate: Option<Usd>) {
         self.stats.add(line, output, estimate);
-        let kept = lock(&self.folder).keep(line);
         self.observer.result(line);
-        if let Err(error) = kept {
-            self.give_up(error);
-        }
     }
 
     /// Ends the run: nothing more is begun, what was sent is finished.
-    fn give_up(&self, error: Error) {
+    pub(crate) fn give_up(&self, error: Error) {
         lock(&self.trouble).get_or_insert(error);
         self.stop.ask();
     }
 
     /// Whether another file may be made.
-    fn may_make(&self) -> bool {
+    pub(crate) fn may_make(&self) -> bool {
         let Some(left) = &self.left else { return true };
         left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
             .is_ok()
     }
-}
 
-fn changed(problems: &[RowProblem]) -> Error {
-    let first = problems.first().map_or_else(String::new, ToString::to_string);
-    Error::new(
-        media_core::ErrorKind::InvalidRequest,
-        format!("the list changed while it was being run: {first}"),
-    )
-    .not_billed()
-}
-
-/// Hands orders over in handfuls: the two sides then wake each other a few times in a hundred, not for each.
-struct Outbox {
-    orders: mpsc::Sender<Order>,
-    runtime: Handle,
-    waiting: Vec<Order>,
-}
-
-impl Outbox {
-    const HANDFUL: usize = ORDERS_AHEAD / 4;
-
-    /// Gives back what the lane takes no more.
-    fn send(&mut self, order: Order) -> std::result::Result<(), Vec<Order>> {
-        self.waiting.push(order);
-        if self.waiting.len() < Outbox::HANDFUL {
-            return Ok(());
+    /// Writes down and tells what came of an order.
+    fn delivered(&self, pending: &Pending, result: &MediaResult) -> Line {
+        let subject = &pending.wish.subject;
+        let mut line = Line::of(subject, result, self.folder.is_simulated());
+        line.take = pending.wish.planned.take;
+        if pending.is_return && line.status != Status::Done {
+            // The file was made once, and it could not be had again for nothing.
+            line.status = Status::Gone;
+        } else {
+            self.write_down(&pending.wish, &line, self.settled(pending, result), None, || {
+                let file = result.outcome.as_ref().ok()?;
+                Some(Made {
+                    path: subject.path.clone(),
+                    file: file.clone(),
+                    provenance: result.provenance.clone(),
+                })
+            });
         }
-        self.flush()
+        self.report(&line, &pending.wish.output, pending.wish.planned.estimate);
+        line
     }
 
-    fn flush(&mut self) -> std::result::Result<(), Vec<Order>> {
-        let waiting = std::mem::take(&mut self.waiting);
-        let Ok(places) = self.runtime.block_on(self.orders.reserve_many(waiting.len())) else {
-            return Err(waiting);
-        };
-        for (place, order) in places.zip(waiting) {
-            place.send(order);
-        }
-        Ok(())
+    /// What the last attempt of an order came to.
+    fn settled(&self, pending: &Pending, result: &MediaResult) -> Option<Settled> {
+        let number = result.attempts;
+        let attempt = pending.wish.attempt(number);
+        let failure = result.outcome.as_ref().err();
+        let charge = failure.and_then(Error::charge);
+        (number > 0).then(|| Settled {
+            key: AttemptKey::compute(self.folder.project(), &attempt),
+            cost: result.cost.map(|cost| cost.usd),
+            basis: Line::of(&pending.wish.subject, result, false).cost_basis,
+            is_billed_failure: charge == Some(media_core::Charge::Certain),
+            is_no_good: failure.is_some_and(|error| {
+                matches!(error.kind(), ErrorKind::InvalidMedia | ErrorKind::ContentRejected)
+            }),
+        })
     }
-}
 
-/// Reads the list and hands over what this provider has to make.
-fn feed(
-    shared: &Shared,
-    share: &Share,
-    client: &Client,
-    book: &Mutex<Book>,
-    orders: mpsc::Sender<Order>,
-) -> Result<()> {
-    let mut outbox = Outbox {
-        orders,
-        runtime: Handle::current(),
-        waiting: Vec::new(),
-    };
-    let fed = feed_into(shared, share, client, book, &mut outbox);
-    if let Err(left) = outbox.flush() {
-        not_begun(shared, book, &left);
-    }
-    fed
-}
-
-/// Orders that never reached the lane, so that nothing can have been sent for them.
-fn not_begun(shared: &Shared, book: &Mutex<Book>, orders: &[Order]) {
-    for order in orders {
-        let entry = lock(book).subjects.remove(&order.tag);
-        if let Some((subject, output, _)) = entry {
-            shared.report(&Line::not_begun(&subject, shared.is_simulated()), &output, None);
+    /// Gives a row the file that an equal one has: told where they share it, copied where they do not.
+    pub(crate) fn share(&self, made: &Line, wish: &Wish) {
+        let mut line = made.shared(&wish.subject);
+        let mut file = None;
+        if made.status == Status::Done {
+            let from = self.folder.out().join(&made.path);
+            match self.placed(&from, &wish.subject.path, made) {
+                Ok(placed) => file = Some(placed),
+                Err(error) => line = Line::failed_here(&wish.subject, &error, self.folder.is_simulated()),
+            }
         }
-    }
-}
-
-fn feed_into(
-    shared: &Shared,
-    share: &Share,
-    client: &Client,
-    book: &Mutex<Book>,
-    outbox: &mut Outbox,
-) -> Result<()> {
-    let out = lock(&shared.folder).out().to_owned();
-    let read = |name: &str, kind, key: &str, cell: &str| shared.project.read_param(name, kind, key, cell);
-    let mut tag = 0;
-    for job in shared.worklist.jobs(&read)? {
-        if shared.stop.is_asked() {
-            return Ok(());
-        }
-        let spec: JobSpec = job.map_err(|problems| changed(&problems))?;
-        if !share.holds(&spec) {
-            continue;
-        }
-        let mut subject = Subject {
-            id: spec.id.clone(),
-            line: spec.line,
-            path: spec.path.clone(),
-            provider: share.provider.clone(),
-            request: None,
-        };
-        let output = output_name(&spec);
-        let key = shared_key(&spec.path);
-        let is_equal = shared.worklist.is_shared(key);
-        if is_equal && joins_an_equal(shared, book, key, &subject, &output) {
-            continue;
-        }
-        let path = out.join(&spec.path);
-        if std::fs::symlink_metadata(&path).is_ok() {
-            let line = match look_at(&path) {
-                Ok(()) => Line::skipped(&subject, shared.is_simulated()),
-                Err(what) => Line::in_the_way(&subject, &what, shared.is_simulated()),
+        self.folder.ledger().planned(wish.planned.clone());
+        self.write_down(wish, &line, None, Some(made.id.clone()), || {
+            let provenance = media_core::Provenance {
+                provider: made.provider.clone(),
+                model: made.model.clone(),
+                remote_id: made.remote_id.clone(),
+                credit: made.credit.clone(),
+                ..media_core::Provenance::default()
             };
-            shared.report(&line, &output, None);
-            if is_equal {
-                lock(book).equals.insert(key, Equal::Made(Box::new(line)));
-            }
-            continue;
-        }
-        let prepared = shared.project.prepare(&spec, &out).map_err(|why| {
-            Error::new(
-                media_core::ErrorKind::InvalidRequest,
-                format!("the list changed while it was being run: {why}"),
-            )
-            .not_billed()
-        })?;
-        let request: String = hex(prepared.checked.hash.bytes()).chars().take(32).collect();
-        let earlier = shared.at_stake.get(&(spec.id.clone(), request.clone()));
-        subject.request = Some(request);
-        let mut order = Order::new(tag, prepared.request);
-        if let Some(line) = earlier {
-            let recoverable = client.provider().info().capabilities.recoverable;
-            if line.is_no_good() || !recoverable {
-                let line = line.again(&subject);
-                shared.report(&line, &output, None);
-                if is_equal {
-                    lock(book).equals.insert(key, Equal::Made(Box::new(line)));
-                }
-                continue;
-            }
-            // The service may still know what was sent under that key. It is asked, not told to do it again.
-            order.attempt = line.attempts.max(1);
-            order.prior = Prior::Sent;
-        } else if !shared.may_make() {
-            return Ok(());
-        }
-        let prices = &client.provider().http().settings().prices;
-        let estimate = prices
-            .row(&prepared.checked.resolved)
-            .map(|row| row.price(&prepared.checked.resolved));
-        {
-            let mut book = lock(book);
-            book.subjects.insert(tag, (subject, output, estimate));
-            if is_equal {
-                book.equals.insert(
-                    key,
-                    Equal::Making {
-                        tag,
-                        waiting: Vec::new(),
-                    },
-                );
-            }
-        }
-        order.checked = Some(prepared.checked);
-        if let Err(left) = outbox.send(order) {
-            not_begun(shared, book, &left);
-            return Ok(());
-        }
-        tag += 1;
+            Some(Made {
+                path: wish.subject.path.clone(),
+                file: file?,
+                provenance,
+            })
+        });
+        self.report(&line, &wish.output, None);
     }
-    Ok(())
-}
 
-/// Whether another row already makes (or made) this file; then this row waits for it or is told.
-fn joins_an_equal(shared: &Shared, book: &Mutex<Book>, key: u64, subject: &Subject, output: &str) -> bool {
-    let mut book = lock(book);
-    let line = match book.equals.get_mut(&key) {
-        None => return false,
-        Some(Equal::Making { waiting, .. }) => {
-            waiting.push(subject.clone());
-            return true;
+    fn placed(&self, from: &Path, path: &str, made: &Line) -> Result<media_core::MediaFile> {
+        let to = self.folder.out().join(path);
+        if from != to {
+            place::copy(from, &to, &self.folder.inner())?;
         }
-        Some(Equal::Made(line)) => line.shared(subject),
-    };
-    drop(book);
-    shared.report(&line, output, None);
-    true
-}
-
-/// The output's name in a recipe, or the kind.
-pub(crate) fn output_name(spec: &JobSpec) -> String {
-    spec.output.clone().unwrap_or_else(|| spec.kind.to_string())
-}
-
-/// Whether a file that is already there is whole and what its name says.
-pub(crate) fn look_at(path: &Path) -> std::result::Result<(), String> {
-    // Opening a pipe would wait for somebody to write into it.
-    if !std::fs::metadata(path).is_ok_and(|kind| kind.is_file()) {
-        return Err("no file".to_owned());
+        place::describe(&to, made.sha256.as_deref())
     }
-    let file = File::open(path).map_err(|error| format!("not readable: {error}"))?;
-    let inspection = validate::inspect_reader(file)
-        .map_err(|error| format!("not readable: {error}"))?
-        .map_err(|defect| defect.to_string())?;
-    let wanted = format_of(path).map_err(|error| error.to_string())?;
-    if inspection.format.satisfies(wanted) {
-        return Ok(());
+
+    pub(crate) fn write_down(
+        &self,
+        wish: &Wish,
+        line: &Line,
+        attempt: Option<Settled>,
+        shared_with: Option<String>,
+        made: impl FnOnce() -> Option<Made>,
+    ) {
+        let status = match line.status {
+            Status::Failed => JobStatus::Failed,
+            Status::Unknown => JobStatus::Unknown,
+            Status::Waiting | Status::Cancelled => JobStatus::Open,
+            Status::Done
+            | Status::Skipped
+            | Status::Kept
+            | Status::Changed
+            | Status::Outdated
+            | Status::Gone => JobStatus::Done,
+        };
+        match line.to_json() {
+            Ok(text) => self.folder.ledger().finished(Finished {
+                id: wish.subject.id.clone(),
+                take: wish.planned.take,
+                status,
+                line: text,
+                hash: wish.planned.hash,
+                attempt,
+                made: made(),
+                shared_with,
+            }),
+            Err(error) => self.give_up(error),
+        }
     }
-    Err(format!("{} under the name of {wanted}", inspection.format))
 }

@@ -85,9 +85,8 @@ impl Stats {
     /// Empty accounts for what a plan asks for.
     #[must_use]
     pub fn of_plan(plan: &Plan) -> Stats {
-        let asked = |plan: &ProviderPlan| plan.make + plan.there + plan.shared;
-        let account = |plan| Account {
-            asked: asked(plan),
+        let account = |plan: &ProviderPlan| Account {
+            asked: plan.asked(),
             ..Account::default()
         };
         let accounts = plan

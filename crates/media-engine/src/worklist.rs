@@ -1,40 +1,67 @@
 //! A list and its recipe, opened together: checked once as a whole, then read again by every lane.
 
-use std::collections::{BTreeMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use media_core::Result;
-use media_core::validate::{NamePolicy, collision_key};
+use media_core::validate::NamePolicy;
+use media_core::{Prior, Result};
 
+use crate::feed::output_name;
 use crate::folder::Folder;
+use crate::ledger::Reader;
 use crate::list::{
-    BoundRecipe, Check, JobRows, JobSpec, Jobs, Made, ReadParam, Recipe, Source, TableWriter, Verdict,
+    BoundRecipe, Check, JobRows, JobSpec, Jobs, Made, ReadParam, Recipe, RowProblem, Source, TableWriter,
+    Verdict,
 };
 use crate::plan::{Plan, Prepared};
 use crate::project::Project;
-use crate::run::output_name;
+use crate::resume::{Case, Decision, Resume};
 
-/// A list with its recipe.
+/// What is to be made: a list with its recipe, or jobs that are given.
 #[derive(Clone, Debug)]
 pub struct Worklist {
-    source: Arc<Source>,
-    recipe: Option<Arc<BoundRecipe>>,
-    /// Files that more than one row asks for, by the hash of their path.
+    work: Work,
+    /// Requests that more than one row makes, each by its [`equal_key`].
     shared: Arc<HashSet<u64>>,
 }
 
-/// The key of a path among the shared ones. Only used within one process.
-pub(crate) fn shared_key(path: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    collision_key(path).hash(&mut hasher);
-    hasher.finish()
+#[derive(Clone, Debug)]
+enum Work {
+    List(Arc<Source>, Option<Arc<BoundRecipe>>),
+    Given(Arc<Vec<JobSpec>>),
 }
 
+/// What equal requests have in common. Two that differ share one by chance once in many billions of rows; then they wait
+/// for each other and each is told of the other's file only if their hashes are equal too.
+pub(crate) fn equal_key(prepared: &Prepared) -> u64 {
+    let mut first = [0; 8];
+    for (to, from) in first.iter_mut().zip(prepared.checked.hash.bytes()) {
+        *to = *from;
+    }
+    u64::from_le_bytes(first)
+}
+
+type SpecOrProblems = std::result::Result<JobSpec, Vec<RowProblem>>;
+
 impl Worklist {
-    pub(crate) fn jobs<'a>(&'a self, read_param: &'a ReadParam<'a>) -> Result<Jobs<'a>> {
-        Ok(Jobs::new(&self.source, self.recipe.as_deref(), read_param)?)
+    /// These jobs, without a list.
+    #[must_use]
+    pub fn given(jobs: Vec<JobSpec>) -> Worklist {
+        Worklist {
+            work: Work::Given(Arc::new(jobs)),
+            shared: Arc::default(),
+        }
+    }
+
+    pub(crate) fn jobs<'a>(
+        &'a self,
+        read_param: &'a ReadParam<'a>,
+    ) -> Result<Box<dyn Iterator<Item = SpecOrProblems> + 'a>> {
+        Ok(match &self.work {
+            Work::List(source, recipe) => Box::new(Jobs::new(source, recipe.as_deref(), read_param)?),
+            Work::Given(jobs) => Box::new(jobs.iter().cloned().map(Ok)),
+        })
     }
 
     pub(crate) fn is_shared(&self, key: u64) -> bool {
@@ -42,11 +69,26 @@ impl Worklist {
     }
 }
 
-/// Opens a list, checks every row of it, and counts what a run would do. Offline.
+/// Where a list is made, and what is known of that place.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The output folder.
+    pub out: &'a Path,
+    /// Its ledger, where there is one.
+    pub ledger: Option<&'a Reader>,
+}
+
+/// Opens a list, checks every row of it, and counts what a run would do. Offline, and nothing is changed.
 ///
 /// # Errors
-/// When the list or the recipe cannot be read at all; what is wrong with single rows is in [`Plan::findings`].
-pub fn plan(project: &Project, list: &Path, recipe: Option<&Path>, out: &Path) -> Result<(Worklist, Plan)> {
+/// When the list, the recipe or the ledger cannot be read at all; what is wrong with single rows is in
+/// [`Plan::findings`].
+pub fn plan(
+    project: &Project,
+    list: &Path,
+    recipe: Option<&Path>,
+    place: Place<'_>,
+) -> Result<(Worklist, Plan)> {
     let source = Source::open(list)?;
     let recipe = recipe
         .map(Recipe::read)
@@ -58,7 +100,13 @@ pub fn plan(project: &Project, list: &Path, recipe: Option<&Path>, out: &Path) -
         .map_or(NamePolicy::Portable, |recipe| recipe.recipe().name_policy());
     let mut check = Check::new(&source, policy);
     let mut plan = Plan::default();
-    let mut shared = HashSet::new();
+    let (mut seen, mut shared) = (HashSet::new(), HashSet::new());
+    let resume = Resume {
+        reader: place.ledger,
+        out: place.out,
+        inner: place.out.join(".media"),
+        is_lost: false,
+    };
     let read = |name: &str, kind, key: &str, cell: &str| project.read_param(name, kind, key, cell);
     let mut rows = JobRows::new(&source, recipe.as_ref(), &read)?;
     for row in rows.by_ref() {
@@ -74,20 +122,27 @@ pub fn plan(project: &Project, list: &Path, recipe: Option<&Path>, out: &Path) -
         for spec in &row.jobs {
             let mut prepared = None;
             let verdict = check.job(spec, |spec| {
-                let ready = project.prepare(spec, out)?;
+                let ready = project.prepare(spec, place.out)?;
                 let hash = *ready.checked.hash.bytes();
                 prepared = Some(ready);
                 Ok(hash)
             });
-            match (verdict, prepared) {
-                (Verdict::New, Some(prepared)) => plan.count(project, spec, &prepared)?,
-                (Verdict::Shared, _) => {
-                    shared.insert(shared_key(&spec.path));
-                    let provider = spec.providers.first().cloned().unwrap_or_default();
-                    plan.providers.entry(provider).or_default().shared += 1;
-                }
-                _ => {}
+            let (Some(prepared), false) = (prepared, verdict == Verdict::Bad) else {
+                continue;
+            };
+            let key = equal_key(&prepared);
+            let is_first = seen.insert(key);
+            if !is_first {
+                shared.insert(key);
             }
+            plan.count(
+                project,
+                &resume,
+                spec,
+                &prepared,
+                is_first,
+                verdict == Verdict::New,
+            )?;
         }
     }
     plan.fields = rows.counts().clone();
@@ -96,25 +151,47 @@ pub fn plan(project: &Project, list: &Path, recipe: Option<&Path>, out: &Path) -
         provider.conclude(project.client(name)?);
     }
     let worklist = Worklist {
-        source: Arc::new(source),
-        recipe: recipe.map(Arc::new),
+        work: Work::List(Arc::new(source), recipe.map(Arc::new)),
         shared: Arc::new(shared),
     };
     Ok((worklist, plan))
 }
 
 impl Plan {
-    fn count(&mut self, project: &Project, spec: &JobSpec, prepared: &Prepared) -> Result<()> {
+    fn count(
+        &mut self,
+        project: &Project,
+        resume: &Resume<'_>,
+        spec: &JobSpec,
+        prepared: &Prepared,
+        is_first: bool,
+        is_new_file: bool,
+    ) -> Result<()> {
         let name = spec.providers.first().cloned().unwrap_or_default();
         let client = project.client(&name)?;
-        self.files += 1;
-        *self.by_output.entry(output_name(spec)).or_default() += 1;
+        if is_new_file {
+            self.files += 1;
+            *self.by_output.entry(output_name(spec)).or_default() += 1;
+        }
         let provider = self.providers.entry(name).or_default();
         provider.kinds.insert(spec.kind);
-        if std::fs::symlink_metadata(&prepared.request.output_path).is_ok() {
-            provider.there += 1;
-        } else {
-            provider.add(client, prepared);
+        if !is_new_file {
+            provider.shared += 1;
+            return Ok(());
+        }
+        let decision = resume.decide(Case {
+            client,
+            spec,
+            prepared,
+            is_shared: !is_first,
+        })?;
+        match decision {
+            // Paid for already, or copied.
+            Decision::Make(start) if start.prior != Prior::Fresh => provider.fetch += 1,
+            Decision::Make(_) if !is_first => provider.shared += 1,
+            Decision::Make(_) => provider.add(client, prepared),
+            Decision::Copy { .. } => provider.shared += 1,
+            Decision::Stay(stay) => *provider.stays.entry(stay.status).or_default() += 1,
         }
         Ok(())
     }
@@ -125,8 +202,8 @@ impl Plan {
 /// # Errors
 /// Why it cannot.
 pub fn check_table(worklist: &Worklist, folder: &Folder) -> Result<()> {
-    if let Some(recipe) = worklist.recipe.as_deref() {
-        TableWriter::create(folder.out(), recipe, &worklist.source)
+    if let Work::List(source, Some(recipe)) = &worklist.work {
+        TableWriter::create(folder.out(), recipe, source)
             .map_err(|error| media_core::Error::from(error).not_billed())?;
     }
     Ok(())
@@ -137,23 +214,17 @@ pub fn check_table(worklist: &Worklist, folder: &Folder) -> Result<()> {
 /// # Errors
 /// When the list cannot be read again or the table cannot be written.
 pub fn write_table(worklist: &Worklist, folder: &Folder) -> Result<Option<PathBuf>> {
-    let Some(recipe) = worklist.recipe.as_deref() else {
+    let Work::List(source, Some(recipe)) = &worklist.work else {
         return Ok(None);
     };
-    let Some(mut table) = TableWriter::create(folder.out(), recipe, &worklist.source)? else {
+    let Some(mut table) = TableWriter::create(folder.out(), recipe, source)? else {
         return Ok(None);
     };
-    // The latest word on each file; only those with somebody to name are kept.
-    let mut credits: BTreeMap<String, String> = BTreeMap::new();
-    for line in folder.kept()? {
-        let line = line?;
-        if let Some(credit) = line.credit {
-            credits.insert(line.path, credit);
-        }
-    }
+    folder.ledger().settle()?;
+    let credits = folder.ledger().reader()?.credits()?;
     // The cells of parameters do not matter to the table.
     let read = |_: &str, _, _: &str, cell: &str| Ok(serde_json::Value::from(cell));
-    for row in JobRows::new(&worklist.source, Some(recipe), &read)? {
+    for row in JobRows::new(source, Some(recipe), &read)? {
         // A row that could not be read was found when the list was checked; it has changed since.
         let row = row.map_err(|problem| {
             media_core::Error::new(media_core::ErrorKind::InvalidRequest, problem.to_string())

@@ -51,6 +51,9 @@ pub struct ForvoConfig {
     pub retry: RetrySettings,
     /// What things cost.
     pub prices: Prices,
+    /// Whether a file that an earlier run made for an equal request is copied instead of made again.
+    #[serde(default)]
+    pub reuse: bool,
     /// Forvo's codes by BCP 47 tag, in lower case, where they differ.
     pub language_tags: BTreeMap<String, String>,
     /// Forvo's languages: code and English name.
@@ -124,6 +127,7 @@ impl ForvoConfig {
             timeouts: self.timeouts,
             retry: self.retry,
             prices: self.prices.clone(),
+            reuse: self.reuse,
         }
     }
 

@@ -106,6 +106,7 @@ impl Forvo {
                 batch_supported: true,
                 max_batch: MAX_BATCH,
                 recoverable: true,
+                resend_seconds: None,
                 free: true,
             },
         };

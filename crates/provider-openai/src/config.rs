@@ -47,6 +47,9 @@ pub struct OpenAiConfig {
     pub retry: RetrySettings,
     /// What things cost.
     pub prices: Prices,
+    /// Whether a file that an earlier run made for an equal request is copied instead of made again.
+    #[serde(default)]
+    pub reuse: bool,
 }
 
 /// How the service wants to see its key.
@@ -184,6 +187,7 @@ impl OpenAiConfig {
             timeouts: self.timeouts,
             retry: self.retry,
             prices: self.prices.clone(),
+            reuse: self.reuse,
         }
     }
 }

@@ -66,6 +66,7 @@ impl OpenAi {
                 max_batch: 1,
                 // Nothing on the wire names an attempt, so a lost answer cannot be asked for.
                 recoverable: false,
+                resend_seconds: None,
                 free: config.free,
             },
         };

@@ -46,6 +46,9 @@ pub struct RunwareConfig {
     pub retry: RetrySettings,
     /// Estimates. Runware reports what each result cost, so these only plan and reserve.
     pub prices: Prices,
+    /// Whether a file that an earlier run made for an equal request is copied instead of made again.
+    #[serde(default)]
+    pub reuse: bool,
 }
 
 /// `image`: defaults for pictures.
@@ -204,6 +207,7 @@ impl RunwareConfig {
             timeouts: self.timeouts,
             retry: self.retry,
             prices: self.prices.clone(),
+            reuse: self.reuse,
         }
     }
 }

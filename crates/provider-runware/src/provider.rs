@@ -76,6 +76,7 @@ impl Runware {
                 batch_supported: config.tasks_per_request.get() > 1,
                 max_batch: config.tasks_per_request.get(),
                 recoverable: true,
+                resend_seconds: Some(config.resend_window.0.as_secs()),
                 free: false,
             },
         };

@@ -8,3 +8,4 @@ pub(crate) mod providers;
 pub(crate) mod run;
 pub(crate) mod sim;
 pub(crate) mod verify;
+pub(crate) mod work;

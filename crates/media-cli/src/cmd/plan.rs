@@ -1,6 +1,7 @@
 //! `media plan`: what a run would do, how long it takes, what it costs. Sends nothing, needs no keys.
 
 use media_core::{Result, Usd};
+use media_engine::{Place, Reader};
 use media_registry::Registry;
 
 use crate::args::{Global, Plan};
@@ -38,7 +39,12 @@ pub(crate) fn make(
     list: &List,
 ) -> Result<(media_engine::Worklist, media_engine::Plan)> {
     let project = session.offline()?;
-    let (worklist, mut plan) = media_engine::plan(&project, &list.path, list.recipe.as_deref(), &list.out)?;
+    let ledger = Reader::open(&list.ledger())?;
+    let place = Place {
+        out: &list.out,
+        ledger: ledger.as_ref(),
+    };
+    let (worklist, mut plan) = media_engine::plan(&project, &list.path, list.recipe.as_deref(), place)?;
     if let Some(error) = words::findings(&plan, &list.path) {
         // A provider that is configured but not built in is a clearer answer than "there is no such provider".
         return Err(error);

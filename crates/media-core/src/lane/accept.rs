@@ -77,6 +77,7 @@ impl Lane {
         // Durable before the fetch: from now on a failure is downloaded again, never bought again. Where it cannot be
         // written down, fetching what was paid for is still better than losing it.
         let linked = Event::Linked {
+            attempt: task.attempt.clone(),
             link: link.clone(),
             facts: Box::new(facts.clone()),
         };
@@ -104,7 +105,7 @@ impl Lane {
         );
         let keeps = !self.is_free();
         let resolved = Arc::clone(&task.resolved);
-        let said = Box::new(facts.clone());
+        let (attempt, said) = (task.attempt.clone(), Box::new(facts.clone()));
         let runtime = tokio::runtime::Handle::current();
         // One visit to the blocking threads for all of it: each costs more than writing a small file.
         let work = move || {
@@ -116,6 +117,7 @@ impl Lane {
                     staged.decode()?;
                 }
                 let have = Event::Have {
+                    attempt,
                     staged: staged.secure()?,
                     sha256: staged.sha256().to_owned(),
                     bytes: staged.len(),

@@ -100,16 +100,11 @@ impl Lane {
     }
 
     pub(super) fn provenance(&self, resolved: Option<&Resolved>, facts: &Facts) -> Provenance {
-        let facts = facts.clone();
-        Provenance {
-            provider: self.client.provider().info().name.clone(),
-            model: resolved.map(|resolved| resolved.model.clone()),
-            remote_id: facts.remote_id,
-            seed: facts.seed,
-            revised_prompt: facts.revised_prompt,
-            credit: facts.credit,
-            licence: facts.licence,
-            warnings: facts.warnings,
-        }
+        let name = &self.client.provider().info().name;
+        Provenance::of(
+            name,
+            resolved.map(|resolved| resolved.model.as_str()),
+            facts.clone(),
+        )
     }
 }

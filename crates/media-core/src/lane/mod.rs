@@ -57,6 +57,7 @@ struct Task {
     attempt: Attempt,
     key: AttemptKey,
     prior: Prior,
+    buys: bool,
     began: Instant,
     /// The counted calls set aside for it.
     hold: HoldSlot,
@@ -190,7 +191,7 @@ impl Lane {
     async fn not_begun(&self, task: Task, error: Error) {
         let error = error.with_charge(self.charge_of(&task.prior));
         let mut task = task;
-        if task.prior == Prior::Fresh {
+        if matches!(task.prior, Prior::Fresh | Prior::Perhaps) {
             task.attempt.number = 0;
         }
         self.fail(task, error).await;
@@ -248,6 +249,7 @@ impl Lane {
                     request: Arc::new(order.request),
                     resolved: Arc::new(resolved),
                     prior: order.prior,
+                    buys: order.buys,
                     began,
                     hold: HoldSlot::default(),
                     mark: self.client.sent().mark(),
@@ -288,8 +290,8 @@ impl Lane {
     fn charge_of(&self, prior: &Prior) -> Charge {
         match prior {
             _ if self.is_free() => Charge::None,
-            Prior::Fresh => Charge::None,
-            Prior::Sent => Charge::Unknown,
+            Prior::Fresh | Prior::Perhaps => Charge::None,
+            Prior::Sent { .. } => Charge::Unknown,
             Prior::Linked { .. } | Prior::Have { .. } => Charge::Certain,
         }
     }
@@ -326,8 +328,15 @@ impl Lane {
         let mut settling = JoinSet::new();
         for task in unit {
             if let Some(halt) = self.halt(&task.resolved) {
-                self.not_begun(task, halt).await;
-            } else if task.prior == Prior::Fresh {
+                // A disk that failed another file says nothing about this one.
+                let why = if halt.kind() == ErrorKind::Storage {
+                    Error::new(ErrorKind::Cancelled, "it was not begun, because the disk failed")
+                        .because(halt)
+                } else {
+                    halt
+                };
+                self.not_begun(task, why).await;
+            } else if task.prior == Prior::Fresh && task.buys {
                 match self.begin(&task).await {
                     Ok((job, answer)) => {
                         jobs.push(job);

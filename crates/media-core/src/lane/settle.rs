@@ -31,12 +31,21 @@ impl Lane {
     pub(super) async fn resume(self: Arc<Self>, task: Task) {
         let span = tracing::debug_span!("job", id = %task.request.id, attempt = task.attempt.number);
         self.whatever_happens(task, async |task| match task.prior.clone() {
-            Prior::Fresh | Prior::Sent => {
+            Prior::Fresh => {
+                let error = Error::new(ErrorKind::Cancelled, "nothing was bought that could be fetched");
+                self.fail(task, error.not_billed()).await;
+            }
+            Prior::Perhaps => self.look_for(task).await,
+            Prior::Sent { ago } => {
                 let lost = Error::new(
                     ErrorKind::Cancelled,
                     "it was sent by an earlier run whose answer was lost, so it may have been billed",
                 );
-                match self.recover(&task, Prior::Sent).await.filter(is_definite) {
+                let mut answer = self.recover(&task, Prior::Sent { ago }).await.filter(is_definite);
+                if answer.is_none() && self.may_resend(&task, ago) {
+                    answer = self.resend(&task, ago).await;
+                }
+                match answer {
                     Some(answer) => self.follow(task, answer).await,
                     None => self.fail(task, lost.with_charge(Charge::Unknown)).await,
                 }
@@ -101,7 +110,11 @@ impl Lane {
                 Err(error) => error,
             };
             if error.charge() == Some(Charge::Unknown) {
-                match self.recover(&task, Prior::Sent).await.filter(is_definite) {
+                match self
+                    .recover(&task, Prior::Sent { ago: None })
+                    .await
+                    .filter(is_definite)
+                {
                     Some(Ok(generated)) => return self.conclude(task, generated).await,
                     Some(Err(fate)) => error = fate,
                     None => {}
@@ -111,7 +124,7 @@ impl Lane {
                 // Some failures come inside a success or by asking later; `Http` could not see those.
                 self.http().journal().note(task.key, Event::Refused);
             }
-            let again = error.charge() == Some(Charge::None) && error.retry() == Retry::Later;
+            let again = task.buys && error.charge() == Some(Charge::None) && error.retry() == Retry::Later;
             let Some(delay) = delays
                 .next()
                 .filter(|_| again && self.halt(&task.resolved).is_none())
@@ -130,6 +143,56 @@ impl Lane {
                 }
             };
         }
+    }
+
+    /// A task of which nobody knows what was sent for it: each attempt that may have been is asked for, and only when none
+    /// of them came to anything it is begun.
+    async fn look_for(&self, mut task: Task) {
+        for number in 1..=self.http().settings().retry.attempts.max(1) {
+            task.turn_to(number, self.client.project());
+            match self
+                .recover(&task, Prior::Sent { ago: None })
+                .await
+                .filter(is_definite)
+            {
+                Some(Ok(generated)) => return self.conclude(task, generated).await,
+                Some(Err(error)) if error.kind().stops_lane() => return self.fail(task, error).await,
+                _ => {}
+            }
+        }
+        task.turn_to(1, self.client.project());
+        let nothing = |what: &str| Error::new(ErrorKind::Cancelled, what.to_owned()).not_billed();
+        if !task.buys {
+            return self
+                .fail(task, nothing("nothing was bought that could be fetched"))
+                .await;
+        }
+        match self.again(&task, Duration::ZERO).await {
+            Some(answer) => self.follow(task, answer).await,
+            None => {
+                self.fail(task, nothing("it was stopped before it was sent"))
+                    .await;
+            }
+        }
+    }
+
+    /// Whether the service still refuses to do the task's key twice.
+    fn may_resend(&self, task: &Task, ago: Option<Duration>) -> bool {
+        let window = self.client.provider().info().capabilities.resend_seconds;
+        match (window, ago) {
+            (Some(window), Some(ago)) => task.buys && ago < Duration::from_secs(window),
+            _ => false,
+        }
+    }
+
+    /// Sends a task once more under the key that an earlier process had sent: the service says that it has it, or this is
+    /// its first purchase. `None` when a stop was asked for first.
+    async fn resend(&self, task: &Task, ago: Option<Duration>) -> Option<Result<Generated>> {
+        let stop = &self.http().wiring().stop;
+        let _call = stop.or(Arc::clone(&self.calls).acquire_owned()).await?.ok()?;
+        let (job, answer) = self.job(task, Prior::Sent { ago });
+        self.ask(vec![job]).await;
+        Some(received(answer.await))
     }
 
     /// One more attempt, alone, after a wait. `None` when a stop was asked for first.

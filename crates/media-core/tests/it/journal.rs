@@ -137,7 +137,7 @@ async fn what_was_paid_for_is_delivered_even_when_that_cannot_be_written_down() 
         assert_eq!((made.len(), left.len()), (1, 2), "{refused}");
         assert_eq!((lab.keys().len(), lab.files().len()), (1, 1), "{refused}");
         for result in left {
-            assert_eq!(failure(result), (ErrorKind::Storage, Charge::None), "{refused}");
+            assert_eq!(failure(result), (ErrorKind::Cancelled, Charge::None), "{refused}");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
 use media_core::{MediaKind, MediaRequest};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::bind::{BoundRecipe, Values};
@@ -16,7 +17,7 @@ use super::source::{Rows, Source};
 pub type ReadParam<'a> = dyn Fn(&str, MediaKind, &str, &str) -> Result<Value, String> + 'a;
 
 /// One file to make.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobSpec {
     /// Its identity: the row's id, with a recipe `/` and the output's name; without an id the path.
     pub id: String,

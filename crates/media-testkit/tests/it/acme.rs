@@ -82,6 +82,7 @@ impl Acme {
                 batch_supported: false,
                 max_batch,
                 recoverable: false,
+                resend_seconds: None,
                 free: false,
             },
         };

@@ -90,6 +90,7 @@ impl Lab {
                 batch_supported: false,
                 max_batch: 1,
                 recoverable: false,
+                resend_seconds: None,
                 free,
             },
             settings,

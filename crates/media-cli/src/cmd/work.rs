@@ -1,0 +1,190 @@
+//! What all commands share that make or fetch files: folder, lanes, progress, table, summary, exit code.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use media_core::{ApiKey, Client, Result, Stop};
+use media_engine::{Folder, Outcome, Plan, RunOptions, Stats, Status, Worklist};
+
+use crate::exit::Exit;
+use crate::progress::Progress;
+use crate::session::Session;
+use crate::signals::Signals;
+use crate::talk::say;
+use crate::words;
+
+/// What is to be done, and how it is shown.
+pub(crate) struct Work<'a> {
+    pub(crate) session: &'a Session<'a>,
+    pub(crate) worklist: Worklist,
+    pub(crate) plan: Plan,
+    pub(crate) options: RunOptions,
+    pub(crate) stop_after: Option<Duration>,
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+    /// The command that goes on where this one ends.
+    pub(crate) again: &'a str,
+}
+
+/// What ended a run before its end.
+#[derive(Debug, Default)]
+struct Ended {
+    /// The exit code of the first signal.
+    signal: AtomicU8,
+    /// `--stop-after`.
+    by_time: std::sync::atomic::AtomicBool,
+}
+
+impl Work<'_> {
+    /// The keys that it needs. Asked for before the folder: a missing key must leave nothing behind.
+    pub(crate) fn keys(&self) -> Result<BTreeMap<String, Option<ApiKey>>> {
+        let names: BTreeSet<String> = self.plan.providers.keys().cloned().collect();
+        self.session.keys(&names)
+    }
+
+    /// Does it.
+    pub(crate) async fn run(self, folder: Folder, keys: BTreeMap<String, Option<ApiKey>>) -> Result<Exit> {
+        let session = self.session;
+        let out = folder.out().to_owned();
+        let project = session.online(keys, &folder)?;
+        let stats = Arc::new(Stats::of_plan(&self.plan));
+        let clients: Vec<(String, Client)> = project
+            .instances()
+            .map(|(name, instance)| (name.to_owned(), instance.client.clone()))
+            .collect();
+        let ended = watch(&session.stop, clients.clone(), self.stop_after);
+        tracing::info!(files = self.plan.files, out = %out.display(), simulated = session.is_simulated(), "run");
+        let progress = Progress::start(Arc::clone(&stats), &self.plan, clients, self.json, self.quiet);
+        let options = RunOptions {
+            stop: session.stop.clone(),
+            ..self.options
+        };
+        let observer = progress.observer();
+        let ran = media_engine::run(
+            project,
+            self.worklist.clone(),
+            &self.plan,
+            folder,
+            options,
+            observer,
+            stats,
+        )
+        .await;
+        progress.finish();
+        let (outcome, folder) = ran?;
+        // From here on files exist and money may be spent: whatever fails, the account comes first.
+        let table = media_engine::write_table(&self.worklist, &folder);
+        let closed = folder.close();
+        let trouble = [
+            outcome.trouble.as_ref(),
+            table.as_ref().err(),
+            closed.as_ref().err(),
+        ];
+        let mut exit = exit_of(&outcome, &ended);
+        if trouble.iter().flatten().next().is_some() && exit <= Exit::Later {
+            // Whatever else is to be done later, this is not as it should be.
+            exit = Exit::SomeFailed;
+        }
+        tracing::info!(?exit, seconds = outcome.elapsed.as_secs(), "run ended");
+        for error in trouble.into_iter().flatten() {
+            say!("error: {}", words::of_error(error));
+        }
+        if self.quiet && exit == Exit::Done {
+            return Ok(exit);
+        }
+        if let Ok(Some(table)) = table {
+            say!("the table is {}", table.display());
+        }
+        say!("the files are in {}", out.display());
+        if let Some(simulation) = session.simulation() {
+            let billed = simulation.billed();
+            say!(
+                "simulated: no service was asked and no money spent (the simulated bill says {billed:.4} USD)"
+            );
+        }
+        say!("{}", words::summary(&outcome, exit, self.again).trim_end());
+        Ok(exit)
+    }
+}
+
+/// First signal, or the time is over: begin nothing new, finish what was sent. Second signal: end at once.
+fn watch(stop: &Stop, clients: Vec<(String, Client)>, stop_after: Option<Duration>) -> Arc<Ended> {
+    let ended = Arc::new(Ended::default());
+    if let Some(time) = stop_after {
+        let (stop, ended, clients) = (stop.clone(), Arc::clone(&ended), clients.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            ended.by_time.store(true, Ordering::Relaxed);
+            stop.ask();
+            let time = humantime::format_duration(time);
+            say!("{time} are over: {}", words::being_finished(&clients));
+        });
+    }
+    let (stop, seen) = (stop.clone(), Arc::clone(&ended));
+    let Some(mut signals) = Signals::new() else {
+        return ended;
+    };
+    tokio::spawn(async move {
+        loop {
+            let code = signals.next().await;
+            if seen.signal.swap(code, Ordering::Relaxed) != 0 {
+                // What is in flight is abandoned: that is what a second signal asks for.
+                end_at_once(code);
+            }
+            stop.ask();
+            say!(
+                "stopping: {}; once more ends at once",
+                words::being_finished(&clients)
+            );
+        }
+    });
+    ended
+}
+
+#[expect(
+    clippy::exit,
+    reason = "the one place that ends without unwinding: a second Ctrl-C waits for nothing"
+)]
+fn end_at_once(code: u8) {
+    std::process::exit(i32::from(code));
+}
+
+/// Says how a run ended.
+fn exit_of(outcome: &Outcome, ended: &Ended) -> Exit {
+    match ended.signal.load(Ordering::Relaxed) {
+        143 => return Exit::Terminated,
+        0 => {}
+        _ => return Exit::Interrupted,
+    }
+    let count = |status| {
+        outcome
+            .accounts
+            .values()
+            .map(|account| account.count(status))
+            .sum::<u64>()
+    };
+    let must_act = outcome
+        .accounts
+        .values()
+        .any(|account| account.failures.keys().any(|kind| words::needs_a_person(kind)));
+    let is_cut = ended.by_time.load(Ordering::Relaxed) && count(Status::Cancelled) > 0;
+    if must_act {
+        Exit::Act
+    } else if is_cut
+        || count(Status::Waiting) > 0
+        || outcome.accounts.values().any(|account| account.left() > 0)
+    {
+        Exit::Later
+    } else if [Status::Failed, Status::Unknown, Status::Cancelled, Status::Gone]
+        .into_iter()
+        .map(count)
+        .sum::<u64>()
+        > 0
+    {
+        Exit::SomeFailed
+    } else {
+        Exit::Done
+    }
+}

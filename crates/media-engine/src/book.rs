@@ -1,0 +1,100 @@
+//! What one lane has under way: its orders, and the rows that wait for an equal one.
+
+use std::collections::HashMap;
+
+use media_core::Attempt;
+
+use crate::ledger::Planned;
+use crate::line::{Line, Subject};
+
+/// A row that wants a file.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    pub(crate) subject: Subject,
+    /// The recipe's name for it, or its kind.
+    pub(crate) output: String,
+    pub(crate) planned: Planned,
+}
+
+impl Wish {
+    pub(crate) fn attempt(&self, number: u32) -> Attempt {
+        Attempt {
+            job: self.subject.id.clone(),
+            request: self.planned.hash,
+            take: self.planned.take,
+            number,
+        }
+    }
+}
+
+/// A row whose order is under way.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) wish: Wish,
+    /// It was made before, and is only brought back.
+    pub(crate) is_return: bool,
+}
+
+/// The orders of one lane that have no result yet.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    orders: HashMap<u64, Pending>,
+    /// By what makes requests equal.
+    equals: HashMap<u64, Equal>,
+}
+
+/// A purchase that several rows share: made for the first, told to the others.
+#[derive(Debug)]
+enum Equal {
+    Making { tag: u64, waiting: Vec<Wish> },
+    Made(Box<Line>),
+}
+
+impl Book {
+    /// Notes an order; `equal` names its purchase when other rows share it.
+    pub(crate) fn begin(&mut self, tag: u64, pending: Pending, equal: Option<u64>) {
+        self.orders.insert(tag, pending);
+        if let Some(key) = equal {
+            let waiting = Vec::new();
+            self.equals.insert(key, Equal::Making { tag, waiting });
+        }
+    }
+
+    /// Lets a row wait for an equal one. Gives it back when there is none, or with the result when there is one.
+    pub(crate) fn join(&mut self, equal: u64, wish: Wish) -> Option<(Wish, Option<Line>)> {
+        match self.equals.get_mut(&equal) {
+            None => Some((wish, None)),
+            Some(Equal::Making { waiting, .. }) => {
+                waiting.push(wish);
+                None
+            }
+            Some(Equal::Made(line)) => Some((wish, Some((**line).clone()))),
+        }
+    }
+
+    /// The order of this tag, which is answered.
+    pub(crate) fn take(&mut self, tag: u64) -> Option<Pending> {
+        self.orders.remove(&tag)
+    }
+
+    /// The rows that waited for the order of this tag.
+    pub(crate) fn made(&mut self, tag: u64, line: &Line) -> Vec<Wish> {
+        let is_it = |equal: &&mut Equal| matches!(equal, Equal::Making { tag: making, .. } if *making == tag);
+        let Some(equal) = self.equals.values_mut().find(is_it) else {
+            return Vec::new();
+        };
+        match std::mem::replace(equal, Equal::Made(Box::new(line.clone()))) {
+            Equal::Making { waiting, .. } => waiting,
+            Equal::Made(_) => Vec::new(),
+        }
+    }
+
+    /// What never came to a result: orders, and rows that waited for one.
+    pub(crate) fn left(self) -> (Vec<Pending>, Vec<Wish>) {
+        let waiting = self.equals.into_values().flat_map(|equal| match equal {
+            Equal::Making { waiting, .. } => waiting,
+            Equal::Made(_) => Vec::new(),
+        });
+        (self.orders.into_values().collect(), waiting.collect())
+    }
+}

@@ -1,0 +1,292 @@
+//! Reads the list for one lane: decides about every job, and hands over what is to be made.
+
+use std::sync::Mutex;
+
+use media_core::{Client, Error, ErrorKind, Order, Result, Usd, hex};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use crate::book::{Book, Pending, Wish};
+use crate::ledger::{Made, Planned, TakeRow, asked};
+use crate::line::{Line, Status, Subject};
+use crate::list::{JobSpec, RowProblem};
+use crate::place;
+use crate::plan::Prepared;
+use crate::resume::{Case, Decision, Resume, Start};
+use crate::run::{Share, Shared, lock};
+use crate::worklist::equal_key;
+
+/// Orders on their way to a lane.
+pub(crate) const ORDERS_AHEAD: usize = 64;
+
+/// Hands orders over in handfuls: the two sides then wake each other a few times in a hundred, not for each.
+struct Outbox {
+    orders: mpsc::Sender<Order>,
+    runtime: Handle,
+    waiting: Vec<Order>,
+}
+
+impl Outbox {
+    const HANDFUL: usize = ORDERS_AHEAD / 4;
+
+    /// Gives back what the lane takes no more.
+    fn send(&mut self, order: Order) -> std::result::Result<(), Vec<Order>> {
+        self.waiting.push(order);
+        if self.waiting.len() < Outbox::HANDFUL {
+            return Ok(());
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> std::result::Result<(), Vec<Order>> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let Ok(places) = self.runtime.block_on(self.orders.reserve_many(waiting.len())) else {
+            return Err(waiting);
+        };
+        for (place, order) in places.zip(waiting) {
+            place.send(order);
+        }
+        Ok(())
+    }
+}
+
+/// Reads the list and hands over what this lane has to make.
+pub(crate) fn feed(
+    shared: &Shared,
+    share: &Share,
+    client: &Client,
+    book: &Mutex<Book>,
+    orders: mpsc::Sender<Order>,
+) -> Result<()> {
+    let reader = shared.folder.ledger().reader()?;
+    let mut feeder = Feeder {
+        shared,
+        client,
+        book,
+        resume: Resume {
+            reader: Some(&reader),
+            out: shared.folder.out(),
+            inner: shared.folder.inner(),
+            is_lost: shared.folder.is_lost(),
+        },
+        outbox: Outbox {
+            orders,
+            runtime: Handle::current(),
+            waiting: Vec::new(),
+        },
+        tag: 0,
+    };
+    let fed = feeder.run(share);
+    let flushed = feeder.outbox.flush();
+    feeder.take_back(flushed);
+    fed
+}
+
+struct Feeder<'a> {
+    shared: &'a Shared,
+    client: &'a Client,
+    book: &'a Mutex<Book>,
+    resume: Resume<'a>,
+    outbox: Outbox,
+    tag: u64,
+}
+
+/// Whether the rest of the list is still wanted.
+enum More {
+    Yes,
+    No,
+}
+
+impl Feeder<'_> {
+    fn run(&mut self, share: &Share) -> Result<()> {
+        let shared = self.shared;
+        let read = |name: &str, kind, key: &str, cell: &str| shared.project.read_param(name, kind, key, cell);
+        for job in shared.worklist.jobs(&read)? {
+            if shared.stop.is_asked() {
+                return Ok(());
+            }
+            let spec: JobSpec = job.map_err(|problems| changed(&problems))?;
+            if share.holds(&spec)
+                && let More::No = self.job(&spec)?
+            {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn job(&mut self, spec: &JobSpec) -> Result<More> {
+        let shared = self.shared;
+        let out = shared.folder.out();
+        let prepared = shared.project.prepare(spec, out).map_err(|why| {
+            let message = format!("the list changed while it was being run: {why}");
+            Error::new(ErrorKind::InvalidRequest, message).not_billed()
+        })?;
+        let key = equal_key(&prepared);
+        let equal = shared.worklist.is_shared(key).then_some(key);
+        let decision = self.resume.decide(Case {
+            client: self.client,
+            spec,
+            prepared: &prepared,
+            is_shared: equal.is_some(),
+        })?;
+        let mut wish = self.wish(spec, &prepared);
+        if shared.only_fetch {
+            return match decision {
+                Decision::Make(start) if start.prior != media_core::Prior::Fresh => {
+                    self.make(wish, prepared, Start { buys: false, ..start }, None)
+                }
+                _ => Ok(More::Yes),
+            };
+        }
+        match decision {
+            Decision::Stay(stay) => {
+                if let (Status::Unknown | Status::Failed, Some(key)) = (stay.status, equal) {
+                    // An equal row may be settling it just now.
+                    wish = match self.join(key, wish) {
+                        Some(wish) => wish,
+                        None => return Ok(More::Yes),
+                    };
+                }
+                if stay.is_broken {
+                    place::move_aside(out, &prepared.request.output_path)?;
+                }
+                let line = Line::stays(&wish.subject, &stay, shared.folder.is_simulated());
+                shared.report(&line, &wish.output, None);
+                Ok(More::Yes)
+            }
+            Decision::Copy { from, take, number } => {
+                wish.planned.take = number;
+                self.copy(&wish, &from, &take, &prepared);
+                Ok(More::Yes)
+            }
+            Decision::Make(start) => {
+                let wish = match equal {
+                    None => Some(wish),
+                    Some(key) => self.join(key, wish),
+                };
+                match wish {
+                    Some(wish) => self.make(wish, prepared, start, equal),
+                    None => Ok(More::Yes),
+                }
+            }
+        }
+    }
+
+    /// Lets a row wait for an equal one that is under way, or tells it of one that is over; gives it back otherwise.
+    fn join(&self, key: u64, wish: Wish) -> Option<Wish> {
+        let joined = lock(self.book).join(key, wish);
+        match joined? {
+            (wish, None) => Some(wish),
+            (wish, Some(line)) => {
+                self.shared.share(&line, &wish);
+                None
+            }
+        }
+    }
+
+    fn wish(&self, spec: &JobSpec, prepared: &Prepared) -> Wish {
+        let resolved = &prepared.checked.resolved;
+        let prices = &self.client.provider().http().settings().prices;
+        let is_free = self.client.provider().info().capabilities.free;
+        let estimate = prices.row(resolved).map(|row| row.price(resolved));
+        let request: String = hex(prepared.checked.hash.bytes()).chars().take(32).collect();
+        let provider = self.client.provider().info().name.clone();
+        Wish {
+            subject: Subject {
+                id: spec.id.clone(),
+                line: spec.line,
+                path: spec.path.clone(),
+                provider: provider.clone(),
+                request: Some(request),
+            },
+            output: output_name(spec),
+            planned: Planned {
+                spec: spec.clone(),
+                provider,
+                model: resolved.model.clone(),
+                asked: asked(spec),
+                hash: prepared.checked.hash,
+                take: 1,
+                estimate: estimate.or(is_free.then_some(Usd::ZERO)),
+            },
+        }
+    }
+
+    fn make(&mut self, mut wish: Wish, prepared: Prepared, start: Start, equal: Option<u64>) -> Result<More> {
+        let shared = self.shared;
+        let is_return = !start.buys && !shared.only_fetch;
+        if start.prior == media_core::Prior::Fresh && !shared.may_make() {
+            return Ok(More::No);
+        }
+        if start.is_broken {
+            place::move_aside(shared.folder.out(), &prepared.request.output_path)?;
+        }
+        wish.planned.take = start.take;
+        if !is_return {
+            shared.folder.ledger().planned(wish.planned.clone());
+        }
+        let order = Order {
+            take: start.take,
+            attempt: start.attempt,
+            prior: start.prior,
+            buys: start.buys,
+            checked: Some(prepared.checked),
+            ..Order::new(self.tag, prepared.request)
+        };
+        lock(self.book).begin(self.tag, Pending { wish, is_return }, equal);
+        self.tag += 1;
+        let sent = self.outbox.send(order);
+        let is_over = sent.is_err();
+        self.take_back(sent);
+        Ok(if is_over { More::No } else { More::Yes })
+    }
+
+    /// Orders that never reached the lane, so that nothing can have been sent for them.
+    fn take_back(&self, sent: std::result::Result<(), Vec<Order>>) {
+        for order in sent.err().into_iter().flatten() {
+            let pending = lock(self.book).take(order.tag);
+            if let Some(pending) = pending {
+                let line = Line::not_begun(&pending.wish.subject, self.shared.folder.is_simulated());
+                self.shared.report(&line, &pending.wish.output, None);
+            }
+        }
+    }
+
+    /// Puts a file in its place that is there already under another name.
+    fn copy(&self, wish: &Wish, from: &std::path::Path, take: &TakeRow, prepared: &Prepared) {
+        let shared = self.shared;
+        let to = &prepared.request.output_path;
+        let is_simulated = shared.folder.is_simulated();
+        let copied = place::copy(from, to, &shared.folder.inner())
+            .and_then(|()| place::describe(to, Some(&take.sha256)));
+        let (line, file) = match copied {
+            Ok(file) => (
+                Line::copied(&wish.subject, &file, &take.provenance, is_simulated),
+                Some(file),
+            ),
+            Err(error) => (Line::failed_here(&wish.subject, &error, is_simulated), None),
+        };
+        shared.folder.ledger().planned(wish.planned.clone());
+        shared.write_down(wish, &line, None, None, || {
+            Some(Made {
+                path: wish.subject.path.clone(),
+                file: file?,
+                provenance: take.provenance.clone(),
+            })
+        });
+        shared.report(&line, &wish.output, None);
+        debug_assert!(line.status != Status::Unknown, "a copy costs nothing");
+    }
+}
+
+fn changed(problems: &[RowProblem]) -> Error {
+    let first = problems.first().map_or_else(String::new, ToString::to_string);
+    let message = format!("the list changed while it was being run: {first}");
+    Error::new(ErrorKind::InvalidRequest, message).not_billed()
+}
+
+/// The output's name in a recipe, or the kind.
+pub(crate) fn output_name(spec: &JobSpec) -> String {
+    spec.output.clone().unwrap_or_else(|| spec.kind.to_string())
+}

@@ -1,0 +1,169 @@
+//! What the ledger knows of a job.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use media_core::{Facts, Link, Provenance, RequestHash, Usd};
+
+use crate::list::JobSpec;
+
+/// How a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum JobStatus {
+    /// It was planned, and what came of it is not known or was nothing for good.
+    Open,
+    /// A take of it was made.
+    Done,
+    /// It failed for good.
+    Failed,
+    /// It may have been billed, and nobody can tell.
+    Unknown,
+}
+
+/// How an attempt stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AttemptState {
+    /// It was sent, and no answer is known.
+    Sending,
+    /// It is over, and nothing was billed.
+    Refused,
+    /// The service said where the result is.
+    Linked,
+    /// Its bytes are staged.
+    Have,
+    /// Its file got its name.
+    Done,
+    /// It was billed and came to nothing.
+    Spent,
+    /// It may have been billed, and a person decided to go on without it.
+    Abandoned,
+}
+
+macro_rules! names {
+    ($type:ident: $($variant:ident $name:literal),+) => {
+        impl $type {
+            /// Its name in the file.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $($type::$variant => $name),+ }
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = UnknownName;
+
+            fn from_str(name: &str) -> Result<$type, UnknownName> {
+                match name {
+                    $($name => Ok($type::$variant),)+
+                    _ => Err(UnknownName(name.to_owned())),
+                }
+            }
+        }
+    };
+}
+
+names!(JobStatus: Open "open", Done "done", Failed "failed", Unknown "unknown");
+names!(AttemptState: Sending "sending", Refused "refused", Linked "linked", Have "have", Done "done", Spent "spent", Abandoned "abandoned");
+
+/// A name that this version does not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownName(String);
+
+impl fmt::Display for UnknownName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is no known state", self.0)
+    }
+}
+
+impl std::error::Error for UnknownName {}
+
+/// A job.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The job as the list gave it, when it was last begun.
+    pub spec: JobSpec,
+    /// The provider instance.
+    pub provider: String,
+    /// The model.
+    pub model: String,
+    /// What the list asked for, configuration left out.
+    pub asked: [u8; 32],
+    /// The resolved request.
+    pub hash: RequestHash,
+    /// The number of its current take.
+    pub take: u32,
+    /// How it stands.
+    pub status: JobStatus,
+    /// Its last result line, JSON.
+    pub result: Option<String>,
+    /// What one attempt is expected to cost.
+    pub estimate: Option<Usd>,
+}
+
+/// A file that was made.
+#[derive(Clone, Debug)]
+pub struct TakeRow {
+    /// The number of the take.
+    pub take: u32,
+    /// The resolved request that it was made for.
+    pub hash: RequestHash,
+    /// Where it was put, relative to the output folder.
+    pub path: String,
+    /// Its format.
+    pub format: String,
+    /// Its length.
+    pub bytes: u64,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+    /// The file's time of change when it was put there, in nanoseconds: where length and time are the same, so is the file.
+    pub modified_ns: Option<i64>,
+    /// Pixels in a row.
+    pub width: Option<u32>,
+    /// Rows of pixels.
+    pub height: Option<u32>,
+    /// Playing time.
+    pub duration_ms: Option<u64>,
+    /// Who made it, and what has to be said about it.
+    pub provenance: Provenance,
+}
+
+/// One attempt.
+#[derive(Clone, Debug)]
+pub struct AttemptRow {
+    /// Its key.
+    pub key: String,
+    /// The take.
+    pub take: u32,
+    /// The number of the attempt at this take.
+    pub number: u32,
+    /// How it stands.
+    pub state: AttemptState,
+    /// Where the result is.
+    pub link: Option<Link>,
+    /// What the service said beside.
+    pub facts: Facts,
+    /// SHA-256 of the bytes that came.
+    pub sha256: Option<String>,
+    /// Their length.
+    pub bytes: Option<u64>,
+    /// Where they are staged.
+    pub staged: Option<PathBuf>,
+    /// What it cost, where that is known.
+    pub cost: Option<Usd>,
+    /// How often it was sent.
+    pub sends: u32,
+    /// When it was sent first, in milliseconds since 1970.
+    pub first_sent_ms: Option<i64>,
+}
+
+/// An attempt that was not seen to its end, with its job.
+#[derive(Clone, Debug)]
+pub struct OpenAttempt {
+    /// The job's id.
+    pub job: String,
+    /// The request that it was made for.
+    pub hash: RequestHash,
+    /// The attempt.
+    pub attempt: AttemptRow,
+}

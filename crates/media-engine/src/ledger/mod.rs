@@ -1,0 +1,192 @@
+//! The ledger: every job, send, cost and file of a project, in one SQLite file. It is the journal of the clients.
+
+mod entry;
+mod reader;
+mod rows;
+mod schema;
+mod writer;
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use media_core::{AttemptKey, Error, ErrorKind, Event, Journal, Result};
+
+pub use self::entry::{AttemptRow, AttemptState, Entry, JobStatus, OpenAttempt, TakeRow};
+pub use self::reader::{Reader, Totals};
+pub(crate) use self::rows::{Finished, Made, Planned, Settled, modified_ns};
+use self::writer::{Note, Writer};
+use crate::list::JobSpec;
+
+/// A ledger that one process writes to.
+#[derive(Debug)]
+pub struct Ledger {
+    path: PathBuf,
+    writer: Arc<Writer>,
+    /// Held until the ledger is closed; the operating system lets go of it when the process dies.
+    _lock: File,
+    is_new: bool,
+}
+
+impl Ledger {
+    /// Opens the ledger at `path`, or begins one. `inner` is the folder that staged files are named in.
+    ///
+    /// # Errors
+    /// Another process has it; it is damaged, of a newer version, or no ledger; the disk. Then it is left as it is.
+    pub fn open(path: &Path, inner: &Path) -> Result<Ledger> {
+        let lock = lock(path)?;
+        let is_new = !std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
+        let db = schema::open(path)?;
+        Ok(Ledger {
+            path: path.to_owned(),
+            writer: Arc::new(Writer::start(db, path, inner)?),
+            _lock: lock,
+            is_new,
+        })
+    }
+
+    /// Whether it was begun by this process.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Its journal, for the wiring of the clients.
+    #[must_use]
+    pub fn journal(&self) -> Arc<dyn Journal> {
+        Arc::clone(&self.writer) as Arc<dyn Journal>
+    }
+
+    /// Reads it beside the writer. What was only noted may be missing for a moment.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn reader(&self) -> Result<Reader> {
+        Reader::beside(&self.path)
+    }
+
+    /// A job that is about to be made: written down no later than its first send.
+    pub(crate) fn planned(&self, job: Planned) {
+        self.writer.note(Note::Planned(Box::new(job)));
+    }
+
+    /// What became of a job.
+    pub(crate) fn finished(&self, job: Finished) {
+        self.writer.note(Note::Finished(Box::new(job)));
+    }
+
+    /// Notes facts of the whole ledger; an empty value is none.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(crate) fn note_meta(&self, facts: &[(&str, &str)]) -> Result<()> {
+        let facts: Vec<(String, String)> = facts
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        self.change(move |db| {
+            for fact in &facts {
+                db.execute(
+                    "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)",
+                    (&fact.0, &fact.1),
+                )?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Changes rows by hand, in one commit, after everything that was noted before.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(crate) fn change(
+        &self,
+        change: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()> + Send + 'static,
+    ) -> Result<()> {
+        self.writer.change(Box::new(change))
+    }
+
+    /// Waits until everything that was noted is on disk.
+    ///
+    /// # Errors
+    /// Some of it could not be written.
+    pub fn settle(&self) -> Result<()> {
+        self.writer.settle()
+    }
+
+    /// Ends it cleanly: afterwards it is one file that can be copied.
+    ///
+    /// # Errors
+    /// Some of it could not be written.
+    pub fn close(self) -> Result<()> {
+        self.writer.close()
+    }
+}
+
+/// One writer at a time: another process would not know what this one has sent.
+fn lock(path: &Path) -> Result<File> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let lock_path = PathBuf::from(name);
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path)
+        .map_err(|error| {
+            Error::new(ErrorKind::Storage, format!("cannot open {}", lock_path.display()))
+                .because(error)
+                .not_billed()
+        })?;
+    if lock.try_lock().is_err() {
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!("another run is at work with the ledger {}", path.display()),
+        )
+        .not_billed()
+        .hint("wait for it, or name another folder by --out"));
+    }
+    Ok(lock)
+}
+
+fn failed(path: &Path, error: rusqlite::Error) -> Error {
+    let full = matches!(&error, rusqlite::Error::SqliteFailure(code, _) if code.code == rusqlite::ErrorCode::DiskFull);
+    let failure = Error::new(
+        ErrorKind::Storage,
+        format!("the ledger {} cannot be used", path.display()),
+    )
+    .because(error);
+    if full {
+        failure.hint("free some space and run the same command")
+    } else {
+        failure
+    }
+}
+
+/// What the list itself asks for, configuration left out: whether a row was changed or only the configuration.
+pub(crate) fn asked(spec: &JobSpec) -> [u8; 32] {
+    use sha2::{Digest, Sha256};
+    let params: Vec<_> = spec.params.iter().collect();
+    let asked = serde_json::json!([
+        spec.kind,
+        spec.providers,
+        spec.content,
+        spec.language,
+        spec.variant,
+        params
+    ]);
+    Sha256::digest(asked.to_string()).into()
+}
+
+#[async_trait]
+impl Journal for Writer {
+    async fn record(&self, events: &[(AttemptKey, Event)]) -> Result<()> {
+        self.events(events.to_vec()).await
+    }
+
+    fn note(&self, key: AttemptKey, event: Event) {
+        Writer::note(self, Note::Event(key, event));
+    }
+}

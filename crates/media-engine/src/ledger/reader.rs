@@ -1,0 +1,343 @@
+//! Asks the ledger.
+
+use std::path::{Path, PathBuf};
+
+use media_core::{AttemptKey, Error, ErrorKind, RequestHash, Result, Usd};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::entry::{AttemptRow, Entry, JobStatus, OpenAttempt, TakeRow};
+use super::{failed, schema};
+
+macro_rules! jobs {
+    () => {
+        "SELECT request, provider, model, asked, hash, take, status, result, estimate_micros FROM jobs"
+    };
+}
+
+macro_rules! takes {
+    () => {
+        "SELECT take, hash, path, format, bytes, sha256, modified_ns, width, height, duration_ms, provenance FROM takes"
+    };
+}
+
+macro_rules! attempts {
+    () => {
+        "SELECT key, take, number, state, link, facts, sha256, staged, cost_micros, sends, first_sent_ms, bytes FROM attempts"
+    };
+}
+
+/// A connection that only reads. One for each thread that asks.
+#[derive(Debug)]
+pub struct Reader {
+    db: Connection,
+    path: PathBuf,
+}
+
+/// What the ledger holds, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Jobs by status.
+    pub jobs: Vec<(JobStatus, u64)>,
+    /// What is known to have been spent.
+    pub spent: Usd,
+    /// Attempts whose fate is unknown.
+    pub unknown: u64,
+    /// What those are expected to have cost at most.
+    pub at_stake: Usd,
+}
+
+impl Reader {
+    /// Opens a ledger to read it; `None` when there is none.
+    ///
+    /// # Errors
+    /// It is damaged, of a newer version, or no ledger.
+    pub fn open(path: &Path) -> Result<Option<Reader>> {
+        if !std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
+            return Ok(None);
+        }
+        Ok(Some(Reader {
+            db: schema::open_to_read(path)?,
+            path: path.to_owned(),
+        }))
+    }
+
+    pub(super) fn beside(path: &Path) -> Result<Reader> {
+        Ok(Reader {
+            db: schema::connect_to_read(path)?,
+            path: path.to_owned(),
+        })
+    }
+
+    fn ask<T>(&self, question: rusqlite::Result<T>) -> Result<T> {
+        question.map_err(|error| failed(&self.path, error))
+    }
+
+    /// What is noted once for the whole ledger.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn meta(&self, name: &str) -> Result<Option<String>> {
+        let mut question = self.ask(self.db.prepare_cached("SELECT value FROM meta WHERE name = ?1"))?;
+        self.ask(question.query_row([name], |row| row.get(0)).optional())
+    }
+
+    /// Whether it knows of no job.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn is_empty(&self) -> Result<bool> {
+        let any = "SELECT NOT EXISTS (SELECT 1 FROM jobs) AND NOT EXISTS (SELECT 1 FROM attempts)";
+        self.ask(self.db.query_row(any, (), |row| row.get(0)))
+    }
+
+    /// A job.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn job(&self, id: &str) -> Result<Option<Entry>> {
+        let mut question = self.ask(self.db.prepare_cached(concat!(jobs!(), " WHERE id = ?1")))?;
+        self.ask(question.query_row([id], entry).optional())
+    }
+
+    /// All jobs, in the order of their lines.
+    ///
+    /// # Errors
+    /// The disk, or what `each` says.
+    pub fn each_job(&self, mut each: impl FnMut(Entry) -> Result<()>) -> Result<()> {
+        let mut question = self.ask(self.db.prepare(concat!(jobs!(), " ORDER BY line, id")))?;
+        let mut rows = self.ask(question.query(()))?;
+        while let Some(row) = self.ask(rows.next())? {
+            each(self.ask(entry(row))?)?;
+        }
+        Ok(())
+    }
+
+    /// A file that was made for a job.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn take(&self, job: &str, take: u32) -> Result<Option<TakeRow>> {
+        let text = concat!(takes!(), " WHERE job = ?1 AND take = ?2");
+        let mut question = self.ask(self.db.prepare_cached(text))?;
+        self.ask(question.query_row(params![job, take], take_row).optional())
+    }
+
+    /// Files that were made for an equal request, newest first.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn equals(&self, hash: &RequestHash) -> Result<Vec<TakeRow>> {
+        let text = concat!(takes!(), " WHERE hash = ?1 ORDER BY made_ms DESC LIMIT 8");
+        let mut question = self.ask(self.db.prepare_cached(text))?;
+        let rows = self.ask(question.query_map(params![hash.bytes()], take_row))?;
+        self.ask(rows.collect())
+    }
+
+    /// A job other than this one whose attempt at an equal request is not settled.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn open_equal(&self, job: &str, hash: &RequestHash) -> Result<Option<String>> {
+        let text = "SELECT job FROM attempts
+            WHERE state IN ('sending', 'linked', 'have') AND hash = ?1 AND job <> ?2 LIMIT 1";
+        let mut question = self.ask(self.db.prepare_cached(text))?;
+        self.ask(
+            question
+                .query_row(params![hash.bytes(), job], |row| row.get(0))
+                .optional(),
+        )
+    }
+
+    /// The last attempt at a take of this request.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn last_attempt(&self, job: &str, take: u32, hash: &RequestHash) -> Result<Option<AttemptRow>> {
+        let text = concat!(
+            attempts!(),
+            " WHERE job = ?1 AND take = ?2 AND hash = ?3 ORDER BY number DESC LIMIT 1"
+        );
+        let mut question = self.ask(self.db.prepare_cached(text))?;
+        self.ask(
+            question
+                .query_row(params![job, take, hash.bytes()], attempt_row)
+                .optional(),
+        )
+    }
+
+    /// All attempts at a job, in order.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn attempts(&self, job: &str) -> Result<Vec<AttemptRow>> {
+        let text = concat!(attempts!(), " WHERE job = ?1 ORDER BY take, number");
+        let mut question = self.ask(self.db.prepare_cached(text))?;
+        let rows = self.ask(question.query_map([job], attempt_row))?;
+        self.ask(rows.collect())
+    }
+
+    /// Attempts that were not seen to their end.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn open_attempts(&self) -> Result<Vec<OpenAttempt>> {
+        self.attempts_where("a.state IN ('sending', 'linked', 'have')")
+    }
+
+    /// Attempts whose bytes came, and whose job does not know it.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(crate) fn unfinished_files(&self) -> Result<Vec<OpenAttempt>> {
+        self.attempts_where("a.state = 'have' OR (a.state = 'done' AND j.status <> 'done')")
+    }
+
+    fn attempts_where(&self, condition: &str) -> Result<Vec<OpenAttempt>> {
+        let text = concat!(
+            "SELECT a.key, a.take, a.number, a.state, a.link, a.facts, a.sha256, a.staged, a.cost_micros, a.sends, ",
+            "a.first_sent_ms, a.bytes, a.job, a.hash ",
+            "FROM attempts a LEFT JOIN jobs j ON j.id = a.job"
+        );
+        let text = format!("{text} WHERE {condition} ORDER BY a.job, a.take, a.number");
+        let mut question = self.ask(self.db.prepare(&text))?;
+        let rows = self.ask(question.query_map((), |row| {
+            Ok(OpenAttempt {
+                attempt: attempt_row(row)?,
+                job: row.get(12)?,
+                hash: hash_of(row, 13)?,
+            })
+        }))?;
+        self.ask(rows.collect())
+    }
+
+    /// Whom to name for which file.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn credits(&self) -> Result<std::collections::BTreeMap<String, String>> {
+        let text = "SELECT path, json_extract(provenance, '$.credit') FROM takes
+            WHERE json_extract(provenance, '$.credit') IS NOT NULL ORDER BY made_ms";
+        let mut question = self.ask(self.db.prepare(text))?;
+        let rows = self.ask(question.query_map((), |row| Ok((row.get(0)?, row.get(1)?))))?;
+        self.ask(rows.collect())
+    }
+
+    /// Counts and sums.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn totals(&self) -> Result<Totals> {
+        let mut totals = Totals::default();
+        let mut question = self.ask(
+            self.db
+                .prepare("SELECT status, count(*) FROM jobs GROUP BY status"),
+        )?;
+        let rows = self.ask(question.query_map((), |row| {
+            Ok((named(row, 0)?, row.get::<_, i64>(1)?.unsigned_abs()))
+        }))?;
+        totals.jobs = self.ask(rows.collect())?;
+        totals.jobs.sort();
+        let sums = "SELECT coalesce(sum(a.cost_micros), 0), count(*) FILTER (WHERE a.state = 'sending'),
+                coalesce(sum(j.estimate_micros) FILTER (WHERE a.state = 'sending'), 0)
+            FROM attempts a LEFT JOIN jobs j ON j.id = a.job";
+        (totals.spent, totals.unknown, totals.at_stake) = self.ask(self.db.query_row(sums, (), |row| {
+            let usd = |n| {
+                row.get::<_, i64>(n)
+                    .map(|micros| Usd::from_micros(micros.unsigned_abs()))
+            };
+            Ok((usd(0)?, row.get::<_, i64>(1)?.unsigned_abs(), usd(2)?))
+        }))?;
+        Ok(totals)
+    }
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    Ok(Entry {
+        spec: parsed(row, 0)?.ok_or(rusqlite::Error::InvalidQuery)?,
+        provider: row.get(1)?,
+        model: row.get(2)?,
+        asked: row.get(3)?,
+        hash: hash_of(row, 4)?,
+        take: row.get(5)?,
+        status: named(row, 6)?,
+        result: row.get(7)?,
+        estimate: usd(row, 8)?,
+    })
+}
+
+fn take_row(row: &Row<'_>) -> rusqlite::Result<TakeRow> {
+    let number = |n| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(n)?.map(i64::unsigned_abs));
+    Ok(TakeRow {
+        take: row.get(0)?,
+        hash: hash_of(row, 1)?,
+        path: row.get(2)?,
+        format: row.get(3)?,
+        bytes: number(4)?.unwrap_or(0),
+        sha256: row.get(5)?,
+        modified_ns: row.get(6)?,
+        width: row.get(7)?,
+        height: row.get(8)?,
+        duration_ms: number(9)?,
+        provenance: parsed(row, 10)?.unwrap_or_default(),
+    })
+}
+
+fn attempt_row(row: &Row<'_>) -> rusqlite::Result<AttemptRow> {
+    Ok(AttemptRow {
+        key: row.get(0)?,
+        take: row.get(1)?,
+        number: row.get(2)?,
+        state: named(row, 3)?,
+        link: parsed(row, 4)?,
+        facts: parsed(row, 5)?.unwrap_or_default(),
+        sha256: row.get(6)?,
+        staged: row.get::<_, Option<String>>(7)?.map(PathBuf::from),
+        cost: usd(row, 8)?,
+        sends: row.get(9)?,
+        first_sent_ms: row.get(10)?,
+        bytes: row.get::<_, Option<i64>>(11)?.map(i64::unsigned_abs),
+    })
+}
+
+/// A column of JSON.
+fn parsed<T: serde::de::DeserializeOwned>(row: &Row<'_>, n: usize) -> rusqlite::Result<Option<T>> {
+    let Some(text) = row.get::<_, Option<String>>(n)? else {
+        return Ok(None);
+    };
+    let parsed = serde_json::from_str(&text);
+    parsed
+        .map(Some)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(n, Type::Text, Box::new(error)))
+}
+
+/// A column of names.
+fn named<T>(row: &Row<'_>, n: usize) -> rusqlite::Result<T>
+where
+    T: std::str::FromStr,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    let name: String = row.get(n)?;
+    name.parse()
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(n, Type::Text, Box::new(error)))
+}
+
+fn hash_of(row: &Row<'_>, n: usize) -> rusqlite::Result<RequestHash> {
+    row.get(n).map(RequestHash::from_bytes)
+}
+
+fn usd(row: &Row<'_>, n: usize) -> rusqlite::Result<Option<Usd>> {
+    let micros: Option<i64> = row.get(n)?;
+    Ok(micros.map(|micros| Usd::from_micros(micros.unsigned_abs())))
+}
+
+impl AttemptRow {
+    /// Its key, as the clients know it.
+    ///
+    /// # Errors
+    /// Somebody has changed it.
+    pub fn parsed_key(&self) -> Result<AttemptKey> {
+        AttemptKey::parse(&self.key)
+            .ok_or_else(|| Error::new(ErrorKind::Storage, format!("{:?} is no attempt key", self.key)))
+    }
+}

@@ -1,0 +1,257 @@
+//! What each event and result changes in the tables.
+
+use std::path::Path;
+
+use media_core::{Attempt, AttemptKey, Event, Facts, Link, MediaFile, Provenance, RequestHash, Usd};
+use rusqlite::{Transaction, params};
+
+use super::entry::JobStatus;
+use crate::list::JobSpec;
+
+/// A job that is about to be made.
+#[derive(Clone, Debug)]
+pub(crate) struct Planned {
+    pub(crate) spec: JobSpec,
+    pub(crate) provider: String,
+    pub(crate) model: String,
+    pub(crate) asked: [u8; 32],
+    pub(crate) hash: RequestHash,
+    pub(crate) take: u32,
+    pub(crate) estimate: Option<Usd>,
+}
+
+/// What became of a job.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) id: String,
+    pub(crate) take: u32,
+    pub(crate) status: JobStatus,
+    /// The result line, JSON.
+    pub(crate) line: String,
+    pub(crate) hash: RequestHash,
+    /// What its last attempt came to.
+    pub(crate) attempt: Option<Settled>,
+    pub(crate) made: Option<Made>,
+    /// The job that it shares a purchase with.
+    pub(crate) shared_with: Option<String>,
+}
+
+/// What an attempt came to, as far as money goes.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    pub(crate) key: AttemptKey,
+    pub(crate) cost: Option<Usd>,
+    pub(crate) basis: String,
+    /// It was billed and failed.
+    pub(crate) is_billed_failure: bool,
+    /// What came is no good, so that fetching it once more would bring the same.
+    pub(crate) is_no_good: bool,
+}
+
+/// A file that was made.
+#[derive(Debug)]
+pub(crate) struct Made {
+    /// Relative to the output folder.
+    pub(crate) path: String,
+    pub(crate) file: MediaFile,
+    pub(crate) provenance: Provenance,
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    // Only types of ours come here, and each of them can be written as JSON.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn micros(usd: Option<Usd>) -> Option<i64> {
+    usd.map(|usd| i64::try_from(usd.micros()).unwrap_or(i64::MAX))
+}
+
+pub(super) fn planned(db: &Transaction<'_>, job: &Planned, now: i64) -> rusqlite::Result<()> {
+    let mut insert = db.prepare_cached(
+        "INSERT INTO jobs (id, line, path, provider, model, request, asked, hash, take, status, estimate_micros, updated_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'open', ?10, ?11)
+         ON CONFLICT (id) DO UPDATE SET line = ?2, path = ?3, provider = ?4, model = ?5, request = ?6, asked = ?7,
+             hash = ?8, take = ?9, status = 'open', estimate_micros = ?10, updated_ms = ?11",
+    )?;
+    insert.execute(params![
+        job.spec.id,
+        i64::try_from(job.spec.line).unwrap_or(i64::MAX),
+        job.spec.path,
+        job.provider,
+        job.model,
+        json(&job.spec),
+        job.asked,
+        job.hash.bytes(),
+        job.take,
+        micros(job.estimate),
+        now,
+    ])?;
+    Ok(())
+}
+
+pub(super) fn event(
+    db: &Transaction<'_>,
+    key: AttemptKey,
+    event: &Event,
+    inner: &Path,
+    now: i64,
+) -> rusqlite::Result<()> {
+    let key = key.to_string();
+    match event {
+        Event::Sending { attempt, group } => sending(db, &key, attempt, group.as_deref(), now),
+        Event::Refused => {
+            // A refusal ends a send; it takes back nothing that is known to be there.
+            let mut refuse = db.prepare_cached(
+                "UPDATE attempts SET state = 'refused', ended_ms = ?2 WHERE key = ?1 AND state = 'sending'",
+            )?;
+            refuse.execute(params![key, now])?;
+            Ok(())
+        }
+        Event::Linked { attempt, link, facts } => linked(db, &key, attempt, link, facts, now),
+        Event::Have {
+            attempt,
+            sha256,
+            bytes,
+            staged,
+            facts,
+        } => {
+            let staged = staged.strip_prefix(inner).unwrap_or(staged).to_string_lossy();
+            let mut have = db.prepare_cached(
+                "INSERT INTO attempts (key, job, take, number, hash, state, facts, sha256, bytes, staged, have_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 'have', ?6, ?7, ?8, ?9, ?10)
+                 ON CONFLICT (key) DO UPDATE SET state = 'have', facts = ?6, sha256 = ?7, bytes = ?8, staged = ?9,
+                     have_ms = ?10",
+            )?;
+            have.execute(params![
+                key,
+                attempt.job,
+                attempt.take,
+                attempt.number,
+                attempt.request.bytes(),
+                json(facts),
+                sha256,
+                i64::try_from(*bytes).unwrap_or(i64::MAX),
+                staged,
+                now,
+            ])?;
+            Ok(())
+        }
+        Event::Done => {
+            let mut done =
+                db.prepare_cached("UPDATE attempts SET state = 'done', ended_ms = ?2 WHERE key = ?1")?;
+            done.execute(params![key, now])?;
+            Ok(())
+        }
+    }
+}
+
+fn sending(
+    db: &Transaction<'_>,
+    key: &str,
+    attempt: &Attempt,
+    group: Option<&str>,
+    now: i64,
+) -> rusqlite::Result<()> {
+    // What was made is not unmade by another send of the same key.
+    let mut send = db.prepare_cached(
+        "INSERT INTO attempts (key, job, take, number, hash, state, group_key, sends, first_sent_ms, last_sent_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'sending', ?6, 1, ?7, ?7)
+         ON CONFLICT (key) DO UPDATE SET sends = sends + 1, last_sent_ms = ?7, group_key = ?6,
+             first_sent_ms = coalesce(first_sent_ms, ?7),
+             state = CASE WHEN state IN ('linked', 'have', 'done') THEN state ELSE 'sending' END",
+    )?;
+    send.execute(params![
+        key,
+        attempt.job,
+        attempt.take,
+        attempt.number,
+        attempt.request.bytes(),
+        group,
+        now,
+    ])?;
+    Ok(())
+}
+
+fn linked(
+    db: &Transaction<'_>,
+    key: &str,
+    attempt: &Attempt,
+    link: &Link,
+    facts: &Facts,
+    now: i64,
+) -> rusqlite::Result<()> {
+    let mut linked = db.prepare_cached(
+        "INSERT INTO attempts (key, job, take, number, hash, state, link, facts, linked_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'linked', ?6, ?7, ?8)
+         ON CONFLICT (key) DO UPDATE SET link = ?6, facts = ?7, linked_ms = ?8,
+             state = CASE WHEN state IN ('have', 'done') THEN state ELSE 'linked' END",
+    )?;
+    linked.execute(params![
+        key,
+        attempt.job,
+        attempt.take,
+        attempt.number,
+        attempt.request.bytes(),
+        json(link),
+        json(facts),
+        now,
+    ])?;
+    Ok(())
+}
+
+pub(super) fn finished(db: &Transaction<'_>, job: &Finished, now: i64) -> rusqlite::Result<()> {
+    let mut update = db.prepare_cached(
+        "UPDATE jobs SET status = ?2, result = ?3, take = ?4, updated_ms = ?5 WHERE id = ?1",
+    )?;
+    update.execute(params![job.id, job.status.as_str(), job.line, job.take, now])?;
+    let key = job.attempt.as_ref().map(|settled| settled.key.to_string());
+    if let Some(settled) = &job.attempt {
+        // A link that could not be followed can be followed later; anything else that was billed and failed is spent.
+        let mut settle = db.prepare_cached(
+            "UPDATE attempts SET cost_micros = ?2, cost_basis = ?3,
+                 state = CASE WHEN (?4 AND state = 'sending') OR (?5 AND state IN ('linked', 'have'))
+                     THEN 'spent' ELSE state END
+             WHERE key = ?1",
+        )?;
+        settle.execute(params![
+            key,
+            micros(settled.cost),
+            settled.basis,
+            settled.is_billed_failure,
+            settled.is_billed_failure && settled.is_no_good,
+        ])?;
+    }
+    let Some(made) = &job.made else { return Ok(()) };
+    let mut take = db.prepare_cached(
+        "INSERT OR REPLACE INTO takes (job, take, hash, key, shared_with, path, format, bytes, sha256, modified_ns, width,
+             height, duration_ms, provenance, made_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+    )?;
+    take.execute(params![
+        job.id,
+        job.take,
+        job.hash.bytes(),
+        key,
+        job.shared_with,
+        made.path,
+        made.file.format.name(),
+        i64::try_from(made.file.bytes).unwrap_or(i64::MAX),
+        made.file.sha256,
+        modified_ns(&made.file.path),
+        made.file.dimensions.map(|size| size.width),
+        made.file.dimensions.map(|size| size.height),
+        made.file
+            .duration
+            .map(|time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX)),
+        json(&made.provenance),
+        now,
+    ])?;
+    Ok(())
+}
+
+/// A file's time of change, by which it is known to be as it was made without being read.
+pub(crate) fn modified_ns(path: &Path) -> Option<i64> {
+    let modified = std::fs::metadata(path).and_then(|file| file.modified()).ok()?;
+    let since = modified.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_nanos()).ok()
+}

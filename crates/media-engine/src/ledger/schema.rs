@@ -1,0 +1,116 @@
+//! The ledger's file: its mark, its version, and how an older one becomes a newer one.
+
+use std::path::Path;
+
+use media_core::{Error, ErrorKind, Result};
+use rusqlite::{Connection, OpenFlags};
+
+use super::failed;
+
+/// `medi`, in SQLite's header, so that no other database is taken for a ledger.
+const APPLICATION_ID: i32 = 0x6d65_6469;
+
+/// One step for each version: the first makes the schema, each later one changes the one before.
+const STEPS: [&str; 1] = [include_str!("schema.sql")];
+
+fn refuse(path: &Path, what: &str, hint: &str) -> Error {
+    let message = format!("the ledger {} {what}; it was left as it is", path.display());
+    Error::new(ErrorKind::Storage, message)
+        .not_billed()
+        .hint(hint.to_owned())
+}
+
+const REPLACE: &str =
+    "put a copy back in its place, or move it away to begin an empty one (what it knew is then asked anew)";
+
+/// Opens or makes the ledger at `path`, and brings an older one up to date.
+///
+/// # Errors
+/// It is damaged, no ledger, or of a newer version: then nothing of it is changed.
+pub(super) fn open(path: &Path) -> Result<Connection> {
+    if std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
+        inspect(path)?;
+    }
+    let db = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+    )
+    .map_err(|error| failed(path, error))?;
+    prepare(&db, path)?;
+    Ok(db)
+}
+
+/// Looks at what is there before anything could change it.
+fn inspect(path: &Path) -> Result<()> {
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .map_err(|error| failed(path, error))?;
+    let number = |pragma: &str| db.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let damaged = |error: rusqlite::Error| refuse(path, "is damaged", REPLACE).because(error);
+    let (application, version) = (
+        number("application_id").map_err(damaged)?,
+        number("user_version").map_err(damaged)?,
+    );
+    // A process that died while it made the file leaves one without a mark and without tables.
+    let is_new = application == 0 && version == 0;
+    let tables: i64 = db
+        .query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))
+        .map_err(damaged)?;
+    if application != i64::from(APPLICATION_ID) && !(is_new && tables == 0) {
+        return Err(refuse(
+            path,
+            "is no ledger of this program",
+            "name another place by --ledger",
+        ));
+    }
+    if usize::try_from(version).is_ok_and(|version| version > STEPS.len()) {
+        let what = format!(
+            "is of version {version}, and this program knows versions up to {}",
+            STEPS.len()
+        );
+        return Err(refuse(path, &what, "use a newer version of this program"));
+    }
+    let sound: String = db
+        .query_row("PRAGMA quick_check(1)", (), |row| row.get(0))
+        .map_err(damaged)?;
+    if sound == "ok" {
+        Ok(())
+    } else {
+        Err(refuse(path, &format!("is damaged ({sound})"), REPLACE))
+    }
+}
+
+fn prepare(db: &Connection, path: &Path) -> Result<()> {
+    let failed = |error| failed(path, error);
+    db.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+    // A commit survives a power cut: what is paid for stands or falls with it.
+    db.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+    db.busy_timeout(std::time::Duration::from_secs(10))
+        .map_err(failed)?;
+    let version: i64 = db
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(failed)?;
+    let known = usize::try_from(version).unwrap_or(0);
+    for (number, step) in STEPS.iter().enumerate().skip(known) {
+        let change = format!(
+            "BEGIN IMMEDIATE;\n{step}\nPRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {};\nCOMMIT;",
+            number + 1
+        );
+        db.execute_batch(&change).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Opens a ledger to read it, beside a process that may be writing.
+pub(super) fn open_to_read(path: &Path) -> Result<Connection> {
+    inspect(path)?;
+    connect_to_read(path)
+}
+
+/// The same without looking it over: this process has it open.
+pub(super) fn connect_to_read(path: &Path) -> Result<Connection> {
+    let failed = |error| failed(path, error);
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+    db.busy_timeout(std::time::Duration::from_secs(10))
+        .map_err(failed)?;
+    Ok(db)
+}

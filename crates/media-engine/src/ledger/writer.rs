@@ -1,0 +1,238 @@
+//! The one writer: a thread that gathers what all lanes have to say and commits it together.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use media_core::{AttemptKey, Error, ErrorKind, Event, Result};
+use rusqlite::{Connection, Transaction};
+use tokio::sync::oneshot;
+
+use super::failed;
+use super::rows::{self, Finished, Planned};
+
+type Change = Box<dyn FnOnce(&Transaction<'_>) -> rusqlite::Result<()> + Send>;
+type Answer = Box<dyn FnOnce(Result<()>) + Send>;
+
+enum Command {
+    /// Waited for.
+    Events(Vec<(AttemptKey, Event)>, Answer),
+    Change(Change, Answer),
+    Settle(Answer),
+    /// Not waited for.
+    Note(Note),
+    Close,
+}
+
+/// What is written when there is time. It is kept until it is written.
+pub(super) enum Note {
+    Event(AttemptKey, Event),
+    Planned(Box<Planned>),
+    Finished(Box<Finished>),
+}
+
+/// Commands that are committed together at most. More would let the first of them wait for the last.
+const TOGETHER: usize = 512;
+/// How long what nobody waits for may stay uncommitted.
+const LAZINESS: Duration = Duration::from_millis(200);
+
+/// The way to the writer's thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    commands: mpsc::Sender<Command>,
+    thread: Mutex<Option<JoinHandle<Result<()>>>>,
+    path: PathBuf,
+}
+
+impl Writer {
+    pub(super) fn start(db: Connection, path: &Path, inner: &Path) -> Result<Writer> {
+        let (commands, inbox) = mpsc::channel();
+        let scribe = Scribe {
+            db,
+            path: path.to_owned(),
+            inner: inner.to_owned(),
+            notes: Vec::new(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn(move || scribe.run(&inbox))
+            .map_err(|error| {
+                Error::new(ErrorKind::Storage, "the ledger's thread cannot be started").because(error)
+            })?;
+        Ok(Writer {
+            commands,
+            thread: Mutex::new(Some(thread)),
+            path: path.to_owned(),
+        })
+    }
+
+    fn closed(&self) -> Error {
+        let message = format!("the ledger {} is closed", self.path.display());
+        Error::new(ErrorKind::Storage, message)
+    }
+
+    pub(super) async fn events(&self, events: Vec<(AttemptKey, Event)>) -> Result<()> {
+        let (answer, answered) = oneshot::channel();
+        let answer = Box::new(move |outcome| {
+            // Whoever asked may have been given up since.
+            let _ = answer.send(outcome);
+        });
+        self.commands
+            .send(Command::Events(events, answer))
+            .map_err(|_| self.closed())?;
+        answered.await.map_err(|_| self.closed())?
+    }
+
+    pub(super) fn note(&self, note: Note) {
+        // After its end only what comes too late is lost; what matters waits for an answer.
+        if self.commands.send(Command::Note(note)).is_err() {
+            tracing::warn!("the ledger is closed: something came too late for it");
+        }
+    }
+
+    pub(super) fn change(&self, change: Change) -> Result<()> {
+        self.ask(|answer| Command::Change(change, answer))
+    }
+
+    pub(super) fn settle(&self) -> Result<()> {
+        self.ask(Command::Settle)
+    }
+
+    fn ask(&self, command: impl FnOnce(Answer) -> Command) -> Result<()> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let answer = Box::new(move |outcome| {
+            let _ = answer.send(outcome);
+        });
+        self.commands.send(command(answer)).map_err(|_| self.closed())?;
+        answered.recv().map_err(|_| self.closed())?
+    }
+
+    pub(super) fn close(&self) -> Result<()> {
+        // When it is closed already there is nobody to tell.
+        let _ = self.commands.send(Command::Close);
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        match thread.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(outcome)) => outcome,
+            Some(Err(_)) => Err(Error::new(ErrorKind::Storage, "the ledger's thread broke down")),
+        }
+    }
+}
+
+/// What runs on the writer's thread.
+struct Scribe {
+    db: Connection,
+    path: PathBuf,
+    /// The folder that staged files are named in.
+    inner: PathBuf,
+    /// Not committed yet.
+    notes: Vec<Note>,
+}
+
+/// Commands that somebody waits for, gathered for one commit.
+#[derive(Default)]
+struct Batch {
+    work: Vec<Work>,
+    answers: Vec<Answer>,
+    is_last: bool,
+}
+
+enum Work {
+    Events(Vec<(AttemptKey, Event)>),
+    Change(Change),
+}
+
+impl Scribe {
+    fn run(mut self, inbox: &mpsc::Receiver<Command>) -> Result<()> {
+        loop {
+            let mut batch = Batch::default();
+            let first = if self.notes.is_empty() {
+                inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                inbox.recv_timeout(LAZINESS)
+            };
+            let mut is_due = false;
+            match first {
+                Ok(command) => self.take(command, &mut batch),
+                Err(RecvTimeoutError::Timeout) => is_due = true,
+                Err(RecvTimeoutError::Disconnected) => batch.is_last = true,
+            }
+            while batch.answers.len() + self.notes.len() < TOGETHER
+                && !batch.is_last
+                && let Ok(command) = inbox.try_recv()
+            {
+                self.take(command, &mut batch);
+            }
+            is_due |= !batch.answers.is_empty() || batch.is_last || self.notes.len() >= TOGETHER;
+            if !is_due {
+                continue;
+            }
+            let outcome = self.commit(batch.work);
+            for answer in batch.answers {
+                answer(outcome.clone());
+            }
+            if batch.is_last {
+                return outcome.and_then(|()| self.fold());
+            }
+        }
+    }
+
+    fn take(&mut self, command: Command, batch: &mut Batch) {
+        match command {
+            Command::Events(events, answer) => {
+                batch.work.push(Work::Events(events));
+                batch.answers.push(answer);
+            }
+            Command::Change(change, answer) => {
+                batch.work.push(Work::Change(change));
+                batch.answers.push(answer);
+            }
+            Command::Settle(answer) => batch.answers.push(answer),
+            Command::Note(note) => self.notes.push(note),
+            Command::Close => batch.is_last = true,
+        }
+    }
+
+    /// All in one transaction, or nothing. Notes that could not be written are kept for the next time.
+    fn commit(&mut self, work: Vec<Work>) -> Result<()> {
+        let written = write(&mut self.db, &self.notes, work, &self.inner);
+        written.map_err(|error| failed(&self.path, error))?;
+        self.notes.clear();
+        Ok(())
+    }
+
+    /// One file that can be copied: nothing is left in a log beside it.
+    fn fold(self) -> Result<()> {
+        self.db
+            .pragma_update(None, "journal_mode", "DELETE")
+            .map_err(|error| failed(&self.path, error))?;
+        self.db.close().map_err(|(_, error)| failed(&self.path, error))
+    }
+}
+
+fn write(db: &mut Connection, notes: &[Note], work: Vec<Work>, inner: &Path) -> rusqlite::Result<()> {
+    let transaction = db.transaction()?;
+    let now = Timestamp::now().as_millisecond();
+    // Notes first: a job is written down before the first send of it.
+    for note in notes {
+        match note {
+            Note::Event(key, event) => rows::event(&transaction, *key, event, inner, now)?,
+            Note::Planned(job) => rows::planned(&transaction, job, now)?,
+            Note::Finished(job) => rows::finished(&transaction, job, now)?,
+        }
+    }
+    for piece in work {
+        match piece {
+            Work::Events(events) => {
+                for (key, event) in &events {
+                    rows::event(&transaction, *key, event, inner, now)?;
+                }
+            }
+            Work::Change(change) => change(&transaction)?,
+        }
+    }
+    transaction.commit()
+}

@@ -1,0 +1,161 @@
+//! What an earlier process had paid for and left between two steps is finished before anything else is done.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use media_core::{
+    CostBasis, Error, ErrorKind, Facts, MediaFile, Provenance, Result, Usd, format_of, validate,
+};
+
+use crate::ledger::{
+    AttemptRow, AttemptState, Entry, Finished, JobStatus, Ledger, Made, OpenAttempt, Reader, Settled,
+};
+use crate::line::{Line, Subject};
+use crate::resume::hash_of;
+
+/// Gives staged files their names, and writes down what was made and not yet written down. Gives the staged files that
+/// must stay where they are.
+pub(crate) fn finish_staged(
+    ledger: &Ledger,
+    reader: &Reader,
+    out: &Path,
+    simulated: bool,
+) -> Result<Vec<PathBuf>> {
+    let mut kept = Vec::new();
+    for open in reader.unfinished_files()? {
+        let Some(entry) = reader.job(&open.job)? else {
+            continue;
+        };
+        let staged = open
+            .attempt
+            .staged
+            .as_ref()
+            .map(|name| out.join(".media").join(name));
+        // A file that had its name, and has been taken away since, was made all the same.
+        let was_placed = open.attempt.state == AttemptState::Done;
+        match place(out, &entry, &open, staged.as_deref())? {
+            Placed::Lost | Placed::Blocked if was_placed => {
+                ledger.finished(finished(out, &entry, &open, simulated)?);
+            }
+            Placed::Stands => ledger.finished(finished(out, &entry, &open, simulated)?),
+            Placed::Blocked => kept.extend(staged),
+            Placed::Lost => {
+                let (key, has_link) = (open.attempt.key.clone(), open.attempt.link.is_some());
+                // It can be fetched again, or asked for again; that its bytes were here is no use any more.
+                ledger.change(move |db| {
+                    let state = if has_link { "linked" } else { "sending" };
+                    db.execute("UPDATE attempts SET state = ?2 WHERE key = ?1", (key, state))
+                        .map(drop)
+                })?;
+            }
+        }
+    }
+    ledger.settle()?;
+    Ok(kept)
+}
+
+enum Placed {
+    /// Its file stands at its path.
+    Stands,
+    /// It is staged, and something else stands at its path.
+    Blocked,
+    /// Neither is there.
+    Lost,
+}
+
+fn place(out: &Path, entry: &Entry, open: &OpenAttempt, staged: Option<&Path>) -> Result<Placed> {
+    let target = out.join(&entry.spec.path);
+    let is_it = |path: &Path| open.attempt.sha256.is_some() && hash_of(path) == open.attempt.sha256;
+    if is_it(&target) {
+        // The rename had happened. What is staged beside it is a copy across file systems.
+        return Ok(Placed::Stands);
+    }
+    let Some(staged) = staged.filter(|staged| is_it(staged)) else {
+        return Ok(Placed::Lost);
+    };
+    if fs::symlink_metadata(&target).is_ok() {
+        return Ok(Placed::Blocked);
+    }
+    media_core::prepare(&target)?;
+    match tempfile::TempPath::try_from_path(staged).map(|path| path.persist_noclobber(&target)) {
+        Ok(Ok(())) => Ok(Placed::Stands),
+        Ok(Err(failure)) => {
+            // Dropping it would delete what was paid for.
+            let _ = failure.path.keep();
+            Ok(Placed::Blocked)
+        }
+        Err(error) => {
+            Err(Error::new(ErrorKind::Storage, format!("cannot finish {}", target.display())).because(error))
+        }
+    }
+}
+
+fn finished(out: &Path, entry: &Entry, open: &OpenAttempt, simulated: bool) -> Result<Finished> {
+    let attempt = &open.attempt;
+    let (cost, basis) = cost_of(entry, &attempt.facts);
+    let subject = Subject {
+        id: entry.spec.id.clone(),
+        line: entry.spec.line,
+        path: entry.spec.path.clone(),
+        provider: entry.provider.clone(),
+        request: None,
+    };
+    let file = file_at(&out.join(&entry.spec.path), attempt)?;
+    let provenance = Provenance::of(&entry.provider, Some(&entry.model), attempt.facts.clone());
+    let line = Line::finished(
+        &subject,
+        &file,
+        &provenance,
+        attempt.number,
+        cost,
+        basis,
+        simulated,
+    );
+    Ok(Finished {
+        id: open.job.clone(),
+        take: attempt.take,
+        status: JobStatus::Done,
+        line: line.to_json()?,
+        hash: open.hash,
+        attempt: Some(Settled {
+            key: attempt.parsed_key()?,
+            cost,
+            basis: line.cost_basis.clone(),
+            is_billed_failure: false,
+            is_no_good: false,
+        }),
+        made: Some(Made {
+            path: entry.spec.path.clone(),
+            file,
+            provenance,
+        }),
+        shared_with: None,
+    })
+}
+
+fn cost_of(entry: &Entry, facts: &Facts) -> (Option<Usd>, CostBasis) {
+    match (facts.cost, entry.estimate) {
+        (Some(usd), _) => (Some(usd), CostBasis::Reported),
+        (None, Some(usd)) if usd == Usd::ZERO => (Some(usd), CostBasis::Subscription),
+        (None, estimate) => (estimate, CostBasis::Estimated),
+    }
+}
+
+/// The file as it was made: as it stands, or what is known of it when it is gone.
+fn file_at(path: &Path, attempt: &AttemptRow) -> Result<MediaFile> {
+    let inspection = fs::File::open(path)
+        .ok()
+        .and_then(|file| validate::inspect_reader(file).ok()?.ok());
+    let format = match &inspection {
+        Some(inspection) => inspection.format,
+        None => format_of(path)?,
+    };
+    Ok(MediaFile {
+        path: path.to_owned(),
+        format,
+        bytes: attempt.bytes.unwrap_or(0),
+        sha256: attempt.sha256.clone().unwrap_or_default(),
+        dimensions: inspection.as_ref().and_then(|inspection| inspection.dimensions),
+        duration: inspection.and_then(|inspection| inspection.duration),
+    })
+}

@@ -1,0 +1,80 @@
+//! Files within an output folder: copied whole or not at all, moved aside and never deleted.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use media_core::{Error, ErrorKind, MediaFile, Result, format_of, validate};
+
+use crate::resume::hash_of;
+
+fn storage(what: &str, path: &Path, error: io::Error) -> Error {
+    Error::new(ErrorKind::Storage, format!("{what} {}", path.display()))
+        .because(error)
+        .not_billed()
+}
+
+/// Copies a file; it appears under its name when it is whole, and never over another one.
+pub(crate) fn copy(from: &Path, to: &Path, inner: &Path) -> Result<()> {
+    media_core::prepare(to)?;
+    let failed = |error| storage("cannot copy to", to, error);
+    let mut source = fs::File::open(from).map_err(failed)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".media-").suffix(".part");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    let mut staged = builder.tempfile_in(inner.join("staging")).map_err(failed)?;
+    io::copy(&mut source, &mut staged).map_err(failed)?;
+    staged.as_file().sync_all().map_err(failed)?;
+    staged
+        .persist_noclobber(to)
+        .map(drop)
+        .map_err(|failure| failed(failure.error))
+}
+
+/// What a file of ours is. Its hash is worked out when it is not known.
+pub(crate) fn describe(path: &Path, sha256: Option<&str>) -> Result<MediaFile> {
+    let failed = |error| storage("cannot read", path, error);
+    let file = fs::File::open(path).map_err(failed)?;
+    let bytes = file.metadata().map_err(failed)?.len();
+    let inspection = validate::inspect_reader(file).map_err(failed)?.ok();
+    Ok(MediaFile {
+        path: path.to_owned(),
+        format: match &inspection {
+            Some(inspection) => inspection.format,
+            None => format_of(path)?,
+        },
+        bytes,
+        sha256: match sha256 {
+            Some(sha256) => sha256.to_owned(),
+            None => hash_of(path).unwrap_or_default(),
+        },
+        dimensions: inspection.as_ref().and_then(|inspection| inspection.dimensions),
+        duration: inspection.and_then(|inspection| inspection.duration),
+    })
+}
+
+/// Moves a file to `.media/old`, under a name that is free there.
+pub(crate) fn move_aside(out: &Path, path: &Path) -> Result<PathBuf> {
+    let relative = path.strip_prefix(out).unwrap_or(path);
+    let old = out.join(".media").join("old").join(relative);
+    let failed = |error| storage("cannot move aside", path, error);
+    if let Some(folder) = old.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let name = old.file_name().unwrap_or_default().to_os_string();
+    for number in 1..10_000_u32 {
+        let mut free = name.clone();
+        if number > 1 {
+            free = format!("{number}-{}", name.to_string_lossy()).into();
+        }
+        let place = old.with_file_name(free);
+        if fs::symlink_metadata(&place).is_err() {
+            return fs::rename(path, &place).map(|()| place).map_err(failed);
+        }
+    }
+    Err(failed(io::ErrorKind::AlreadyExists.into()))
+}

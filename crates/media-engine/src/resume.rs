@@ -1,0 +1,500 @@
+//! What is to be done about a job, by what the ledger knows and what stands on disk. Nothing here changes anything.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use media_core::{Client, ErrorKind, Prior, Result, format_of, hex, validate};
+use sha2::{Digest, Sha256};
+
+use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, Reader, TakeRow, asked, modified_ns};
+use crate::line::{LineError, Status};
+use crate::list::JobSpec;
+use crate::plan::Prepared;
+
+/// What is to be done about a job.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    /// Nothing, for this reason.
+    Stay(Box<Stay>),
+    /// It is made, or an earlier attempt at it is seen to its end.
+    Make(Start),
+    /// A file that was made for it, or for an equal request, is copied to its place: nothing is bought.
+    Copy {
+        from: PathBuf,
+        take: Box<TakeRow>,
+        /// The number of the job's own take.
+        number: u32,
+    },
+}
+
+/// Why nothing is done.
+#[derive(Debug)]
+pub(crate) struct Stay {
+    pub(crate) status: Status,
+    /// The file, where the ledger knows it.
+    pub(crate) take: Option<TakeRow>,
+    pub(crate) error: Option<LineError>,
+    /// What stands at its path is broken, and is to be moved away.
+    pub(crate) is_broken: bool,
+}
+
+/// How a job is begun.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Start {
+    pub(crate) take: u32,
+    pub(crate) attempt: u32,
+    pub(crate) prior: Prior,
+    /// Whether it may be bought. Otherwise what fails is only gone.
+    pub(crate) buys: bool,
+    /// What stands at its path is broken, and is to be moved away first.
+    pub(crate) is_broken: bool,
+}
+
+/// What decisions are made by.
+#[derive(Debug)]
+pub(crate) struct Resume<'a> {
+    /// `None` where there is no ledger yet.
+    pub(crate) reader: Option<&'a Reader>,
+    pub(crate) out: &'a Path,
+    /// The folder that staged files are named in.
+    pub(crate) inner: PathBuf,
+    /// The ledger was lost: nobody knows what was sent.
+    pub(crate) is_lost: bool,
+}
+
+/// A job that is decided about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) spec: &'a JobSpec,
+    pub(crate) prepared: &'a Prepared,
+    /// Another row of the list asks for the same.
+    pub(crate) is_shared: bool,
+}
+
+/// What stands at a path.
+enum Found {
+    Nothing,
+    AsMade,
+    Valid,
+    /// A file, and what is wrong with it.
+    Broken(String),
+    /// No file at all.
+    InTheWay(String),
+}
+
+impl Resume<'_> {
+    /// Decides about a job.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub(crate) fn decide(&self, case: Case<'_>) -> Result<Decision> {
+        let entry = self
+            .reader
+            .map(|reader| reader.job(&case.spec.id))
+            .transpose()?
+            .flatten();
+        match entry {
+            None => self.of_stranger(case),
+            Some(entry) if entry.status == JobStatus::Done => self.of_done(case, &entry),
+            Some(entry) => self.of_open(case, &entry),
+        }
+    }
+
+    /// The ledger does not know it.
+    fn of_stranger(&self, case: Case<'_>) -> Result<Decision> {
+        let Case { client, prepared, .. } = case;
+        match find(&prepared.request.output_path, None) {
+            Found::Nothing => {}
+            Found::AsMade | Found::Valid => return Ok(stay(Status::Skipped, None)),
+            Found::Broken(what) | Found::InTheWay(what) => {
+                return Ok(failed(
+                    ErrorKind::Storage,
+                    &in_the_way(&prepared.request.output_path, &what),
+                    "move it away and run the same command again",
+                ));
+            }
+        }
+        if let Some(copy) = self.of_equal(case, 1)? {
+            return Ok(copy);
+        }
+        let is_askable = client.provider().info().capabilities.recoverable;
+        let prior = if self.is_lost && is_askable {
+            Prior::Perhaps
+        } else {
+            Prior::Fresh
+        };
+        Ok(Decision::Make(start(1, 1, prior)))
+    }
+
+    /// A take of it was made.
+    fn of_done(&self, case: Case<'_>, entry: &Entry) -> Result<Decision> {
+        let Case {
+            client,
+            spec,
+            prepared,
+            ..
+        } = case;
+        let Some(take) = self.take(&spec.id, entry.take)? else {
+            return self.of_open(case, entry);
+        };
+        let is_same = take.hash == prepared.checked.hash;
+        let path = &prepared.request.output_path;
+        let is_broken = match find(path, Some(&take)) {
+            Found::AsMade if is_same => return Ok(stay(Status::Skipped, Some(take))),
+            Found::AsMade => {
+                let status = if entry.asked == asked(spec) {
+                    Status::Outdated
+                } else {
+                    Status::Changed
+                };
+                return Ok(stay(status, Some(take)));
+            }
+            Found::Valid => return Ok(stay(Status::Kept, Some(take))),
+            Found::InTheWay(what) => {
+                return Ok(failed(
+                    ErrorKind::Storage,
+                    &in_the_way(path, &what),
+                    "move it away and run the same command again",
+                ));
+            }
+            Found::Nothing => false,
+            Found::Broken(_) => true,
+        };
+        // Gone. What costs nothing is brought back.
+        let former = self.out.join(&take.path);
+        if former != *path && matches!(find(&former, Some(&take)), Found::AsMade) {
+            let number = take.take;
+            return Ok(copy(former, take, number));
+        }
+        if !is_same {
+            return Ok(gone(take, is_broken));
+        }
+        if let Some(equal) = self.copy_of(&take)? {
+            return Ok(equal);
+        }
+        let capabilities = client.provider().info().capabilities;
+        let last = self.last_attempt(&spec.id, take.take, prepared)?;
+        let number = last.as_ref().map_or(1, |attempt| attempt.number);
+        if capabilities.free {
+            return Ok(Decision::Make(Start {
+                is_broken,
+                ..start(take.take, number + 1, Prior::Fresh)
+            }));
+        }
+        let link = last.and_then(|attempt| Some((attempt.link?, attempt.facts)));
+        let prior = match link {
+            Some((link, facts)) => Prior::Linked {
+                link,
+                facts: Box::new(facts),
+            },
+            None if capabilities.recoverable => Prior::Sent { ago: None },
+            None => return Ok(gone(take, is_broken)),
+        };
+        Ok(Decision::Make(Start {
+            buys: false,
+            is_broken,
+            ..start(take.take, number, prior)
+        }))
+    }
+
+    /// It was begun, and no take of it was made.
+    fn of_open(&self, case: Case<'_>, entry: &Entry) -> Result<Decision> {
+        let Case { client, prepared, .. } = case;
+        match find(&prepared.request.output_path, None) {
+            Found::Nothing => {}
+            Found::AsMade | Found::Valid => return Ok(stay(Status::Skipped, None)),
+            Found::Broken(what) | Found::InTheWay(what) => {
+                return Ok(failed(
+                    ErrorKind::Storage,
+                    &in_the_way(&prepared.request.output_path, &what),
+                    "move it away and run the same command again",
+                ));
+            }
+        }
+        let is_same = entry.hash == prepared.checked.hash;
+        let last = self.last_attempt(&entry.spec.id, entry.take, prepared)?;
+        let is_recoverable = client.provider().info().capabilities.recoverable;
+        let number = last.as_ref().map_or(0, |attempt| attempt.number);
+        let again = |prior| Ok(Decision::Make(start(entry.take, number, prior)));
+        match last.map(|attempt| (attempt.state, attempt)) {
+            Some((AttemptState::Sending, attempt)) if is_recoverable => again(Prior::Sent {
+                ago: since(attempt.first_sent_ms),
+            }),
+            Some((AttemptState::Sending, _)) => Ok(self.told_before(entry, Status::Unknown)),
+            Some((AttemptState::Linked, attempt)) => match attempt.link {
+                Some(link) => again(Prior::Linked {
+                    link,
+                    facts: Box::new(attempt.facts),
+                }),
+                None => again(Prior::Sent { ago: None }),
+            },
+            // It could not be placed when the program started.
+            Some((AttemptState::Have, attempt)) => match (attempt.sha256, attempt.staged) {
+                (Some(sha256), Some(staged)) => again(Prior::Have {
+                    sha256,
+                    staged: self.inner.join(staged),
+                    facts: Box::new(attempt.facts),
+                }),
+                _ => again(Prior::Sent { ago: None }),
+            },
+            Some((AttemptState::Spent | AttemptState::Done, _)) => {
+                Ok(self.told_before(entry, Status::Failed))
+            }
+            // It shares the purchase of another row.
+            None if entry.status == JobStatus::Unknown => match self.of_equal(case, entry.take)? {
+                Some(decision) => Ok(decision),
+                None => Ok(self.told_before(entry, Status::Unknown)),
+            },
+            _ if is_same && entry.status == JobStatus::Failed && is_lasting(entry) => {
+                Ok(self.told_before(entry, Status::Failed))
+            }
+            Some((AttemptState::Refused | AttemptState::Abandoned, _)) | None => {
+                match self.of_equal(case, entry.take)? {
+                    Some(copy) => Ok(copy),
+                    None => Ok(Decision::Make(start(entry.take, number + 1, Prior::Fresh))),
+                }
+            }
+        }
+    }
+
+    /// A file that was made for an equal request of another job, where the provider's terms allow its reuse.
+    fn of_equal(&self, case: Case<'_>, number: u32) -> Result<Option<Decision>> {
+        let may_reuse = case.is_shared || case.client.provider().http().settings().reuse;
+        let Some(reader) = self.reader.filter(|_| may_reuse) else {
+            return Ok(None);
+        };
+        for take in reader.equals(&case.prepared.checked.hash)? {
+            let path = self.out.join(&take.path);
+            if matches!(find(&path, Some(&take)), Found::AsMade) {
+                return Ok(Some(copy(path, take, number)));
+            }
+        }
+        // Bought for another job, perhaps, and not settled: buying it for this one may be buying it twice.
+        let open = reader.open_equal(&case.spec.id, &case.prepared.checked.hash)?;
+        Ok(open.map(|other| {
+            Decision::Stay(Box::new(Stay {
+                status: Status::Unknown,
+                take: None,
+                error: Some(LineError {
+                    kind: ErrorKind::Cancelled.as_str().to_owned(),
+                    charge: "unknown".to_owned(),
+                    message: format!("{other} asks for the same, and that may have been billed"),
+                    next: Some(format!("settle {other} first: media status {other}")),
+                }),
+                is_broken: false,
+            }))
+        }))
+    }
+
+    /// Another file with the same bytes.
+    fn copy_of(&self, take: &TakeRow) -> Result<Option<Decision>> {
+        let Some(reader) = self.reader else {
+            return Ok(None);
+        };
+        for other in reader.equals(&take.hash)? {
+            let path = self.out.join(&other.path);
+            if other.sha256 == take.sha256 && matches!(find(&path, Some(&other)), Found::AsMade) {
+                return Ok(Some(copy(path, other, take.take)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn take(&self, job: &str, take: u32) -> Result<Option<TakeRow>> {
+        self.reader.map_or(Ok(None), |reader| reader.take(job, take))
+    }
+
+    fn last_attempt(&self, job: &str, take: u32, prepared: &Prepared) -> Result<Option<AttemptRow>> {
+        self.reader.map_or(Ok(None), |reader| {
+            reader.last_attempt(job, take, &prepared.checked.hash)
+        })
+    }
+
+    /// What was said of it before, said again.
+    fn told_before(&self, entry: &Entry, status: Status) -> Decision {
+        let line: Option<crate::Line> = entry
+            .result
+            .as_deref()
+            .and_then(|line| serde_json::from_str(line).ok());
+        let told = line.and_then(|line| line.error);
+        let (next, message) = match status {
+            Status::Unknown => (
+                "look at the service's usage page; media retry --unknown sends it again",
+                "it was sent and its answer was lost, so it may have been billed",
+            ),
+            _ => (
+                "change the row, or ask again: media retry",
+                "it failed in an earlier run",
+            ),
+        };
+        let error = LineError {
+            next: Some(next.to_owned()),
+            ..told.unwrap_or_else(|| LineError {
+                kind: ErrorKind::Cancelled.as_str().to_owned(),
+                charge: "unknown".to_owned(),
+                message: message.to_owned(),
+                next: None,
+            })
+        };
+        Decision::Stay(Box::new(Stay {
+            status,
+            take: None,
+            error: Some(error),
+            is_broken: false,
+        }))
+    }
+}
+
+/// How long ago a moment was, in milliseconds since 1970. A clock that was set back makes it unknown.
+fn since(moment_ms: Option<i64>) -> Option<Duration> {
+    let passed = Timestamp::now().as_millisecond().checked_sub(moment_ms?)?;
+    u64::try_from(passed).ok().map(Duration::from_millis)
+}
+
+fn start(take: u32, attempt: u32, prior: Prior) -> Start {
+    Start {
+        take,
+        attempt: attempt.max(1),
+        prior,
+        buys: true,
+        is_broken: false,
+    }
+}
+
+fn copy(from: PathBuf, take: TakeRow, number: u32) -> Decision {
+    Decision::Copy {
+        from,
+        take: Box::new(take),
+        number,
+    }
+}
+
+fn stay(status: Status, take: Option<TakeRow>) -> Decision {
+    let told = match status {
+        Status::Changed => Some("the row was changed after its file was made; the file is left as it is"),
+        Status::Outdated => {
+            Some("the configuration was changed after the file was made; the file is left as it is")
+        }
+        _ => None,
+    };
+    let error = told.map(|message| LineError {
+        kind: status.as_str().to_owned(),
+        charge: "none".to_owned(),
+        message: message.to_owned(),
+        next: Some(ANOTHER_VARIANT.to_owned()),
+    });
+    Decision::Stay(Box::new(Stay {
+        status,
+        take,
+        error,
+        is_broken: false,
+    }))
+}
+
+const ANOTHER_VARIANT: &str = "to buy it anew give the row another variant";
+
+fn gone(take: TakeRow, is_broken: bool) -> Decision {
+    let message = if is_broken {
+        "its file is damaged and was moved to .media/old; it is not bought again by itself"
+    } else {
+        "its file was made and is gone; it is not bought again by itself"
+    };
+    Decision::Stay(Box::new(Stay {
+        status: Status::Gone,
+        take: Some(take),
+        error: Some(LineError {
+            kind: Status::Gone.as_str().to_owned(),
+            charge: "none".to_owned(),
+            message: message.to_owned(),
+            next: Some(format!("put it back; {ANOTHER_VARIANT}")),
+        }),
+        is_broken,
+    }))
+}
+
+fn failed(kind: ErrorKind, message: &str, next: &str) -> Decision {
+    Decision::Stay(Box::new(Stay {
+        status: Status::Failed,
+        take: None,
+        error: Some(LineError {
+            kind: kind.as_str().to_owned(),
+            charge: "none".to_owned(),
+            message: message.to_owned(),
+            next: Some(next.to_owned()),
+        }),
+        is_broken: false,
+    }))
+}
+
+fn in_the_way(path: &Path, what: &str) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    format!("{name} is there, but is {what}")
+}
+
+/// Whether a failure fails the same way again.
+fn is_lasting(entry: &Entry) -> bool {
+    let line: Option<crate::Line> = entry
+        .result
+        .as_deref()
+        .and_then(|line| serde_json::from_str(line).ok());
+    let kind = line.and_then(|line| line.error).map(|error| error.kind);
+    let lasting = [
+        ErrorKind::InvalidRequest,
+        ErrorKind::Unsupported,
+        ErrorKind::ContentRejected,
+        ErrorKind::NotFound,
+    ];
+    kind.is_some_and(|kind| lasting.iter().any(|known| known.as_str() == kind))
+}
+
+/// Looks at what stands at a path.
+fn find(path: &Path, take: Option<&TakeRow>) -> Found {
+    let Ok(entry) = std::fs::symlink_metadata(path) else {
+        return Found::Nothing;
+    };
+    // Opening a pipe would wait for somebody to write into it.
+    if !std::fs::metadata(path).is_ok_and(|file| file.is_file()) {
+        return Found::InTheWay("no file".to_owned());
+    }
+    if let Some(take) = take
+        && entry.len() == take.bytes
+    {
+        let is_untouched = take.modified_ns.is_some() && modified_ns(path) == take.modified_ns;
+        if is_untouched || hash_of(path).is_some_and(|hash| hash == take.sha256) {
+            return Found::AsMade;
+        }
+    }
+    match look_at(path) {
+        Ok(()) => Found::Valid,
+        Err(what) => Found::Broken(what),
+    }
+}
+
+pub(crate) fn hash_of(path: &Path) -> Option<String> {
+    let mut file = File::open(path).ok()?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut buffer).ok()? {
+            0 => return Some(hex(&hash.finalize())),
+            count => hash.update(buffer.get(..count)?),
+        }
+    }
+}
+
+/// Whether a file that is already there is whole and what its name says.
+pub(crate) fn look_at(path: &Path) -> std::result::Result<(), String> {
+    let file = File::open(path).map_err(|error| format!("not readable: {error}"))?;
+    let inspection = validate::inspect_reader(file)
+        .map_err(|error| format!("not readable: {error}"))?
+        .map_err(|defect| defect.to_string())?;
+    let wanted = format_of(path).map_err(|error| error.to_string())?;
+    if inspection.format.satisfies(wanted) {
+        return Ok(());
+    }
+    Err(format!("{} under the name of {wanted}", inspection.format))
+}

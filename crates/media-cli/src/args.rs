@@ -77,6 +77,14 @@ pub(crate) enum Command {
     Run(Run),
     /// Say what a run would do, how long it takes and what it costs; no network, no keys
     Plan(Plan),
+    /// Say what the ledger knows: what is done, failed, may have been billed; or all about one job
+    Status(Status),
+    /// Ask again for what failed; with --unknown, send again what may have been billed
+    Retry(Retry),
+    /// Fetch what was paid for and never delivered, and buy nothing
+    Rescue(Rescue),
+    /// Write out results, or the failed rows of a list with why they failed
+    Export(Export),
     /// Ask each service, for nothing, whether its key works
     Check(Check),
     /// List the providers: built in, configured, what they can do
@@ -160,6 +168,79 @@ pub(crate) struct Plan {
     /// Print the plan as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// An output folder and its ledger.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct PlaceArgs {
+    /// The output folder [default: `out` in media.json]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// The ledger [default: .media/ledger.sqlite in the output folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ledger: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Status {
+    /// The job to tell all about
+    pub(crate) id: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+    /// Print the totals as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Retry {
+    /// The jobs to ask for again [default: all]
+    pub(crate) ids: Vec<String>,
+    /// Send again what was sent and got no answer; it may be billed a second time
+    #[arg(long)]
+    pub(crate) unknown: bool,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+    #[command(flatten)]
+    pub(crate) simulate: SimulateArgs,
+    /// Calls in flight at once at each provider [default: the configuration's]
+    #[arg(long, value_name = "N")]
+    pub(crate) concurrency: Option<std::num::NonZeroUsize>,
+    /// Print one line of JSON per result on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rescue {
+    /// With a LIST, also what a lost ledger no longer knows is asked for
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+    #[command(flatten)]
+    pub(crate) simulate: SimulateArgs,
+    /// Print one line of JSON per result on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Export {
+    #[command(subcommand)]
+    pub(crate) what: ExportWhat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExportWhat {
+    /// The last result of every job, one line of JSON each
+    Results {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// The rows that failed, in the columns of the list, with _why and _next: mend them and run that file
+    Failed {
+        #[command(flatten)]
+        list: ListArgs,
+    },
 }
 
 #[derive(Debug, clap::Args)]

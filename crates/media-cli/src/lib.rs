@@ -78,6 +78,14 @@ fn start(registry: &Registry, args: Args, again: &str) -> media_core::Result<Exi
             Command::Init(init) => cmd::init::run(registry, &init),
             Command::Run(run) => cmd::run::run(registry, &global, args.logging.quiet, &run, again).await,
             Command::Plan(plan) => cmd::plan::run(registry, &global, &plan).await,
+            Command::Status(status) => cmd::status::run(registry, &global, &status),
+            Command::Retry(retry) => {
+                cmd::again::retry(registry, &global, args.logging.quiet, &retry, again).await
+            }
+            Command::Rescue(rescue) => {
+                cmd::again::rescue(registry, &global, args.logging.quiet, &rescue, again).await
+            }
+            Command::Export(export) => cmd::export::run(registry, &global, &export),
             Command::Check(check) => cmd::check::run(registry, &global, &check).await,
             Command::Providers(providers) => cmd::providers::run(registry, &global, &providers),
             Command::Verify(verify) => cmd::verify::run(&verify),

@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::args::{Global, ListArgs};
+use crate::args::{Global, ListArgs, PlaceArgs};
 use crate::simulate::Simulation;
 
 /// `media.json`.
@@ -161,6 +161,28 @@ impl<'a> Session<'a> {
             named_ledger: args.ledger.clone(),
             providers: args.provider.clone(),
         })
+    }
+
+    /// An output folder without a list.
+    pub(crate) fn place(&self, args: &PlaceArgs) -> List {
+        List {
+            path: PathBuf::new(),
+            recipe: None,
+            out: args.out.clone().unwrap_or_else(|| self.program.out.clone()),
+            named_ledger: args.ledger.clone(),
+            providers: Vec::new(),
+        }
+    }
+
+    /// The list if one is named, else only its place.
+    pub(crate) fn list_or_place(&self, args: &ListArgs) -> Result<List> {
+        if args.list.is_some() {
+            return self.list(args);
+        }
+        Ok(self.place(&PlaceArgs {
+            out: args.out.clone(),
+            ledger: args.ledger.clone(),
+        }))
     }
 
     pub(crate) fn is_simulated(&self) -> bool {

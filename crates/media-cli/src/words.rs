@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use media_core::{Client, Error, ErrorKind, Usd};
-use media_engine::{Account, Outcome, Plan, Status};
+use media_engine::{Account, AttemptState, Outcome, Plan, Status};
 use serde_json::json;
 
 use crate::args::{Global, ListArgs, SimulateArgs};
@@ -29,6 +29,19 @@ pub(crate) fn after_colon(notes: &[String]) -> String {
         String::new()
     } else {
         format!(": {}", notes.join(", "))
+    }
+}
+
+/// What became of an attempt.
+pub(crate) fn of_attempt(state: AttemptState) -> &'static str {
+    match state {
+        AttemptState::Sending => "sent, and no answer is known: it may have been billed",
+        AttemptState::Refused => "refused or failed, not billed",
+        AttemptState::Linked => "made, and not yet downloaded",
+        AttemptState::Have => "received, and not yet under its name",
+        AttemptState::Done => "made",
+        AttemptState::Spent => "billed, and what came is no good",
+        AttemptState::Abandoned => "given up: it may have been billed, and was sent again by hand",
     }
 }
 
@@ -138,7 +151,7 @@ pub(crate) fn findings(plan: &Plan, list: &Path) -> Option<Error> {
     )
 }
 
-fn counted(count: u64, what: &str) -> String {
+pub(crate) fn counted(count: u64, what: &str) -> String {
     if count == 1 {
         format!("1 {what}")
     } else {
@@ -147,7 +160,7 @@ fn counted(count: u64, what: &str) -> String {
 }
 
 /// `1,188`.
-fn number(count: u64) -> String {
+pub(crate) fn number(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
@@ -370,7 +383,7 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, again: &str) -> String {
             );
         }
     }
-    if let Some(next) = next(exit, again) {
+    if let Some(next) = next(outcome, exit, again) {
         let _ = writeln!(text, "next: {next}");
     }
     text
@@ -445,10 +458,17 @@ fn cents(amount: Usd) -> String {
     }
 }
 
-fn next(exit: Exit, again: &str) -> Option<String> {
+fn next(outcome: &Outcome, exit: Exit, again: &str) -> Option<String> {
+    let any = |status| outcome.accounts.values().any(|account| account.count(status) > 0);
     match exit {
         Exit::Done | Exit::Refused => None,
-        Exit::SomeFailed => Some(format!("mend the rows named above, then  {again}")),
+        Exit::SomeFailed if any(Status::Failed) => Some(format!(
+            "mend the rows named above (media export failed lists them), then  {again}"
+        )),
+        Exit::SomeFailed if any(Status::Unknown) => {
+            Some("media status tells what may have been billed".to_owned())
+        }
+        Exit::SomeFailed => Some(again.to_owned()),
         Exit::Act => Some(format!("act on it, then  {again}")),
         Exit::Later | Exit::Interrupted | Exit::Terminated => Some(again.to_owned()),
     }

@@ -4,6 +4,7 @@
 //! the files, one lane per provider; [`write_table`] writes the table that a recipe asks for.
 
 mod book;
+mod export;
 mod feed;
 mod folder;
 mod ledger;
@@ -18,6 +19,7 @@ mod run;
 mod stats;
 mod worklist;
 
+pub use self::export::{export_failed, export_results};
 pub use self::folder::{Folder, ledger_path};
 pub use self::ledger::{
     AttemptRow, AttemptState, Entry, JobStatus, Ledger, OpenAttempt, Reader, TakeRow, Totals,
@@ -27,4 +29,4 @@ pub use self::plan::{DayPlan, Plan, ProviderPlan};
 pub use self::project::{Instance, Project};
 pub use self::run::{Observer, Outcome, RunOptions, run};
 pub use self::stats::{Account, Failure, Stats};
-pub use self::worklist::{Place, Worklist, check_table, plan, write_table};
+pub use self::worklist::{Place, Worklist, check_table, plan, plan_given, write_table};

@@ -224,7 +224,7 @@ impl Resume<'_> {
             Some((AttemptState::Sending, attempt)) if is_recoverable => again(Prior::Sent {
                 ago: since(attempt.first_sent_ms),
             }),
-            Some((AttemptState::Sending, _)) => Ok(self.told_before(entry, Status::Unknown)),
+            Some((AttemptState::Sending, _)) => Ok(self.told_before(entry, Status::Unknown, SEND_AGAIN)),
             Some((AttemptState::Linked, attempt)) => match attempt.link {
                 Some(link) => again(Prior::Linked {
                     link,
@@ -242,15 +242,15 @@ impl Resume<'_> {
                 _ => again(Prior::Sent { ago: None }),
             },
             Some((AttemptState::Spent | AttemptState::Done, _)) => {
-                Ok(self.told_before(entry, Status::Failed))
+                Ok(self.told_before(entry, Status::Failed, ANOTHER_VARIANT))
             }
             // It shares the purchase of another row.
             None if entry.status == JobStatus::Unknown => match self.of_equal(case, entry.take)? {
                 Some(decision) => Ok(decision),
-                None => Ok(self.told_before(entry, Status::Unknown)),
+                None => Ok(self.told_before(entry, Status::Unknown, SEND_AGAIN)),
             },
             _ if is_same && entry.status == JobStatus::Failed && is_lasting(entry) => {
-                Ok(self.told_before(entry, Status::Failed))
+                Ok(self.told_before(entry, Status::Failed, ASK_AGAIN))
             }
             Some((AttemptState::Refused | AttemptState::Abandoned, _)) | None => {
                 match self.of_equal(case, entry.take)? {
@@ -315,21 +315,15 @@ impl Resume<'_> {
     }
 
     /// What was said of it before, said again.
-    fn told_before(&self, entry: &Entry, status: Status) -> Decision {
+    fn told_before(&self, entry: &Entry, status: Status, next: &str) -> Decision {
         let line: Option<crate::Line> = entry
             .result
             .as_deref()
             .and_then(|line| serde_json::from_str(line).ok());
         let told = line.and_then(|line| line.error);
-        let (next, message) = match status {
-            Status::Unknown => (
-                "look at the service's usage page; media retry --unknown sends it again",
-                "it was sent and its answer was lost, so it may have been billed",
-            ),
-            _ => (
-                "change the row, or ask again: media retry",
-                "it failed in an earlier run",
-            ),
+        let message = match status {
+            Status::Unknown => "it was sent and its answer was lost, so it may have been billed",
+            _ => "it failed in an earlier run",
         };
         let error = LineError {
             next: Some(next.to_owned()),
@@ -396,6 +390,8 @@ fn stay(status: Status, take: Option<TakeRow>) -> Decision {
 }
 
 const ANOTHER_VARIANT: &str = "to buy it anew give the row another variant";
+const ASK_AGAIN: &str = "change the row, or ask again: media retry";
+const SEND_AGAIN: &str = "look at the service's usage page; media retry --unknown sends it again";
 
 fn gone(take: TakeRow, is_broken: bool) -> Decision {
     let message = if is_broken {

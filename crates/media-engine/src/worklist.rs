@@ -157,6 +157,31 @@ pub fn plan(
     Ok((worklist, plan))
 }
 
+/// Counts what a run of given jobs would do. Offline.
+///
+/// # Errors
+/// One of them cannot be made with this configuration, or the ledger cannot be read.
+pub fn plan_given(project: &Project, jobs: &[JobSpec], place: Place<'_>) -> Result<Plan> {
+    let resume = Resume {
+        reader: place.ledger,
+        out: place.out,
+        inner: place.out.join(".media"),
+        is_lost: false,
+    };
+    let mut plan = Plan::default();
+    for spec in jobs {
+        let prepared = project.prepare(spec, place.out).map_err(|why| {
+            let message = format!("{}: {why}", spec.id);
+            media_core::Error::new(media_core::ErrorKind::InvalidRequest, message).not_billed()
+        })?;
+        plan.count(project, &resume, spec, &prepared, true, true)?;
+    }
+    for (name, provider) in &mut plan.providers {
+        provider.conclude(project.client(name)?);
+    }
+    Ok(plan)
+}
+
 impl Plan {
     fn count(
         &mut self,

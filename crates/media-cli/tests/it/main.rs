@@ -18,11 +18,13 @@ mod folders;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod ledger;
+#[cfg(test)]
 mod lists;
 #[cfg(test)]
 mod logs;
-#[cfg(test)]
 mod pipes;
+mod resume;
 #[cfg(test)]
 mod run;
 #[cfg(test)]

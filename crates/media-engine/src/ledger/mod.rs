@@ -97,6 +97,29 @@ impl Ledger {
         })
     }
 
+    /// Lets these jobs be asked for again: what failed for good, or (`unknown`) what may have been billed, which is
+    /// given up by this.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn ask_again(&self, jobs: Vec<String>, unknown: bool) -> Result<()> {
+        self.change(move |db| {
+            for job in &jobs {
+                if unknown {
+                    db.execute(
+                        "UPDATE attempts SET state = 'abandoned' WHERE job = ?1 AND state = 'sending'",
+                        [job],
+                    )?;
+                }
+                db.execute(
+                    "UPDATE jobs SET status = 'open' WHERE id = ?1 AND status <> 'done'",
+                    [job],
+                )?;
+            }
+            Ok(())
+        })
+    }
+
     /// Changes rows by hand, in one commit, after everything that was noted before.
     ///
     /// # Errors

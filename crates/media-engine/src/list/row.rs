@@ -58,6 +58,22 @@ impl Row {
         }
     }
 
+    /// All of it, as an object.
+    pub(super) fn object(&self) -> serde_json::Map<String, serde_json::Value> {
+        match &self.cells {
+            Cells::Table { columns, cells } => columns
+                .names
+                .iter()
+                .zip(cells)
+                .map(|(name, cell)| (name.clone(), cell.as_str().into()))
+                .collect(),
+            Cells::Object(entries) => entries
+                .iter()
+                .map(|(name, value)| (name.clone(), value.value()))
+                .collect(),
+        }
+    }
+
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let (table, object) = match &self.cells {
             Cells::Table { columns, .. } => (columns.names.as_slice(), &[][..]),

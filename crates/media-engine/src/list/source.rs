@@ -109,6 +109,14 @@ impl Source {
         &self.path
     }
 
+    /// What its cells are separated by, if it is a table.
+    pub(super) fn delimiter(&self) -> Option<u8> {
+        match &self.layout {
+            Layout::JsonLines => None,
+            Layout::Table(table) => Some(table.delimiter),
+        }
+    }
+
     pub(super) fn shared_path(&self) -> &Arc<Path> {
         &self.path
     }

@@ -1,0 +1,37 @@
+//! `media export`: what the ledger knows, for programs and for repair.
+
+use std::io;
+
+use media_core::Result;
+use media_registry::Registry;
+
+use crate::args::{Export, ExportWhat, Global};
+use crate::cmd::status;
+use crate::exit::Exit;
+use crate::session::Session;
+use crate::talk::say;
+use crate::words::counted;
+
+pub(crate) fn run(registry: &Registry, global: &Global, args: &Export) -> Result<Exit> {
+    let session = Session::load(registry, global, None, None)?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match &args.what {
+        ExportWhat::Results { place } => {
+            let reader = status::open(&session.place(place).ledger())?;
+            media_engine::export_results(&reader, &mut out)?;
+        }
+        ExportWhat::Failed { list } => {
+            let list = session.list(list)?;
+            let reader = status::open(&list.ledger())?;
+            let project = session.offline()?;
+            let rows =
+                media_engine::export_failed(&project, &list.path, list.recipe.as_deref(), &reader, &mut out)?;
+            say!(
+                "{}; mend them and run that file with the same recipe and --out. A table is written anew by every run: end \
+                 with a run of the whole list",
+                counted(rows, "row")
+            );
+        }
+    }
+    Ok(Exit::Done)
+}

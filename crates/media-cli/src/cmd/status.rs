@@ -1,0 +1,170 @@
+//! `media status`: the ledger in words.
+
+use jiff::Timestamp;
+use media_core::{Error, ErrorKind, Result};
+use media_engine::{AttemptState, JobStatus, Line, Reader};
+use media_registry::Registry;
+use serde_json::json;
+
+use crate::args::{Global, Status};
+use crate::exit::Exit;
+use crate::session::Session;
+use crate::talk::put;
+use crate::words::{self, counted, number};
+
+/// Jobs that are shown by name; the rest is counted.
+const SHOWN: usize = 20;
+
+pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result<Exit> {
+    let session = Session::load(registry, global, None, None)?;
+    let place = session.place(&args.place);
+    let reader = open(&place.ledger())?;
+    if let Some(id) = &args.id {
+        return job(&reader, id);
+    }
+    let totals = reader.totals()?;
+    if args.json {
+        let jobs: serde_json::Map<_, _> = totals
+            .jobs
+            .iter()
+            .map(|(status, count)| (status.as_str().to_owned(), json!(count)))
+            .collect();
+        put!(
+            "{}",
+            json!({ "v": 1, "jobs": jobs, "spent_usd": totals.spent, "unknown": totals.unknown,
+                "at_stake_usd": totals.at_stake })
+        );
+        return Ok(Exit::Done);
+    }
+    let all: u64 = totals.jobs.iter().map(|(_, count)| count).sum();
+    put!("{}: {}", place.ledger().display(), counted(all, "job"));
+    for (status, count) in &totals.jobs {
+        put!("  {:<9}{:>7}", status.as_str(), number(*count));
+    }
+    put!("spent: {} USD", totals.spent);
+    if totals.unknown > 0 {
+        put!(
+            "unknown: {} may have been billed without an answer, {} USD by the price list",
+            counted(totals.unknown, "send"),
+            totals.at_stake
+        );
+    }
+    let (mut unknown, mut failed) = (Vec::new(), Vec::new());
+    reader.each_job(|job| {
+        let line: Option<Line> = job
+            .result
+            .as_deref()
+            .and_then(|line| serde_json::from_str(line).ok());
+        let why = line.and_then(|line| line.error).map(|error| error.message);
+        let text = format!(
+            "  {} (line {}): {}",
+            job.spec.id,
+            job.spec.line,
+            why.as_deref().unwrap_or("it was not seen to its end")
+        );
+        let is_unknown = job.status == JobStatus::Unknown
+            || (job.status == JobStatus::Open
+                && reader
+                    .last_attempt(&job.spec.id, job.take, &job.hash)?
+                    .is_some_and(|attempt| attempt.state == AttemptState::Sending));
+        if is_unknown {
+            unknown.push(text);
+        } else if job.status == JobStatus::Failed {
+            failed.push(text);
+        }
+        Ok(())
+    })?;
+    list("unknown", &unknown);
+    list("failed", &failed);
+    if !unknown.is_empty() {
+        put!(
+            "next: media run asks again where the service can be asked; look at the usage page of the others, and\n      \
+             media retry --unknown sends them once more"
+        );
+    } else if !failed.is_empty() {
+        put!("next: media export failed writes their rows with why; media retry asks again");
+    }
+    Ok(Exit::Done)
+}
+
+fn list(what: &str, jobs: &[String]) {
+    if jobs.is_empty() {
+        return;
+    }
+    put!("{what}:");
+    for job in jobs.iter().take(SHOWN) {
+        put!("{job}");
+    }
+    if jobs.len() > SHOWN {
+        put!("  and {} more (media export results has all)", jobs.len() - SHOWN);
+    }
+}
+
+/// The ledger of a place, which must be there.
+pub(crate) fn open(path: &std::path::Path) -> Result<Reader> {
+    Reader::open(path)?.ok_or_else(|| {
+        Error::new(
+            ErrorKind::Config,
+            format!("there is no ledger at {}", path.display()),
+        )
+        .not_billed()
+        .hint("name the output folder by --out, or the ledger by --ledger")
+    })
+}
+
+fn job(reader: &Reader, id: &str) -> Result<Exit> {
+    let Some(job) = reader.job(id)? else {
+        return Err(Error::new(ErrorKind::Config, format!("the ledger knows no job {id:?}")).not_billed());
+    };
+    put!("{id} (line {}): {}", job.spec.line, job.status.as_str());
+    put!("  {} from {} ({})", job.spec.kind, job.provider, job.model);
+    put!("  content: {}", job.spec.content);
+    put!("  path:    {}", job.spec.path);
+    if let Some(take) = reader.take(id, job.take)? {
+        put!(
+            "  take {}: {} {}, {} bytes, sha256 {}",
+            take.take,
+            take.format,
+            take.path,
+            number(take.bytes),
+            take.sha256
+        );
+        for (what, said) in [
+            ("credit", &take.provenance.credit),
+            ("licence", &take.provenance.licence),
+        ] {
+            if let Some(said) = said {
+                put!("    {what}: {said}");
+            }
+        }
+    }
+    for attempt in reader.attempts(id)? {
+        let when = attempt
+            .first_sent_ms
+            .and_then(|ms| Timestamp::from_millisecond(ms).ok())
+            .map(|at| format!(", first sent {at:.0}"))
+            .unwrap_or_default();
+        let cost = attempt
+            .cost
+            .map(|cost| format!(", {cost} USD"))
+            .unwrap_or_default();
+        put!(
+            "  attempt {}.{} {}: {}{when}{cost}",
+            attempt.take,
+            attempt.number,
+            attempt.key,
+            words::of_attempt(attempt.state)
+        );
+    }
+    let line: Option<Line> = job
+        .result
+        .as_deref()
+        .and_then(|line| serde_json::from_str(line).ok());
+    if let Some(error) = line.and_then(|line| line.error) {
+        put!("  {}: {}", error.kind, error.message);
+        if let Some(next) = error.next {
+            put!("    {next}");
+        }
+    }
+    Ok(Exit::Done)
+}

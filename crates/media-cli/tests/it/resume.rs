@@ -1,0 +1,369 @@
+//! The same command again: what is there stays, what is gone is not bought twice, what is new is made.
+
+use std::fs;
+
+use media_sim::{Fault, FaultKind, Op, Provider, Scenario};
+
+use crate::decode::decode;
+use crate::support::{Desk, files, jobs, until};
+
+fn pictures(provider: &str, names: &[&str]) -> String {
+    let rows: Vec<_> = names
+        .iter()
+        .map(|name| (*name, format!("a {name}"), format!("{name}.webp")))
+        .collect();
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(name, text, path)| (*name, provider, &**text, &**path))
+        .collect();
+    jobs(&rows)
+}
+
+fn lookups(desk: &Desk) -> usize {
+    let calls = desk.sim().calls();
+    calls
+        .iter()
+        .filter(|call| call.path.contains("word-pronunciations"))
+        .count()
+}
+
+/// Run, move all files away, run again: the bill is unchanged. What the service gives back for nothing is there again.
+#[test]
+fn what_was_moved_away_is_not_bought_again() {
+    let desk = Desk::with_sim();
+    let list = [
+        pictures("openai", &["hat", "cap"]),
+        pictures("runware", &["dog", "cat"]),
+        jobs(&[("perro", "forvo", "perro", "perro.mp3")]),
+    ];
+    desk.file("list.jsonl", list.concat());
+    desk.make("list.jsonl").ended(0);
+    fs::create_dir(desk.path("elsewhere")).unwrap();
+    for name in desk.outputs("out") {
+        fs::rename(desk.path("out").join(&name), desk.path("elsewhere").join(&name)).unwrap();
+    }
+    let ran = desk
+        .make("list.jsonl")
+        .ended(1)
+        .said(&["gone", "not bought again"]);
+    assert_eq!((ran.count("gone"), ran.count("done")), (2, 3), "{ran:#?}");
+    assert_eq!(ran.line("hat")["status"], "gone");
+    assert_eq!(desk.charges(), 4);
+    // Put back, it is what it was.
+    for name in ["hat.webp", "cap.webp"] {
+        fs::rename(desk.path("elsewhere").join(name), desk.path("out").join(name)).unwrap();
+    }
+    let ran = desk.make("list.jsonl").ended(0);
+    assert_eq!(ran.count("skipped"), 5);
+    assert_eq!(desk.charges(), 4);
+    desk.assert_clean("out");
+}
+
+#[test]
+fn a_picture_that_was_edited_stays_as_it_is() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", pictures("openai", &["hat", "cap"]));
+    desk.make("list.jsonl").ended(0);
+    let edited = fs::read(desk.path("out/cap.webp")).unwrap();
+    fs::write(desk.path("out/hat.webp"), &edited).unwrap();
+    for _ in 0..2 {
+        let ran = desk.make("list.jsonl").ended(0);
+        assert_eq!(ran.line("hat")["status"], "kept");
+        assert_eq!(ran.line("cap")["status"], "skipped");
+        assert_eq!(fs::read(desk.path("out/hat.webp")).unwrap(), edited);
+    }
+    assert_eq!(desk.charges(), 2);
+}
+
+/// A row is known by its id, not by its place.
+#[test]
+fn rows_may_be_deleted_inserted_and_sorted() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", pictures("runware", &["dog", "cat", "hen", "pig"]));
+    desk.make("list.jsonl").ended(0);
+    desk.file(
+        "list.jsonl",
+        pictures("runware", &["pig", "ant", "dog", "bee", "cat"]),
+    );
+    let ran = desk.make("list.jsonl").ended(0);
+    assert_eq!((ran.count("skipped"), ran.count("done")), (3, 2));
+    desk.file(
+        "list.jsonl",
+        pictures("runware", &["hen", "cat", "bee", "ant", "dog", "pig"]),
+    );
+    let ran = desk.make("list.jsonl").ended(0);
+    assert_eq!(ran.count("skipped"), 6);
+    desk.assert_bill_is(6);
+}
+
+#[test]
+fn words_without_a_recording_are_looked_up_once() {
+    let mut scenario = Scenario::instant();
+    scenario.forvo.missing = (0..40).map(|n| format!("nadie{n}")).collect();
+    let desk = Desk::with(scenario);
+    let rows: Vec<_> = (0..40)
+        .map(|n| (format!("w{n}"), format!("nadie{n}"), format!("w{n}.mp3")))
+        .collect();
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(id, word, path)| (&**id, "forvo", &**word, &**path))
+        .collect();
+    desk.file("list.jsonl", jobs(&rows));
+    for _ in 0..3 {
+        let ran = desk.make("list.jsonl").ended(1);
+        assert_eq!(ran.count("failed"), 40);
+        assert_eq!(ran.line("w7")["error"]["kind"], "not_found");
+        assert_eq!(lookups(&desk), 40);
+    }
+    // Asked for by a person, and when the row changes.
+    desk.run(&["retry", "w7", "--out", "out", "--json"]).ended(1);
+    assert_eq!(lookups(&desk), 41);
+    desk.file("list.jsonl", jobs(&[("w7", "forvo", "perro", "w7.mp3")]));
+    assert_eq!(desk.make("list.jsonl").ended(0).count("done"), 1);
+    assert_eq!(lookups(&desk), 42);
+}
+
+#[test]
+fn equal_requests_are_bought_once_and_copied() {
+    let desk = Desk::with_sim();
+    let rows = [
+        ("one", "openai", "a red kite", "one.webp"),
+        ("two", "openai", "a red kite", "sub/two.webp"),
+        ("three", "openai", "a red kite", "three.webp"),
+        ("other", "openai", "a blue kite", "other.webp"),
+    ];
+    desk.file("list.jsonl", jobs(&rows));
+    let ran = desk.make("list.jsonl").ended(0);
+    assert_eq!(ran.count("done"), 4);
+    desk.assert_bill_is(2);
+    let one = fs::read(desk.path("out/one.webp")).unwrap();
+    assert_eq!(fs::read(desk.path("out/sub/two.webp")).unwrap(), one);
+    let basis: Vec<_> = ["one", "two", "three"]
+        .iter()
+        .map(|id| ran.line(id)["cost_basis"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        basis.iter().filter(|basis| *basis == "shared").count(),
+        2,
+        "{basis:?}"
+    );
+    // A copy that is gone is brought back from its equal.
+    fs::remove_file(desk.path("out/one.webp")).unwrap();
+    let ran = desk.make("list.jsonl").ended(0);
+    assert_eq!((ran.count("done"), ran.count("skipped")), (1, 3));
+    assert_eq!(fs::read(desk.path("out/one.webp")).unwrap(), one);
+    // Another list of the same project asks for the same: reuse is on for this provider.
+    desk.file(
+        "more.jsonl",
+        jobs(&[("four", "openai", "a red kite", "four.webp")]),
+    );
+    let ran = desk
+        .run(&["run", "more.jsonl", "--out", "out", "--json"])
+        .ended(0);
+    assert_eq!(ran.line("four")["cost_basis"], "shared");
+    desk.assert_bill_is(2);
+    desk.assert_clean("out");
+}
+
+/// Where equal rows share a purchase whose answer was lost, none of them buys it anew.
+#[test]
+fn equal_rows_share_a_doubt_too() {
+    let desk = Desk::with_sim();
+    let rows = [
+        ("one", "openai", "a red kite", "one.webp"),
+        ("two", "openai", "a red kite", "two.webp"),
+    ];
+    desk.file("list.jsonl", jobs(&rows));
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, FaultKind::CutAfterBilling).on(Op::Image));
+    for _ in 0..3 {
+        let ran = desk.make("list.jsonl").ended(1);
+        assert_eq!(ran.count("unknown"), 2, "{ran:#?}");
+        assert_eq!(desk.charges(), 1);
+    }
+    // Nor does a third row that asks for the same.
+    let third = [("zero", "openai", "a red kite", "zero.webp"), rows[0], rows[1]];
+    desk.file("list.jsonl", jobs(&third));
+    let ran = desk.make("list.jsonl").ended(1);
+    assert_eq!(ran.count("unknown"), 3, "{ran:#?}");
+    assert_eq!(desk.charges(), 1);
+}
+
+#[test]
+fn a_row_that_was_changed_is_told_and_left_and_so_is_a_changed_configuration() {
+    let mut desk = Desk::with_sim();
+    desk.file("list.jsonl", pictures("runware", &["dog", "cat"]));
+    desk.make("list.jsonl").ended(0);
+    let before = fs::read(desk.path("out/dog.webp")).unwrap();
+    desk.file(
+        "list.jsonl",
+        jobs(&[
+            ("dog", "runware", "a brown dog", "dog.webp"),
+            ("cat", "runware", "a cat", "cat.webp"),
+        ]),
+    );
+    let ran = desk.make("list.jsonl").ended(0).said(&["changed"]);
+    assert_eq!(ran.line("dog")["status"], "changed");
+    desk.configure("runware", "image__steps", &serde_json::json!(9));
+    let ran = desk.make("list.jsonl").ended(0).said(&["outdated"]);
+    assert_eq!(ran.line("cat")["status"], "outdated");
+    assert_eq!(fs::read(desk.path("out/dog.webp")).unwrap(), before);
+    desk.assert_bill_is(2);
+}
+
+/// A path is no part of a purchase: the file moves along.
+#[test]
+fn a_row_with_another_path_gets_a_copy_of_its_file() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("dog", "openai", "a dog", "dog.webp")]));
+    desk.make("list.jsonl").ended(0);
+    desk.file(
+        "list.jsonl",
+        jobs(&[("dog", "openai", "a dog", "animals/dog.webp")]),
+    );
+    let ran = desk.make("list.jsonl").ended(0);
+    assert_eq!(ran.line("dog")["status"], "done");
+    decode(&desk.path("out/animals/dog.webp"));
+    desk.assert_bill_is(1);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 1);
+}
+
+/// With the ledger gone, the same keys are computed and asked for: the service still knows what it made.
+#[test]
+fn a_lost_ledger_costs_nothing_where_the_service_knows_its_keys() {
+    let desk = Desk::with_sim();
+    desk.file(
+        "list.jsonl",
+        pictures("runware", &["dog", "cat", "hen", "pig", "ant", "bee"]),
+    );
+    // One of them is made at its second attempt: its first key was refused for good.
+    desk.sim().arm(
+        Fault::new(Provider::Runware, FaultKind::ErrorBody { body: None })
+            .on(Op::Image)
+            .matching("a hen"),
+    );
+    desk.make("list.jsonl").ended(0);
+    desk.assert_bill_is(6);
+    fs::remove_file(desk.path("out/.media/ledger.sqlite")).unwrap();
+    for name in desk.outputs("out") {
+        fs::remove_file(desk.path("out").join(name)).unwrap();
+    }
+    let ran = desk.make("list.jsonl").ended(0);
+    assert_eq!(ran.count("done"), 6, "{ran:#?}");
+    assert_eq!(desk.charges(), 6);
+    desk.assert_clean("out");
+}
+
+#[test]
+fn a_lost_ledger_stops_where_the_service_cannot_be_asked() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", pictures("openai", &["hat", "cap", "tie"]));
+    desk.make("list.jsonl").ended(0);
+    fs::remove_file(desk.path("out/.media/ledger.sqlite")).unwrap();
+    fs::remove_file(desk.path("out/hat.webp")).unwrap();
+    let ran = desk
+        .make("list.jsonl")
+        .ended(3)
+        .said(&["ledger", "--adopt", "twice"]);
+    assert_eq!(ran.stdout, "");
+    assert_eq!(desk.charges(), 3);
+    let ran = desk
+        .run(&["run", "list.jsonl", "--out", "out", "--json", "--adopt"])
+        .ended(0);
+    assert_eq!((ran.count("skipped"), ran.count("done")), (2, 1));
+    assert_eq!(desk.charges(), 4);
+}
+
+#[test]
+fn what_may_have_been_billed_is_sent_again_only_by_hand() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", pictures("openai", &["hat", "cap"]));
+    desk.sim().arm(
+        Fault::new(Provider::Openai, FaultKind::CutAfterBilling)
+            .on(Op::Image)
+            .matching("a cap"),
+    );
+    desk.make("list.jsonl").ended(1);
+    let status = desk.run(&["status", "--out", "out"]).ended(0).stdout;
+    assert!(
+        status.contains("may have been billed") && status.contains("cap"),
+        "{status}"
+    );
+    assert!(status.contains("media retry --unknown"), "{status}");
+    let one = desk.run(&["status", "cap", "--out", "out"]).ended(0).stdout;
+    assert!(
+        one.contains("it may have been billed") && one.contains("a cap"),
+        "{one}"
+    );
+    desk.run(&["retry", "--out", "out"])
+        .ended(0)
+        .said(&["nothing is failed"]);
+    desk.run(&["retry", "hat", "--unknown", "--out", "out"])
+        .ended(2)
+        .said(&["hat is not unknown"]);
+    assert_eq!(desk.charges(), 2);
+    let ran = desk
+        .run(&["retry", "--unknown", "--out", "out", "--json"])
+        .ended(0)
+        .said(&["1 request"]);
+    assert_eq!(ran.line("cap")["status"], "done");
+    assert_eq!(desk.charges(), 3);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 2);
+    desk.run(&["retry", "--unknown", "--out", "out"]).ended(0);
+    assert_eq!(desk.charges(), 3);
+}
+
+/// Killed after the service had accepted: what it made is fetched, and nothing else is begun.
+#[test]
+fn a_rescue_fetches_and_buys_nothing() {
+    let mut scenario = Scenario::instant();
+    scenario.runware.latency_ms.image = 300;
+    let desk = Desk::with(scenario);
+    let names: Vec<String> = (0..24).map(|n| format!("p{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    desk.file("list.jsonl", pictures("runware", &names));
+    let mut child = desk
+        .command(&["run", "list.jsonl", "--out", "out"])
+        .spawn()
+        .unwrap();
+    until("some are accepted", || desk.charges() >= 5);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    let bought = desk.charges();
+    let ran = desk.run(&["rescue", "--out", "out", "--json"]);
+    assert_eq!(desk.charges(), bought, "it bought: {ran:#?}");
+    assert_eq!(desk.outputs("out").len(), bought, "{ran:#?}");
+    desk.assert_clean("out");
+    desk.make("list.jsonl").ended(0);
+    desk.assert_bill_is(24);
+}
+
+#[test]
+fn no_new_work_is_taken_after_the_time_that_was_given() {
+    let mut scenario = Scenario::instant();
+    scenario.openai.latency_ms.image = 150;
+    let mut desk = Desk::with(scenario);
+    desk.configure("openai", "limits__concurrency", &serde_json::json!(1));
+    let names: Vec<String> = (0..30).map(|n| format!("p{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    desk.file("list.jsonl", pictures("openai", &names));
+    let ran = desk
+        .run(&[
+            "run",
+            "list.jsonl",
+            "--out",
+            "out",
+            "--json",
+            "--stop-after",
+            "600ms",
+        ])
+        .ended(4)
+        .said(&["600ms are over", "next: media run list.jsonl"]);
+    let done = ran.count("done");
+    assert!((1..30).contains(&done), "{ran:#?}");
+    desk.assert_bill_is(done);
+    assert_eq!(files(&desk.path("out/.media/staging")).len(), 0);
+    desk.make("list.jsonl").ended(0);
+    desk.assert_bill_is(30);
+}

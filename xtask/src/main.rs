@@ -9,6 +9,7 @@ mod args;
 mod bench;
 mod cargo;
 mod ci;
+mod crash_test;
 mod features;
 mod lint;
 mod metadata;
@@ -74,6 +75,12 @@ const CHORES: &[Chore] = &[
         run: bench::run,
     },
     Chore {
+        name: "crash-test",
+        options: "[--kills N] [--seed N]",
+        about: "kills the program at random moments and checks bill, ledger and files",
+        run: crash_test::run,
+    },
+    Chore {
         name: "help",
         options: "",
         about: "this list",
@@ -121,7 +128,7 @@ fn usage() -> String {
         name, options, about, ..
     } in CHORES
     {
-        text.push_str(&format!("  {:<32} {about}\n", format!("{name} {options}")));
+        text.push_str(&format!("  {:<36} {about}\n", format!("{name} {options}")));
     }
     text
 }

@@ -5,6 +5,7 @@
 mod charges;
 #[cfg(test)]
 mod config;
+mod crash;
 #[cfg(test)]
 mod decode;
 #[cfg(test)]

@@ -59,12 +59,14 @@ pub(crate) fn feed(
     orders: mpsc::Sender<Order>,
 ) -> Result<()> {
     let reader = shared.folder.ledger().reader()?;
+    // What this run writes down it knows by itself; a ledger that was empty when it began need not be asked.
+    let reader = (!shared.folder.was_empty()).then_some(reader);
     let mut feeder = Feeder {
         shared,
         client,
         book,
         resume: Resume {
-            reader: Some(&reader),
+            reader: reader.as_ref(),
             out: shared.folder.out(),
             inner: shared.folder.inner(),
             is_lost: shared.folder.is_lost(),

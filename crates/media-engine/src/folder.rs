@@ -18,6 +18,7 @@ pub struct Folder {
     simulated: bool,
     project: String,
     is_lost: bool,
+    was_empty: bool,
 }
 
 const MARK: &str = "simulated";
@@ -78,6 +79,7 @@ impl Folder {
             (MARK, if simulated { "yes" } else { "no" }),
             ("lost", if is_lost { "yes" } else { "" }),
         ])?;
+        let was_empty = reader.is_empty()?;
         let kept = mend::finish_staged(&ledger, &reader, out, simulated)?;
         sweep(&inner.join("staging"), &kept)?;
         Ok(Folder {
@@ -87,6 +89,7 @@ impl Folder {
             simulated,
             project,
             is_lost,
+            was_empty,
         })
     }
 
@@ -118,6 +121,12 @@ impl Folder {
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.is_lost
+    }
+
+    /// Whether its ledger knew of no job when it was opened.
+    #[must_use]
+    pub fn was_empty(&self) -> bool {
+        self.was_empty
     }
 
     /// Its ledger.

@@ -50,7 +50,7 @@ pub(crate) async fn run(
 /// An empty ledger beside files of the list: it was lost, or the files are from elsewhere. At a service that cannot be
 /// asked, what was sent before and is not there may then be bought twice; a person has to say so.
 fn refuse_to_guess(session: &Session<'_>, plan: &Plan, list: &List, folder: &Folder) -> Result<()> {
-    if !folder.ledger().reader()?.is_empty()? {
+    if !folder.was_empty() {
         return Ok(());
     }
     let there: u64 = plan

@@ -5,6 +5,7 @@
 mod charges;
 #[cfg(test)]
 mod config;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod decode;
@@ -24,7 +25,9 @@ mod ledger;
 mod lists;
 #[cfg(test)]
 mod logs;
+#[cfg(test)]
 mod pipes;
+#[cfg(test)]
 mod resume;
 #[cfg(test)]
 mod run;

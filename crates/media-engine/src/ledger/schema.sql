@@ -5,6 +5,9 @@ CREATE TABLE meta (
     value TEXT NOT NULL
 ) WITHOUT ROWID;
 
+-- Rows are appended, in the order in which things happen: what is written together then lies together, and a commit
+-- touches few pages.
+
 CREATE TABLE jobs (
     id              TEXT PRIMARY KEY,
     line            INTEGER NOT NULL,
@@ -19,7 +22,7 @@ CREATE TABLE jobs (
     result          TEXT,
     estimate_micros INTEGER,
     updated_ms      INTEGER NOT NULL
-) WITHOUT ROWID;
+);
 
 CREATE TABLE takes (
     job         TEXT NOT NULL,
@@ -38,7 +41,7 @@ CREATE TABLE takes (
     provenance  TEXT NOT NULL,
     made_ms     INTEGER NOT NULL,
     PRIMARY KEY (job, take)
-) WITHOUT ROWID;
+);
 
 CREATE INDEX takes_by_hash ON takes (hash);
 
@@ -63,7 +66,7 @@ CREATE TABLE attempts (
     linked_ms     INTEGER,
     have_ms       INTEGER,
     ended_ms      INTEGER
-) WITHOUT ROWID;
+);
 
 CREATE INDEX attempts_by_job ON attempts (job, take, number);
 CREATE INDEX attempts_open ON attempts (state) WHERE state IN ('sending', 'linked', 'have');

@@ -19,7 +19,7 @@ pub struct RepairWriter<W: Write> {
 
 enum Form<W: Write> {
     Table {
-        out: csv::Writer<W>,
+        out: Box<csv::Writer<W>>,
         /// The list's own columns, without remarks of an earlier repair.
         columns: Vec<String>,
     },
@@ -58,7 +58,10 @@ impl<W: Write> RepairWriter<W> {
         let names = columns.iter().map(String::as_str).chain([WHY, NEXT]);
         out.write_record(names).map_err(|error| failed(source, error))?;
         Ok(RepairWriter {
-            form: Form::Table { out, columns },
+            form: Form::Table {
+                out: Box::new(out),
+                columns,
+            },
         })
     }
 

@@ -22,6 +22,7 @@ pub struct Folder {
 }
 
 const MARK: &str = "simulated";
+const STAGING: &str = "staging";
 const PROJECT: &str = "project";
 const LEDGER: &str = "ledger.sqlite";
 
@@ -48,7 +49,7 @@ impl Folder {
 
     fn open_now(out: &Path, ledger: Option<&Path>, simulated: bool) -> Result<Folder> {
         let inner = out.join(".media");
-        prepare(&inner.join("staging").join("x"))?;
+        prepare(&inner.join(STAGING).join("x"))?;
         let lock_path = inner.join("lock");
         let lock = OpenOptions::new()
             .create(true)
@@ -81,7 +82,7 @@ impl Folder {
         ])?;
         let was_empty = reader.is_empty()?;
         let kept = mend::finish_staged(&ledger, &reader, out, simulated)?;
-        sweep(&inner.join("staging"), &kept)?;
+        sweep(&inner.join(STAGING), &kept)?;
         Ok(Folder {
             out: out.to_owned(),
             ledger,
@@ -103,6 +104,12 @@ impl Folder {
     #[must_use]
     pub fn inner(&self) -> PathBuf {
         self.out.join(".media")
+    }
+
+    /// Where files wait until they are whole.
+    #[must_use]
+    pub fn staging(&self) -> PathBuf {
+        self.inner().join(STAGING)
     }
 
     /// What attempt keys are computed within.
@@ -202,15 +209,14 @@ fn project(out: &Path, inner: &Path) -> Result<String> {
     Ok(name)
 }
 
-/// Deletes what a killed run left half-done.
+/// Deletes what a killed run left half-done: nothing else is ever put there.
 fn sweep(staging: &Path, kept: &[PathBuf]) -> Result<()> {
     let entries = fs::read_dir(staging).map_err(|error| storage("cannot read", staging, error))?;
     for entry in entries {
         let path = entry
             .map_err(|error| storage("cannot read", staging, error))?
             .path();
-        let is_part = path.extension().is_some_and(|extension| extension == "part");
-        if is_part && !kept.contains(&path) {
+        if !kept.contains(&path) {
             fs::remove_file(&path).map_err(|error| storage("cannot delete", &path, error))?;
         }
     }

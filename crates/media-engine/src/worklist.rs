@@ -228,7 +228,7 @@ impl Plan {
 /// Why it cannot.
 pub fn check_table(worklist: &Worklist, folder: &Folder) -> Result<()> {
     if let Work::List(source, Some(recipe)) = &worklist.work {
-        TableWriter::create(folder.out(), recipe, source)
+        TableWriter::create(folder.out(), &folder.staging(), recipe, source)
             .map_err(|error| media_core::Error::from(error).not_billed())?;
     }
     Ok(())
@@ -242,7 +242,7 @@ pub fn write_table(worklist: &Worklist, folder: &Folder) -> Result<Option<PathBu
     let Work::List(source, Some(recipe)) = &worklist.work else {
         return Ok(None);
     };
-    let Some(mut table) = TableWriter::create(folder.out(), recipe, source)? else {
+    let Some(mut table) = TableWriter::create(folder.out(), &folder.staging(), recipe, source)? else {
         return Ok(None);
     };
     folder.ledger().settle()?;

@@ -3,14 +3,14 @@
 //! `cargo xtask crash-test` does this for long: `MEDIA_CRASH_KILLS` says how many kills, `MEDIA_CRASH_SEED` repeats a run.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use media_sim::{Fault, FaultKind, Op, Provider, Scenario};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::support::{Desk, files, jobs};
+use crate::support::{Desk, Ran, files, jobs};
 
 /// A small generator, so that a seed repeats a run. Kills still come at moments that no seed decides alone.
 struct Dice(u64);
@@ -97,13 +97,16 @@ fn run_and_kill(desk: &Desk, patience: Duration) -> bool {
     let mut child = desk
         .command(&["run", "list.jsonl", "--out", "out"])
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(File::create(desk.path("said.txt")).unwrap())
         .spawn()
         .unwrap();
     let end = Instant::now() + patience;
     while Instant::now() < end {
         if let Some(status) = child.try_wait().unwrap() {
-            assert!(matches!(status.code(), Some(0 | 1)), "{status:?}");
+            let said = std::fs::read_to_string(desk.path("said.txt")).unwrap();
+            assert!(matches!(status.code(), Some(0 | 1)), "{status:?}: {said}");
+            // Files may fail; the run itself may not.
+            assert!(!said.contains("error:"), "{said}");
             return false;
         }
         std::thread::sleep(Duration::from_millis(1));
@@ -129,10 +132,14 @@ fn hash(content: &str) -> String {
 }
 
 /// What must hold whatever happened.
-fn check(desk: &Desk, rows: &[Row], lines: &BTreeMap<String, Value>, seed: u64) {
+fn check(desk: &Desk, rows: &[Row], ran: &Ran, seed: u64) {
+    assert!(!ran.stderr.contains("error:"), "seed {seed}: {ran:#?}");
     let billed = charges(desk);
+    let lines = ran.lines();
     for row in rows {
-        let line = &lines[&row.id];
+        let line = lines
+            .get(&row.id)
+            .unwrap_or_else(|| panic!("seed {seed}: nothing was said about {}: {ran:#?}", row.id));
         let status = line["status"].as_str().unwrap();
         let bought = billed.get(&hash(&row.content)).copied().unwrap_or(0);
         let said = format!("seed {seed}: {} was bought {bought} times: {line}", row.id);
@@ -181,7 +188,7 @@ fn whenever_it_is_killed_nothing_is_paid_twice_and_nothing_is_half_made() {
         }
         let ran = desk.make("list.jsonl");
         assert!(matches!(ran.code, Some(0 | 1)), "seed {seed}: {ran:#?}");
-        check(&desk, &rows, &ran.lines(), seed);
+        check(&desk, &rows, &ran, seed);
         desk.disarm();
         // A person decides about what may have been billed; only that is bought once more.
         let before = desk.charges();

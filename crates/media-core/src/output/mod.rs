@@ -78,9 +78,8 @@ pub fn prepare(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Err(Error::new(ErrorKind::Storage, format!("{} is a folder", path.display())).not_billed());
     }
-    tempfile::Builder::new()
-        .prefix(".media-")
-        .tempfile_in(folder)
+    // A file without a name, where the system has such: a kill at this moment leaves nothing.
+    tempfile::tempfile_in(folder)
         .map(drop)
         .map_err(|error| storage("cannot write in the folder", folder, error).not_billed())
 }

@@ -42,8 +42,12 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
 
 /// Looks at what is there before anything could change it.
 fn inspect(path: &Path) -> Result<()> {
-    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
-        .map_err(|error| failed(path, error))?;
+    let open = |flags| Connection::open_with_flags(path, flags).map_err(|error| failed(path, error));
+    let mut db = open(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    if is_half_written(&db) {
+        // A process died while it made the file or folded it: SQLite takes that back, which needs the right to write.
+        db = open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    }
     let number = |pragma: &str| db.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let damaged = |error: rusqlite::Error| refuse(path, "is damaged", REPLACE).because(error);
     let (application, version) = (
@@ -77,6 +81,12 @@ fn inspect(path: &Path) -> Result<()> {
     } else {
         Err(refuse(path, &format!("is damaged ({sound})"), REPLACE))
     }
+}
+
+/// Whether a rollback journal stands beside it that has to be played back before anything can be read.
+fn is_half_written(db: &Connection) -> bool {
+    let looked = db.pragma_query_value(None, "schema_version", |row| row.get::<_, i64>(0));
+    matches!(looked, Err(rusqlite::Error::SqliteFailure(code, _)) if code.code == rusqlite::ErrorCode::ReadOnly)
 }
 
 fn prepare(db: &Connection, path: &Path) -> Result<()> {
@@ -113,4 +123,45 @@ pub(super) fn connect_to_read(path: &Path) -> Result<Connection> {
     db.busy_timeout(std::time::Duration::from_secs(10))
         .map_err(failed)?;
     Ok(db)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The files of a ledger as a kill leaves them in the middle of a commit outside of the write-ahead log, which is
+    /// how the file is made and how it is folded.
+    fn killed_while_committing(folder: &Path) -> std::path::PathBuf {
+        let (whole, killed) = (folder.join("whole"), folder.join("killed"));
+        let db = open(&whole).unwrap();
+        db.execute_batch(
+            "PRAGMA journal_mode = DELETE; PRAGMA cache_size = 1; PRAGMA cache_spill = 1;
+             INSERT INTO meta VALUES ('project', 'before');
+             BEGIN; UPDATE meta SET value = 'after';
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+             INSERT INTO meta SELECT 'x' || i, hex(randomblob(400)) FROM n;",
+        )
+        .unwrap();
+        for end in ["", "-journal"] {
+            let name = |path: &Path| format!("{}{end}", path.display());
+            std::fs::copy(name(&whole), name(&killed)).unwrap();
+        }
+        killed
+    }
+
+    #[test]
+    fn a_commit_that_a_kill_cut_short_is_taken_back_and_not_taken_for_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let value = |db: &Connection| {
+            db.query_row("SELECT group_concat(value) FROM meta", (), |row| {
+                row.get::<_, String>(0)
+            })
+            .unwrap()
+        };
+        let killed = killed_while_committing(folder.path());
+        assert_eq!(value(&open(&killed).unwrap()), "before");
+        let other = tempfile::tempdir().unwrap();
+        let killed = killed_while_committing(other.path());
+        assert_eq!(value(&open_to_read(&killed).unwrap()), "before");
+    }
 }

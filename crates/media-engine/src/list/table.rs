@@ -34,12 +34,14 @@ pub struct TableWriter {
 }
 
 impl TableWriter {
-    /// The table of a recipe, below the output folder; `None` when the recipe has none.
+    /// The table of a recipe, below the output folder; `None` when the recipe has none. It is in `staging`, which is
+    /// swept after a kill, until it is whole.
     ///
     /// # Errors
     /// When it cannot be written, or a file that is no table of ours (or is the list itself) is there.
     pub fn create(
         folder: &Path,
+        staging: &Path,
         recipe: &BoundRecipe,
         source: &Source,
     ) -> Result<Option<TableWriter>, ListError> {
@@ -49,6 +51,7 @@ impl TableWriter {
         let path = folder.join(&table.path);
         let parent = path.parent().unwrap_or(folder);
         std::fs::create_dir_all(parent).map_err(|error| ListError::io("create the folder", parent, error))?;
+        tempfile::tempfile_in(parent).map_err(|error| ListError::io("write in", parent, error))?;
         may_replace(&path, source)?;
         let failed = |error| ListError::io("write", &path, error);
         let mut builder = tempfile::Builder::new();
@@ -59,7 +62,7 @@ impl TableWriter {
             // As any new file: the user's umask decides.
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
-        let mut out = BufWriter::new(builder.tempfile_in(parent).map_err(failed)?);
+        let mut out = BufWriter::new(builder.tempfile_in(staging).map_err(failed)?);
         header(table, &mut out).map_err(failed)?;
         let rows = writer(out);
         Ok(Some(TableWriter {

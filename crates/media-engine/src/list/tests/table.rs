@@ -21,7 +21,7 @@ fn bound(source: &Source, recipe: &str) -> BoundRecipe {
 }
 
 fn write(desk: &Desk, source: &Source, recipe: &BoundRecipe) -> Result<String, ListError> {
-    let mut table = TableWriter::create(&desk.path("out"), recipe, source)?.unwrap();
+    let mut table = TableWriter::create(&desk.path("out"), &desk.path(""), recipe, source)?.unwrap();
     for row in JobRows::new(source, Some(recipe), &read_param).unwrap() {
         let made = |job: &JobSpec| {
             (job.id != "2/picture").then(|| Made {
@@ -90,7 +90,7 @@ fn a_table_that_is_not_finished_leaves_nothing() {
     let desk = Desk::new();
     let source = desk.open("list.csv", LIST).unwrap();
     let recipe = bound(&source, RECIPE);
-    drop(TableWriter::create(&desk.path("out"), &recipe, &source).unwrap());
+    drop(TableWriter::create(&desk.path("out"), &desk.path(""), &recipe, &source).unwrap());
     assert_eq!(std::fs::read_dir(desk.path("out")).unwrap().count(), 0);
 }
 

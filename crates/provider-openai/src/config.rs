@@ -83,6 +83,8 @@ pub enum Delivery {
     /// One answer, when the picture is done.
     #[default]
     Direct,
+    /// Server-sent events: the answer begins at once, so that proxies which cut silent connections let it live.
+    Stream,
 }
 
 /// How a server of the older dialect gives its pictures.
@@ -132,6 +134,10 @@ pub struct ImageConfig {
     /// How pictures are delivered.
     #[serde(default)]
     pub delivery: Delivery,
+    /// 0 to 3 unfinished pictures on the way, with streams only: they break long silences and are never the result.
+    /// Each costs 100 output tokens more.
+    #[serde(default)]
+    pub partial_images: u8,
     /// The longest prompt.
     pub max_characters: usize,
     /// What sizes which models draw.
@@ -177,6 +183,20 @@ impl OpenAiConfig {
     pub fn base_url(mut self, base_url: Url) -> OpenAiConfig {
         self.base_url = base_url;
         self
+    }
+
+    /// What does not fit together.
+    pub(crate) fn contradiction(&self) -> Option<&'static str> {
+        let image = self.image.as_ref()?;
+        if image.delivery == Delivery::Stream && image.dialect == Dialect::DallE {
+            return Some(
+                "image.delivery \"stream\" needs image.dialect \"gpt-image\": the older one has no streams",
+            );
+        }
+        if image.partial_images > 0 && image.delivery != Delivery::Stream {
+            return Some("image.partial_images needs image.delivery \"stream\"");
+        }
+        (image.partial_images > 3).then_some("image.partial_images is 0 to 3")
     }
 
     /// What core needs to know.

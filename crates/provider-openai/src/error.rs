@@ -19,8 +19,12 @@ impl Judge for OpenAiJudge {
         let complaint = reply.json().as_ref().and_then(Complaint::read);
         match complaint {
             // Compatible gateways answer 200 with an error inside.
-            Some(complaint) if !reply.status.is_success() || complaint.explicit => {
-                Err(complaint.judge(reply))
+            Some(complaint) if !reply.status.is_success() => Err(complaint.judge(reply)),
+            Some(complaint) if complaint.explicit => {
+                let error = complaint.judge(reply);
+                // In a stream the work has begun, and what was drawn by then may be billed; a refusal is a refusal.
+                let has_begun = error.kind() == ErrorKind::ProviderFault;
+                Err(if has_begun { error.without_charge() } else { error })
             }
             _ if reply.status.is_success() => Ok(()),
             // A gateway also says 503 after it lost a service that had taken the request on; only the service's own

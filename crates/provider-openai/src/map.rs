@@ -11,8 +11,8 @@ use media_core::{
 use serde_json::Value;
 use url::Url;
 
-use crate::config::{Dialect, ImageConfig, OpenAiConfig, ResponseFormat, SpeechConfig};
-use crate::wire::{ImageBody, Images, SpeechBody, Usage};
+use crate::config::{Delivery, Dialect, ImageConfig, OpenAiConfig, ResponseFormat, SpeechConfig};
+use crate::wire::{Image, ImageBody, Images, SpeechBody, Usage};
 
 /// What requests may set.
 pub(crate) const PARAMS: &[ParamSpec] = &[
@@ -249,6 +249,10 @@ pub(crate) fn image_body<'a>(config: &ImageConfig, resolved: &'a Resolved) -> Im
     match config.dialect {
         Dialect::GptImage => {
             params.insert("output_format", Value::from(resolved.format.name()));
+            if config.delivery == Delivery::Stream {
+                params.insert("stream", Value::from(true));
+                params.insert("partial_images", Value::from(config.partial_images));
+            }
         }
         Dialect::DallE => {
             let form = match config.response_format {
@@ -299,7 +303,13 @@ pub(crate) fn speech_body(resolved: &Resolved) -> Result<SpeechBody<'_>> {
 
 /// The one picture of an answer.
 pub(crate) fn picture(answer: Images, media: Vec<Staged>, request_id: Option<String>) -> Result<Generated> {
-    let Some(image) = answer.data.unwrap_or_default().into_iter().next() else {
+    let of_event = answer.b64_json.map(|payload| Image {
+        b64_json: Some(payload),
+        url: None,
+        revised_prompt: None,
+    });
+    let of_list = answer.data.unwrap_or_default().into_iter();
+    let Some(image) = of_event.into_iter().chain(of_list).next() else {
         return Err(
             Error::new(ErrorKind::BadResponse, "the answer holds no picture").in_op("image generation")
         );

@@ -13,7 +13,7 @@ use media_core::{
 };
 use url::Url;
 
-use crate::config::{Authorization, OpenAiConfig};
+use crate::config::{Authorization, Delivery, OpenAiConfig};
 use crate::error::{OpenAiJudge, proves_the_key};
 use crate::map;
 use crate::wire::{Images, Models};
@@ -50,6 +50,9 @@ impl OpenAi {
         key: Option<ApiKey>,
         wiring: Wiring,
     ) -> Result<OpenAi> {
+        if let Some(what) = config.contradiction() {
+            return Err(Error::new(ErrorKind::Config, format!("{name}: {what}")).not_billed());
+        }
         let mut formats = BTreeMap::new();
         if let Some(image) = &config.image {
             formats.insert(MediaKind::Image, image.formats.clone());
@@ -114,10 +117,14 @@ impl OpenAi {
         let request = self
             .buying("image generation", &["images", "generations"], job)
             .with_json(&body)?;
-        let (answer, media) = self
-            .http
-            .json_media::<Images>(request, &["b64_json", "url"])
-            .await?;
+        let fields = &["b64_json", "url"];
+        let (answer, media) = match image.delivery {
+            Delivery::Direct => self.http.json_media::<Images>(request, fields).await?,
+            Delivery::Stream => {
+                let last = "image_generation.completed";
+                self.http.event_media(request, fields, last).await?
+            }
+        };
         map::picture(answer, media, job.request_id())
     }
 

@@ -29,9 +29,12 @@ pub(crate) struct SpeechBody<'a> {
     pub(crate) instructions: Option<&'a str>,
 }
 
-/// Answer of `POST /images/generations`.
+/// Answer of `POST /images/generations`, or the event `image_generation.completed` of its stream.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Images {
+    /// The picture of an event stands here, and not in a list.
+    #[serde(default)]
+    pub(crate) b64_json: Option<Payload>,
     #[serde(default)]
     pub(crate) data: Option<Vec<Image>>,
     #[serde(default)]

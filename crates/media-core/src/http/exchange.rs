@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::divert::Diverter;
+use super::events::{Event, Events};
 use super::transport::{Body, Sent, TransportError};
 use super::{Auth, Http, Reply, Request};
 use crate::error::{Error, ErrorKind, Result};
@@ -23,6 +24,11 @@ pub(super) enum Expect<'a> {
     Json,
     Media,
     JsonMedia(&'a [&'a str]),
+    /// Server-sent events: only that of this type is the result. A server that knows no streams answers as above.
+    Events {
+        fields: &'a [&'a str],
+        last: &'a str,
+    },
 }
 
 /// An answer, its media already staged.
@@ -169,7 +175,7 @@ impl Http {
             // The judge saw nothing wrong in it: some services put results under other statuses.
             return match expect {
                 Expect::Media => Err(self.reply(request, head, &text).by_status()),
-                Expect::Json | Expect::JsonMedia(_) => Ok(Received {
+                Expect::Json | Expect::JsonMedia(_) | Expect::Events { .. } => Ok(Received {
                     text,
                     media: Vec::new(),
                 }),
@@ -185,7 +191,12 @@ impl Http {
                     media: Vec::new(),
                 })
             }
-            Expect::JsonMedia(fields) => {
+            Expect::Events { fields, last } if is_event_stream(&head.headers) => {
+                // A stream is open long before there is anything to send.
+                pieces.idle = self.settings().timeouts.first_byte.0;
+                self.last_event(request, head, &mut pieces, fields, last).await
+            }
+            Expect::JsonMedia(fields) | Expect::Events { fields, .. } => {
                 let staging = &self.wiring().staging;
                 let mut diverter =
                     Diverter::new(fields, staging, request.output(), sizes.media.0, sizes.text.0);
@@ -222,6 +233,48 @@ impl Http {
                 })
             }
         }
+    }
+
+    /// Reads events up to the one that is the result. Others are progress: their media are let go.
+    async fn last_event(
+        &self,
+        request: &Request<'_>,
+        head: &http::response::Parts,
+        pieces: &mut Pieces,
+        fields: &[&str],
+        last: &str,
+    ) -> Result<Received> {
+        let (staging, sizes) = (&self.wiring().staging, self.wiring().sizes);
+        let mut events =
+            Events::new(|| Diverter::new(fields, staging, request.output(), sizes.media.0, sizes.text.0));
+        let mut is_open = true;
+        while is_open {
+            let piece = pieces.next().await?;
+            let mut bytes = piece.as_deref().unwrap_or_default();
+            is_open = piece.is_some();
+            loop {
+                let event = if is_open {
+                    events.next(&mut bytes).await?
+                } else {
+                    // The last event may lack the empty line that should end it.
+                    events.finish()
+                };
+                let Some(mut event) = event else { break };
+                event.text = self.redact(event.text);
+                self.judge(request, head, &event.text)?;
+                if event.is_end_mark() {
+                    is_open = false;
+                } else if event.kind() == last {
+                    if is_open {
+                        pieces.drain().await;
+                    }
+                    let Event { text, media, .. } = event;
+                    return Ok(Received { text, media });
+                }
+            }
+        }
+        let message = format!("the stream ended without {last:?}: what came before is no result");
+        Err(Error::new(ErrorKind::BadResponse, message).in_op(request.op))
     }
 
     fn reply<'r>(&self, request: &Request<'_>, head: &'r http::response::Parts, text: &'r [u8]) -> Reply<'r> {
@@ -278,6 +331,12 @@ impl Pieces {
         within(self.idle, self.op, async move { body.piece().await.transpose() }).await
     }
 
+    /// Takes the rest of a body whose content is known, briefly: its connection can then serve again.
+    async fn drain(&mut self) {
+        let rest = async { while let Ok(Some(_)) = self.next().await {} };
+        let _ = timeout(Duration::from_secs(1), rest).await;
+    }
+
     /// Collects text; beyond `most` bytes it is cut or refused.
     async fn text(&mut self, most: usize, cut: bool) -> Result<Vec<u8>> {
         let mut text = Vec::new();
@@ -311,6 +370,14 @@ async fn within<T>(
             Err(Error::new(ErrorKind::Timeout, message).in_op(op).retryable())
         }
     }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(http::header::CONTENT_TYPE);
+    kind.and_then(|kind| kind.to_str().ok()).is_some_and(|kind| {
+        let name = kind.split(';').next().unwrap_or_default();
+        name.trim().eq_ignore_ascii_case("text/event-stream")
+    })
 }
 
 /// Where a media link leads on to; API calls follow no redirects.

@@ -1,6 +1,7 @@
 //! Every send of every provider: permit, pace, journal, wire, judge, and again if it is allowed.
 
 mod divert;
+mod events;
 mod exchange;
 mod memory;
 mod reply;
@@ -243,6 +244,21 @@ impl Http {
         fields: &[&str],
     ) -> Result<(T, Vec<Staged>)> {
         let received = self.send(&request, Expect::JsonMedia(fields)).await?;
+        Ok((self.read(&request, &received.text)?, received.media))
+    }
+
+    /// Sends a request that is answered by server-sent events, of which the one of type `last` is the result, read as
+    /// by [`json_media`](Http::json_media). A server that answers with plain JSON instead is understood.
+    ///
+    /// # Errors
+    /// As [`json`](Http::json): every event is shown to the judge. A stream that ends without `last` is a failure.
+    pub async fn event_media<T: DeserializeOwned>(
+        &self,
+        request: Request<'_>,
+        fields: &[&str],
+        last: &str,
+    ) -> Result<(T, Vec<Staged>)> {
+        let received = self.send(&request, Expect::Events { fields, last }).await?;
         Ok((self.read(&request, &received.text)?, received.media))
     }
 

@@ -8,6 +8,7 @@
 )]
 
 mod conformance;
+mod streams;
 mod with_sim;
 
 use std::path::Path;

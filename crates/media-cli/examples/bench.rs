@@ -1,7 +1,8 @@
 //! The benchmarks of docs/benchmarks.md: `cargo xtask bench`. Everything runs on this machine, over loopback.
 //!
-//! Each measurement is a process of its own, started by this one: the simulator, the program `media`, and a bare loop
-//! over reqwest that does the same calls and writes the same files.
+//! Each measurement is a process of its own, started by this one: the simulator, the program `media`, the library's
+//! client alone (no list, no engine, no ledger), and a bare loop over reqwest that does the same calls and writes the
+//! same files.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -19,6 +20,9 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use futures_util::StreamExt;
+use media_core::config::{Config, Setup, Sources};
+use media_core::http::Wiring;
+use media_core::{ApiKey, CheckLevel, Client, MediaRequest};
 use media_registry::Registry;
 use media_sim::{Scenario, Sim};
 use serde_json::{Value, json};
@@ -30,6 +34,7 @@ const LARGE_AT_ONCE: usize = 64;
 /// Small pictures: icons. The bare loop only writes them; `check full` also decodes every pixel of them.
 const SIZE: &str = "64x64";
 const LARGE_JOBS: usize = 192;
+const MANY_JOBS: usize = 100_000;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +42,7 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["serve", scenario] => serve(scenario),
         ["bare", url, list, out, at_once] => bare(url, list, Path::new(out), at_once.parse().unwrap()),
+        ["client", config, list, out, check] => client(Path::new(config), list, Path::new(out), check),
         ["media", rest @ ..] => {
             let all = std::iter::once("media")
                 .chain(rest.iter().copied())
@@ -45,10 +51,18 @@ fn main() -> ExitCode {
             println!("peak {}", peak());
             return code;
         }
-        _ => measure(
-            words.first().is_none_or(|word| *word != "memory"),
-            words.first().is_none_or(|word| *word != "rate"),
-        ),
+        _ => {
+            let wants = |what: &str| words.is_empty() || words.contains(&what);
+            if wants("rate") {
+                measure_rate();
+            }
+            if wants("resume") {
+                measure_resume();
+            }
+            if wants("memory") {
+                measure_memory();
+            }
+        }
     }
     ExitCode::SUCCESS
 }
@@ -80,11 +94,7 @@ fn serve(scenario: &str) {
 /// What anybody would write first: the same calls, as many at once, each answer decoded and written.
 fn bare(url: &str, list: &str, out: &Path, at_once: usize) {
     fs::create_dir_all(out.join("d")).unwrap();
-    let rows: Vec<Value> = fs::read_to_string(list)
-        .unwrap()
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let rows = rows(list);
     runtime().block_on(async {
         let client = reqwest::Client::new();
         futures_util::stream::iter(rows)
@@ -109,6 +119,46 @@ fn bare(url: &str, list: &str, out: &Path, at_once: usize) {
             .buffer_unordered(at_once)
             .for_each(async |done| done.unwrap())
             .await;
+    });
+    println!("peak {}", peak());
+}
+
+fn rows(list: &str) -> Vec<Value> {
+    let text = fs::read_to_string(list).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// The same calls through the client: paced, checked, staged and named as by `media run`, but nothing is written down.
+fn client(config: &Path, list: &str, out: &Path, check: &str) {
+    let config = Config::load(&Sources {
+        dir: Some(config.to_owned()),
+        ..Sources::default()
+    })
+    .unwrap();
+    let rows = rows(list);
+    runtime().block_on(async {
+        let setup = Setup {
+            section: config.provider("openai").unwrap().clone(),
+            key: Some(ApiKey::new("sim-openai")),
+            wiring: Wiring::new(Duration::from_secs(10)).unwrap(),
+        };
+        let level = if check == "full" {
+            CheckLevel::Full
+        } else {
+            CheckLevel::Structure
+        };
+        let client = Client::of(Registry::built_in().build(setup).unwrap()).checking(level);
+        let out = out.to_owned();
+        let requests = rows.into_iter().map(move |row| {
+            let path = out.join(row["output_path"].as_str().unwrap());
+            MediaRequest::image(row["content"].as_str().unwrap(), path)
+        });
+        let mut results = client.generate_batch(requests);
+        while let Some(result) = results.next().await {
+            result.outcome.unwrap();
+        }
     });
     println!("peak {}", peak());
 }
@@ -168,10 +218,15 @@ impl Lab {
         path
     }
 
-    /// Runs one child to its end: seconds, and kilobytes at its peak.
+    /// Runs one child to its end in an empty folder: seconds, and kilobytes at its peak.
     fn run(&self, arguments: &[&str], jobs: usize) -> (f64, u64) {
+        let _ = fs::remove_dir_all(self.folder.join("out"));
+        self.run_again(arguments, jobs)
+    }
+
+    /// The same in the folder as it is.
+    fn run_again(&self, arguments: &[&str], jobs: usize) -> (f64, u64) {
         let out = self.folder.join("out");
-        let _ = fs::remove_dir_all(&out);
         let began = Instant::now();
         let output = Command::new(std::env::current_exe().unwrap())
             .args(arguments)
@@ -188,34 +243,40 @@ impl Lab {
         (seconds, peak.parse().unwrap())
     }
 
-    fn media(&self, jobs: usize) -> (f64, u64) {
-        let (list, config, out) = (
+    /// List, configuration and output folder.
+    fn paths(&self, jobs: usize) -> [String; 3] {
+        [
             self.list(jobs),
             self.folder.join("config"),
             self.folder.join("out"),
-        );
-        let text = |path: &Path| path.to_str().unwrap().to_owned();
-        let (list, config, out) = (text(&list), text(&config), text(&out));
-        self.run(
-            &[
-                "media", "run", &list, "--config", &config, "--out", &out, "--quiet",
-            ],
-            jobs,
-        )
+        ]
+        .map(|path| path.to_str().unwrap().to_owned())
+    }
+
+    fn media(&self, jobs: usize) -> (f64, u64) {
+        let [list, config, out] = self.paths(jobs);
+        let words = [
+            "media", "run", &list, "--config", &config, "--out", &out, "--quiet",
+        ];
+        self.run(&words, jobs)
+    }
+
+    fn resumed(&self, jobs: usize) -> (f64, u64) {
+        let [list, config, out] = self.paths(jobs);
+        let words = [
+            "media", "run", &list, "--config", &config, "--out", &out, "--quiet",
+        ];
+        self.run_again(&words, jobs)
+    }
+
+    fn client(&self, jobs: usize, check: &str) -> (f64, u64) {
+        let [list, config, out] = self.paths(jobs);
+        self.run(&["client", &config, &list, &out, check], jobs)
     }
 
     fn bare(&self, jobs: usize, at_once: usize) -> (f64, u64) {
-        let (list, out) = (self.list(jobs), self.folder.join("out"));
-        self.run(
-            &[
-                "bare",
-                &self.url,
-                list.to_str().unwrap(),
-                out.to_str().unwrap(),
-                &at_once.to_string(),
-            ],
-            jobs,
-        )
+        let [list, _, out] = self.paths(jobs);
+        self.run(&["bare", &self.url, &list, &out, &at_once.to_string()], jobs)
     }
 }
 
@@ -255,52 +316,77 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn measure(rate: bool, memory: bool) {
-    if rate {
-        for check in ["structure", "full"] {
-            let lab = Lab::new(&scenario(Duration::ZERO, 0), AT_ONCE, check);
-            lab.media(1000);
-            let mut ours = Vec::new();
-            let mut theirs = Vec::new();
-            for _ in 0..ROUNDS {
-                ours.push(JOBS as f64 / lab.media(JOBS).0);
-                theirs.push(JOBS as f64 / lab.bare(JOBS, AT_ONCE).0);
-            }
-            let ratios: Vec<f64> = ours
+fn measure_rate() {
+    for check in ["structure", "full"] {
+        let lab = Lab::new(&scenario(Duration::ZERO, 0), AT_ONCE, check);
+        lab.media(1000);
+        let rate = |(seconds, _): (f64, u64)| JOBS as f64 / seconds;
+        let (mut program, mut library, mut bare) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            program.push(rate(lab.media(JOBS)));
+            library.push(rate(lab.client(JOBS, check)));
+            bare.push(rate(lab.bare(JOBS, AT_ONCE)));
+        }
+        println!("rate, check {check}: {JOBS} jobs, {AT_ONCE} at once, median of {ROUNDS} rounds");
+        for (name, rates) in [
+            ("media run", &program),
+            ("client alone", &library),
+            ("bare loop", &bare),
+        ] {
+            let ratios: Vec<f64> = rates
                 .iter()
-                .zip(&theirs)
+                .zip(&bare)
                 .map(|(ours, theirs)| ours / theirs)
                 .collect();
-            println!("rate, check {check}: {JOBS} jobs, {AT_ONCE} at once, median of {ROUNDS} rounds");
-            println!("  media run   {:8.0} files/s", median(ours));
-            println!("  bare loop   {:8.0} files/s", median(theirs));
             println!(
-                "  ratio       {:8.2}  (pair by pair: {ratios:.2?})",
+                "  {name:14}{:8.0} files/s  {:5.2} of the bare loop  (round by round: {ratios:.2?})",
+                median(rates.clone()),
                 median(ratios.clone())
             );
         }
+        let cost: Vec<f64> = program
+            .iter()
+            .zip(&library)
+            .map(|(with, without)| (1.0 / with - 1.0 / without) * 1e6)
+            .collect();
+        println!(
+            "  list, engine and ledger: {:.0} microseconds a job  {cost:.0?}",
+            median(cost.clone())
+        );
     }
-    if memory {
-        let lab = Lab::new(&scenario(Duration::ZERO, 0), AT_ONCE, "full");
-        for jobs in [1_000, 10_000] {
-            let peaks: Vec<f64> = (0..3).map(|_| lab.media(jobs).1 as f64 / 1024.0).collect();
-            println!(
-                "peak memory of {jobs:6} small jobs, {AT_ONCE} at once: {:6.1} MiB {peaks:.1?}",
-                median(peaks.clone())
-            );
-        }
-        drop(lab);
-        for bytes in [20_000, 2_000_000, 20_000_000] {
-            let lab = Lab::new(
-                &scenario(Duration::from_millis(500), bytes),
-                LARGE_AT_ONCE,
-                "structure",
-            );
-            let peaks: Vec<f64> = (0..3).map(|_| lab.media(LARGE_JOBS).1 as f64 / 1024.0).collect();
-            println!(
-                "peak memory of {LARGE_JOBS} pictures of {bytes} bytes, {LARGE_AT_ONCE} at once: {:6.1} MiB {peaks:.1?}",
-                median(peaks.clone())
-            );
-        }
+}
+
+fn measure_resume() {
+    let lab = Lab::new(&scenario(Duration::ZERO, 0), AT_ONCE, "structure");
+    let (first, _) = lab.media(MANY_JOBS);
+    let again: Vec<(f64, u64)> = (0..3).map(|_| lab.resumed(MANY_JOBS)).collect();
+    let seconds = median(again.iter().map(|(seconds, _)| *seconds).collect());
+    let peak = median(again.iter().map(|(_, peak)| *peak as f64 / 1024.0).collect());
+    println!(
+        "{MANY_JOBS} jobs: made in {first:.1} s, resumed when all are done in {seconds:.1} s, {peak:.1} MiB"
+    );
+}
+
+fn measure_memory() {
+    let lab = Lab::new(&scenario(Duration::ZERO, 0), AT_ONCE, "full");
+    for jobs in [1_000, 10_000] {
+        let peaks: Vec<f64> = (0..3).map(|_| lab.media(jobs).1 as f64 / 1024.0).collect();
+        println!(
+            "peak memory of {jobs:6} small jobs, {AT_ONCE} at once: {:6.1} MiB {peaks:.1?}",
+            median(peaks.clone())
+        );
+    }
+    drop(lab);
+    for bytes in [20_000, 2_000_000, 20_000_000] {
+        let lab = Lab::new(
+            &scenario(Duration::from_millis(500), bytes),
+            LARGE_AT_ONCE,
+            "structure",
+        );
+        let peaks: Vec<f64> = (0..3).map(|_| lab.media(LARGE_JOBS).1 as f64 / 1024.0).collect();
+        println!(
+            "peak memory of {LARGE_JOBS} pictures of {bytes} bytes, {LARGE_AT_ONCE} at once: {:6.1} MiB {peaks:.1?}",
+            median(peaks.clone())
+        );
     }
 }

@@ -100,6 +100,7 @@ pub fn plan(
         .map_or(NamePolicy::Portable, |recipe| recipe.recipe().name_policy());
     let mut check = Check::new(&source, policy);
     let mut plan = Plan::default();
+    let _look = place.ledger.map(Reader::look).transpose()?;
     let (mut seen, mut shared) = (HashSet::new(), HashSet::new());
     let resume = Resume {
         reader: place.ledger,
@@ -169,6 +170,7 @@ pub fn plan_given(project: &Project, jobs: &[JobSpec], place: Place<'_>) -> Resu
         is_lost: false,
     };
     let mut plan = Plan::default();
+    let _look = place.ledger.map(Reader::look).transpose()?;
     for spec in jobs {
         let prepared = project.prepare(spec, place.out).map_err(|why| {
             let message = format!("{}: {why}", spec.id);

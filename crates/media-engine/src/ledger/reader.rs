@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use media_core::{AttemptKey, Error, ErrorKind, RequestHash, Result, Usd};
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::entry::{AttemptRow, Entry, JobStatus, OpenAttempt, TakeRow};
 use super::{failed, schema};
@@ -67,6 +67,15 @@ impl Reader {
             db: schema::connect_to_read(path)?,
             path: path.to_owned(),
         })
+    }
+
+    /// While the guard lives, everything is asked of the ledger as it is now, without a lock for each question. Not to be
+    /// kept over a wait: meanwhile nobody can fold the ledger.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(crate) fn look(&self) -> Result<Transaction<'_>> {
+        self.ask(self.db.unchecked_transaction())
     }
 
     fn ask<T>(&self, question: rusqlite::Result<T>) -> Result<T> {

@@ -26,7 +26,6 @@ pub struct Ledger {
     writer: Arc<Writer>,
     /// Held until the ledger is closed; the operating system lets go of it when the process dies.
     _lock: File,
-    is_new: bool,
 }
 
 impl Ledger {
@@ -36,20 +35,12 @@ impl Ledger {
     /// Another process has it; it is damaged, of a newer version, or no ledger; the disk. Then it is left as it is.
     pub fn open(path: &Path, inner: &Path) -> Result<Ledger> {
         let lock = lock(path)?;
-        let is_new = !std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
         let db = schema::open(path)?;
         Ok(Ledger {
             path: path.to_owned(),
             writer: Arc::new(Writer::start(db, path, inner)?),
             _lock: lock,
-            is_new,
         })
-    }
-
-    /// Whether it was begun by this process.
-    #[must_use]
-    pub fn is_new(&self) -> bool {
-        self.is_new
     }
 
     /// Its journal, for the wiring of the clients.

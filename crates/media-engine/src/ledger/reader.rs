@@ -53,11 +53,8 @@ impl Reader {
     /// # Errors
     /// It is damaged, of a newer version, or no ledger.
     pub fn open(path: &Path) -> Result<Option<Reader>> {
-        if !std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
-            return Ok(None);
-        }
-        Ok(Some(Reader {
-            db: schema::open_to_read(path)?,
+        Ok(schema::open_to_read(path)?.map(|db| Reader {
+            db,
             path: path.to_owned(),
         }))
     }

@@ -40,8 +40,9 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     Ok(db)
 }
 
-/// Looks at what is there before anything could change it.
-fn inspect(path: &Path) -> Result<()> {
+/// Looks at what is there before anything could change it. `false`: a process died while it made the file, which holds
+/// nothing yet.
+fn inspect(path: &Path) -> Result<bool> {
     let open = |flags| Connection::open_with_flags(path, flags).map_err(|error| failed(path, error));
     let mut db = open(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     if is_half_written(&db) {
@@ -54,7 +55,6 @@ fn inspect(path: &Path) -> Result<()> {
         number("application_id").map_err(damaged)?,
         number("user_version").map_err(damaged)?,
     );
-    // A process that died while it made the file leaves one without a mark and without tables.
     let is_new = application == 0 && version == 0;
     let tables: i64 = db
         .query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))
@@ -77,7 +77,7 @@ fn inspect(path: &Path) -> Result<()> {
         .query_row("PRAGMA quick_check(1)", (), |row| row.get(0))
         .map_err(damaged)?;
     if sound == "ok" {
-        Ok(())
+        Ok(!is_new)
     } else {
         Err(refuse(path, &format!("is damaged ({sound})"), REPLACE))
     }
@@ -110,10 +110,10 @@ fn prepare(db: &Connection, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Opens a ledger to read it, beside a process that may be writing.
-pub(super) fn open_to_read(path: &Path) -> Result<Connection> {
-    inspect(path)?;
-    connect_to_read(path)
+/// Opens a ledger to read it, beside a process that may be writing; `None` when nothing is in it yet.
+pub(super) fn open_to_read(path: &Path) -> Result<Option<Connection>> {
+    let is_begun = std::fs::metadata(path).is_ok_and(|file| file.len() > 0) && inspect(path)?;
+    is_begun.then(|| connect_to_read(path)).transpose()
 }
 
 /// The same without looking it over: this process has it open.
@@ -150,6 +150,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_without_tables_is_one_that_was_not_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger");
+        let db = Connection::open(&path).unwrap();
+        db.pragma_update(None, "journal_mode", "WAL").unwrap();
+        drop(db);
+        assert!(std::fs::metadata(&path).unwrap().len() > 0);
+        assert!(open_to_read(&path).unwrap().is_none());
+        drop(open(&path).unwrap());
+        assert!(open_to_read(&path).unwrap().is_some());
+    }
+
+    #[test]
     fn a_commit_that_a_kill_cut_short_is_taken_back_and_not_taken_for_damage() {
         let folder = tempfile::tempdir().unwrap();
         let value = |db: &Connection| {
@@ -162,6 +175,6 @@ mod tests {
         assert_eq!(value(&open(&killed).unwrap()), "before");
         let other = tempfile::tempdir().unwrap();
         let killed = killed_while_committing(other.path());
-        assert_eq!(value(&open_to_read(&killed).unwrap()), "before");
+        assert_eq!(value(&open_to_read(&killed).unwrap().unwrap()), "before");
     }
 }

@@ -93,9 +93,9 @@ fn desk(dice: &mut Dice) -> Desk {
 }
 
 /// Runs until it is killed after `patience`, or has ended by itself.
-fn run_and_kill(desk: &Desk, patience: Duration) -> bool {
+fn run_and_kill(desk: &Desk, out: &str, patience: Duration) -> bool {
     let mut child = desk
-        .command(&["run", "list.jsonl", "--out", "out"])
+        .command(&["run", "list.jsonl", "--out", out])
         .stdout(Stdio::null())
         .stderr(File::create(desk.path("said.txt")).unwrap())
         .spawn()
@@ -182,9 +182,22 @@ fn whenever_it_is_killed_nothing_is_paid_twice_and_nothing_is_half_made() {
             .map(|row| (&*row.id, row.provider, &*row.content, &*row.path))
             .collect();
         desk.file("list.jsonl", jobs(&list));
+        let mut out = "out";
         // Often early, when few things are under way, and sometimes late.
-        while run_and_kill(&desk, Duration::from_millis(80 + dice.roll(70) * dice.roll(12))) {
+        while run_and_kill(
+            &desk,
+            out,
+            Duration::from_millis(80 + dice.roll(70) * dice.roll(12)),
+        ) {
             kills += 1;
+            // A folder may be moved, whatever is on its way in it.
+            let next = ["out", "moved"][usize::from(dice.roll(3) == 0)];
+            if next != out && std::fs::rename(desk.path(out), desk.path(next)).is_ok() {
+                out = next;
+            }
+        }
+        if out != "out" {
+            std::fs::rename(desk.path(out), desk.path("out")).unwrap();
         }
         let ran = desk.make("list.jsonl");
         assert!(matches!(ran.code, Some(0 | 1)), "seed {seed}: {ran:#?}");

@@ -53,7 +53,8 @@ impl Writer {
         let scribe = Scribe {
             db,
             path: path.to_owned(),
-            inner: inner.to_owned(),
+            // Staged files are named absolutely, and in the ledger relatively: the folder may be moved between two runs.
+            inner: std::path::absolute(inner).unwrap_or_else(|_| inner.to_owned()),
             notes: Vec::new(),
         };
         let thread = std::thread::Builder::new()

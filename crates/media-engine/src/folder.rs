@@ -67,19 +67,24 @@ impl Folder {
         }
         let was_used = inner.join(PROJECT).exists();
         check_mark(out, &inner, simulated, was_used)?;
-        let project = project(out, &inner)?;
+        let named = project_of(out, &inner)?;
         let ledger = Ledger::open(&ledger_path(out, ledger), &inner)?;
         let reader = ledger.reader()?;
         check_ledger_mark(&reader, simulated)?;
         let known = reader.meta("project")?;
         // A ledger that knows nothing in a folder that was used: what was sent from here is known to nobody.
         let is_lost = reader.meta("lost")?.is_some() || (known.is_none() && was_used);
-        let project = known.unwrap_or(project);
+        let project = known.unwrap_or(named);
         ledger.note_meta(&[
             ("project", &project),
             (MARK, if simulated { "yes" } else { "no" }),
             ("lost", if is_lost { "yes" } else { "" }),
         ])?;
+        // After the ledger knows it: a kill in between must not look like a folder whose ledger was lost.
+        if !was_used {
+            let path = inner.join(PROJECT);
+            fs::write(&path, &project).map_err(|error| storage("cannot write", &path, error))?;
+        }
         let was_empty = reader.is_empty()?;
         let kept = mend::finish_staged(&ledger, &reader, out, simulated)?;
         sweep(&inner.join(STAGING), &kept)?;
@@ -193,20 +198,15 @@ fn holds(what: &str, simulated: bool) -> Error {
 
 /// The folder's first absolute path, kept in it. So keys stay the same when the folder is moved, and when the ledger is
 /// lost, they can be computed again.
-fn project(out: &Path, inner: &Path) -> Result<String> {
-    let path = inner.join(PROJECT);
-    if let Ok(kept) = fs::read_to_string(&path)
-        && !kept.trim().is_empty()
-    {
-        return Ok(kept.trim().to_owned());
+fn project_of(out: &Path, inner: &Path) -> Result<String> {
+    match fs::read_to_string(inner.join(PROJECT)) {
+        Ok(kept) if !kept.trim().is_empty() => Ok(kept.trim().to_owned()),
+        _ => {
+            let path = out.canonicalize();
+            let path = path.map_err(|error| storage("cannot find", out, error))?;
+            Ok(path.to_string_lossy().into_owned())
+        }
     }
-    let name = out
-        .canonicalize()
-        .map_err(|error| storage("cannot find", out, error))?
-        .to_string_lossy()
-        .into_owned();
-    fs::write(&path, &name).map_err(|error| storage("cannot write", &path, error))?;
-    Ok(name)
 }
 
 /// Deletes what a killed run left half-done: nothing else is ever put there.

@@ -136,14 +136,19 @@ impl Feeder<'_> {
         if shared.only_fetch {
             return match decision {
                 Decision::Make(start) if start.prior != media_core::Prior::Fresh => {
-                    self.make(wish, prepared, Start { buys: false, ..start }, None)
+                    self.make(wish, prepared, start, None)
+                }
+                Decision::Stay(stay) if stay.status == Status::Unknown => {
+                    let line = Line::stays(&wish.subject, &stay, shared.folder.is_simulated());
+                    shared.report(&line, &wish.output, None);
+                    Ok(More::Yes)
                 }
                 _ => Ok(More::Yes),
             };
         }
         match decision {
             Decision::Stay(stay) => {
-                if let (Status::Unknown | Status::Failed, Some(key)) = (stay.status, equal) {
+                if let (Status::Unknown | Status::Failed | Status::Gone, Some(key)) = (stay.status, equal) {
                     // An equal row may be settling it just now.
                     wish = match self.join(key, wish) {
                         Some(wish) => wish,
@@ -154,11 +159,23 @@ impl Feeder<'_> {
                     place::move_aside(out, &prepared.request.output_path)?;
                 }
                 let line = Line::stays(&wish.subject, &stay, shared.folder.is_simulated());
+                if stay.status == Status::Unknown {
+                    // A kill left it open; from now on the ledger says it too.
+                    shared.write_down(&wish, &line, None, None, || None);
+                }
                 shared.report(&line, &wish.output, None);
                 Ok(More::Yes)
             }
-            Decision::Copy { from, take, number } => {
+            Decision::Copy {
+                from,
+                take,
+                number,
+                is_broken,
+            } => {
                 wish.planned.take = number;
+                if is_broken {
+                    place::move_aside(out, &prepared.request.output_path)?;
+                }
                 self.copy(&wish, &from, &take, &prepared);
                 Ok(More::Yes)
             }
@@ -217,7 +234,7 @@ impl Feeder<'_> {
 
     fn make(&mut self, mut wish: Wish, prepared: Prepared, start: Start, equal: Option<u64>) -> Result<More> {
         let shared = self.shared;
-        let is_return = !start.buys && !shared.only_fetch;
+        let is_return = !start.buys;
         if start.prior == media_core::Prior::Fresh && !shared.may_make() {
             return Ok(More::No);
         }
@@ -232,7 +249,7 @@ impl Feeder<'_> {
             take: start.take,
             attempt: start.attempt,
             prior: start.prior,
-            buys: start.buys,
+            buys: start.buys && !shared.only_fetch,
             checked: Some(prepared.checked),
             ..Order::new(self.tag, prepared.request)
         };
@@ -269,14 +286,17 @@ impl Feeder<'_> {
             ),
             Err(error) => (Line::failed_here(&wish.subject, &error, is_simulated), None),
         };
-        shared.folder.ledger().planned(wish.planned.clone());
-        shared.write_down(wish, &line, None, None, || {
-            Some(Made {
-                path: wish.subject.path.clone(),
-                file: file?,
-                provenance: take.provenance.clone(),
-            })
-        });
+        // A copy that failed changes nothing about what the ledger knows: the next run tries it again.
+        if let Some(file) = file {
+            shared.folder.ledger().planned(wish.planned.clone());
+            shared.write_down(wish, &line, None, None, || {
+                Some(Made {
+                    path: wish.subject.path.clone(),
+                    file,
+                    provenance: take.provenance.clone(),
+                })
+            });
+        }
         shared.report(&line, &wish.output, None);
         debug_assert!(line.status != Status::Unknown, "a copy costs nothing");
     }

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 
-use media_core::{Error, ErrorKind, Result, prepare};
+use media_core::{Error, ErrorKind, Result, format_of, prepare};
 
 use crate::ledger::{Ledger, Reader};
 use crate::mend;
@@ -22,6 +22,8 @@ pub struct Folder {
 }
 
 const MARK: &str = "simulated";
+/// Noted in the ledger.
+const ADOPTED: &str = "adopted";
 const STAGING: &str = "staging";
 const PROJECT: &str = "project";
 const LEDGER: &str = "ledger.sqlite";
@@ -135,6 +137,28 @@ impl Folder {
         self.is_lost
     }
 
+    /// Whether a person said that what is missing may be bought though the ledger was lost.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn is_adopted(&self) -> Result<bool> {
+        Ok(self.ledger.reader()?.meta(ADOPTED)?.is_some())
+    }
+
+    /// A person says it.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn adopt(&self) -> Result<()> {
+        self.ledger.note_meta(&[(ADOPTED, "yes")])
+    }
+
+    /// Whether there is any media file in it, wherever it came from.
+    #[must_use]
+    pub fn holds_media(&self) -> bool {
+        holds_media(&self.out)
+    }
+
     /// Whether its ledger knew of no job when it was opened.
     #[must_use]
     pub fn was_empty(&self) -> bool {
@@ -207,6 +231,19 @@ fn project_of(out: &Path, inner: &Path) -> Result<String> {
             Ok(path.to_string_lossy().into_owned())
         }
     }
+}
+
+/// Looks for media by name, in a folder and those in it, except in ones of ours.
+fn holds_media(folder: &Path) -> bool {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| {
+        let path = entry.path();
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => entry.file_name() != ".media" && holds_media(&path),
+            Ok(_) => format_of(&path).is_ok(),
+            Err(_) => false,
+        }
+    })
 }
 
 /// Deletes what a killed run left half-done: nothing else is ever put there.

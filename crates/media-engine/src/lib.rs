@@ -29,4 +29,4 @@ pub use self::plan::{DayPlan, Plan, ProviderPlan};
 pub use self::project::{Instance, Project};
 pub use self::run::{Observer, Outcome, RunOptions, run};
 pub use self::stats::{Account, Failure, Stats};
-pub use self::worklist::{Place, Worklist, check_table, plan, plan_given, write_table};
+pub use self::worklist::{Place, Worklist, check_table, is_unknown, plan, plan_given, write_table};

@@ -27,6 +27,8 @@ pub(crate) enum Decision {
         take: Box<TakeRow>,
         /// The number of the job's own take.
         number: u32,
+        /// What stands at its path is broken, and is to be moved away first.
+        is_broken: bool,
     },
 }
 
@@ -97,11 +99,44 @@ impl Resume<'_> {
             .map(|reader| reader.job(&case.spec.id))
             .transpose()?
             .flatten();
-        match entry {
-            None => self.of_stranger(case),
-            Some(entry) if entry.status == JobStatus::Done => self.of_done(case, &entry),
-            Some(entry) => self.of_open(case, &entry),
+        let Some(entry) = entry else {
+            return self.of_stranger(case);
+        };
+        if let Some(stay) = self.of_former(case)? {
+            return Ok(stay);
         }
+        // What was made stays made, whatever became of its copies since.
+        match self.take(&case.spec.id, entry.take)? {
+            Some(take) => self.of_done(case, &entry, take),
+            None => self.of_open(case, &entry),
+        }
+    }
+
+    /// The row, or the configuration, asked for something else when it was last sent, and nobody saw that to its end.
+    /// It comes first: who asks for the new request beside it may pay for both.
+    fn of_former(&self, case: Case<'_>) -> Result<Option<Decision>> {
+        let Some(reader) = self.reader else {
+            return Ok(None);
+        };
+        let hash = &case.prepared.checked.hash;
+        if !reader.has_open_attempt_at_another(&case.spec.id, hash)? {
+            return Ok(None);
+        }
+        Ok(Some(Decision::Stay(Box::new(Stay {
+            status: Status::Unknown,
+            take: None,
+            error: Some(LineError {
+                kind: ErrorKind::Cancelled.as_str().to_owned(),
+                charge: "unknown".to_owned(),
+                message: "it asked for something else when it was sent, and that may have been billed and never came"
+                    .to_owned(),
+                next: Some(format!(
+                    "run it with row and configuration as they were, or give that up: media retry --unknown {}",
+                    case.spec.id
+                )),
+            }),
+            is_broken: false,
+        }))))
     }
 
     /// The ledger does not know it.
@@ -131,28 +166,23 @@ impl Resume<'_> {
     }
 
     /// A take of it was made.
-    fn of_done(&self, case: Case<'_>, entry: &Entry) -> Result<Decision> {
+    fn of_done(&self, case: Case<'_>, entry: &Entry, take: TakeRow) -> Result<Decision> {
         let Case {
             client,
             spec,
             prepared,
             ..
         } = case;
-        let Some(take) = self.take(&spec.id, entry.take)? else {
-            return self.of_open(case, entry);
-        };
         let is_same = take.hash == prepared.checked.hash;
         let path = &prepared.request.output_path;
+        let differs = if entry.asked == asked(spec) {
+            Status::Outdated
+        } else {
+            Status::Changed
+        };
         let is_broken = match find(path, Some(&take)) {
             Found::AsMade if is_same => return Ok(stay(Status::Skipped, Some(take))),
-            Found::AsMade => {
-                let status = if entry.asked == asked(spec) {
-                    Status::Outdated
-                } else {
-                    Status::Changed
-                };
-                return Ok(stay(status, Some(take)));
-            }
+            Found::AsMade => return Ok(stay(differs, Some(take))),
             Found::Valid => return Ok(stay(Status::Kept, Some(take))),
             Found::InTheWay(what) => {
                 return Ok(failed(
@@ -167,13 +197,16 @@ impl Resume<'_> {
         // Gone. What costs nothing is brought back.
         let former = self.out.join(&take.path);
         if former != *path && matches!(find(&former, Some(&take)), Found::AsMade) {
+            if !is_same {
+                return Ok(stay(differs, Some(take)));
+            }
             let number = take.take;
-            return Ok(copy(former, take, number));
+            return Ok(copy(former, take, number, is_broken));
         }
         if !is_same {
             return Ok(gone(take, is_broken));
         }
-        if let Some(equal) = self.copy_of(&take)? {
+        if let Some(equal) = self.copy_of(&take, is_broken)? {
             return Ok(equal);
         }
         let capabilities = client.provider().info().capabilities;
@@ -267,11 +300,32 @@ impl Resume<'_> {
         let Some(reader) = self.reader.filter(|_| may_reuse) else {
             return Ok(None);
         };
+        let mut made = None;
         for take in reader.equals(&case.prepared.checked.hash)? {
             let path = self.out.join(&take.path);
             if matches!(find(&path, Some(&take)), Found::AsMade) {
-                return Ok(Some(copy(path, take, number)));
+                return Ok(Some(copy(path, take, number, false)));
             }
+            made.get_or_insert(take);
+        }
+        if let Some(take) = made.filter(|_| case.is_shared) {
+            return Ok(Some(Decision::Stay(Box::new(Stay {
+                status: Status::Gone,
+                error: Some(LineError {
+                    kind: Status::Gone.as_str().to_owned(),
+                    charge: "none".to_owned(),
+                    message: format!(
+                        "{} was made for an equal row and is gone; it is not bought again by itself",
+                        take.path
+                    ),
+                    next: Some(format!(
+                        "put {} back, or give the row another variant to buy it anew",
+                        take.path
+                    )),
+                }),
+                take: Some(take),
+                is_broken: false,
+            }))));
         }
         // Bought for another job, perhaps, and not settled: buying it for this one may be buying it twice.
         let open = reader.open_equal(&case.spec.id, &case.prepared.checked.hash)?;
@@ -291,14 +345,14 @@ impl Resume<'_> {
     }
 
     /// Another file with the same bytes.
-    fn copy_of(&self, take: &TakeRow) -> Result<Option<Decision>> {
+    fn copy_of(&self, take: &TakeRow, is_broken: bool) -> Result<Option<Decision>> {
         let Some(reader) = self.reader else {
             return Ok(None);
         };
         for other in reader.equals(&take.hash)? {
             let path = self.out.join(&other.path);
             if other.sha256 == take.sha256 && matches!(find(&path, Some(&other)), Found::AsMade) {
-                return Ok(Some(copy(path, other, take.take)));
+                return Ok(Some(copy(path, other, take.take, is_broken)));
             }
         }
         Ok(None)
@@ -359,11 +413,12 @@ fn start(take: u32, attempt: u32, prior: Prior) -> Start {
     }
 }
 
-fn copy(from: PathBuf, take: TakeRow, number: u32) -> Decision {
+fn copy(from: PathBuf, take: TakeRow, number: u32, is_broken: bool) -> Decision {
     Decision::Copy {
         from,
         take: Box::new(take),
         number,
+        is_broken,
     }
 }
 
@@ -379,7 +434,7 @@ fn stay(status: Status, take: Option<TakeRow>) -> Decision {
         kind: status.as_str().to_owned(),
         charge: "none".to_owned(),
         message: message.to_owned(),
-        next: Some(ANOTHER_VARIANT.to_owned()),
+        next: Some("to have it made anew give the row another id and path".to_owned()),
     });
     Decision::Stay(Box::new(Stay {
         status,
@@ -406,7 +461,7 @@ fn gone(take: TakeRow, is_broken: bool) -> Decision {
             kind: Status::Gone.as_str().to_owned(),
             charge: "none".to_owned(),
             message: message.to_owned(),
-            next: Some(format!("put it back; {ANOTHER_VARIANT}")),
+            next: Some("put it back; to buy it anew give the row another id and variant".to_owned()),
         }),
         is_broken,
     }))

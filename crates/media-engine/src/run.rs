@@ -252,13 +252,17 @@ impl Shared {
 
     /// Gives a row the file that an equal one has: told where they share it, copied where they do not.
     pub(crate) fn share(&self, made: &Line, wish: &Wish) {
-        let mut line = made.shared(&wish.subject);
+        let line = made.shared(&wish.subject);
         let mut file = None;
         if made.status == Status::Done {
             let from = self.folder.out().join(&made.path);
             match self.placed(&from, &wish.subject.path, made) {
                 Ok(placed) => file = Some(placed),
-                Err(error) => line = Line::failed_here(&wish.subject, &error, self.folder.is_simulated()),
+                Err(error) => {
+                    // Nothing is written down: the next run tries to copy it again.
+                    let line = Line::failed_here(&wish.subject, &error, self.folder.is_simulated());
+                    return self.report(&line, &wish.output, None);
+                }
             }
         }
         self.folder.ledger().planned(wish.planned.clone());

@@ -10,6 +10,7 @@ use media_core::{Prior, Result};
 use crate::feed::output_name;
 use crate::folder::Folder;
 use crate::ledger::Reader;
+use crate::line::Status;
 use crate::list::{
     BoundRecipe, Check, JobRows, JobSpec, Jobs, Made, ReadParam, Recipe, RowProblem, Source, TableWriter,
     Verdict,
@@ -45,15 +46,6 @@ pub(crate) fn equal_key(prepared: &Prepared) -> u64 {
 type SpecOrProblems = std::result::Result<JobSpec, Vec<RowProblem>>;
 
 impl Worklist {
-    /// These jobs, without a list.
-    #[must_use]
-    pub fn given(jobs: Vec<JobSpec>) -> Worklist {
-        Worklist {
-            work: Work::Given(Arc::new(jobs)),
-            shared: Arc::default(),
-        }
-    }
-
     pub(crate) fn jobs<'a>(
         &'a self,
         read_param: &'a ReadParam<'a>,
@@ -158,11 +150,11 @@ pub fn plan(
     Ok((worklist, plan))
 }
 
-/// Counts what a run of given jobs would do. Offline.
+/// Counts what a run of given jobs would do, without a list. Offline.
 ///
 /// # Errors
 /// One of them cannot be made with this configuration, or the ledger cannot be read.
-pub fn plan_given(project: &Project, jobs: &[JobSpec], place: Place<'_>) -> Result<Plan> {
+pub fn plan_given(project: &Project, jobs: Vec<JobSpec>, place: Place<'_>) -> Result<(Worklist, Plan)> {
     let resume = Resume {
         reader: place.ledger,
         out: place.out,
@@ -170,18 +162,54 @@ pub fn plan_given(project: &Project, jobs: &[JobSpec], place: Place<'_>) -> Resu
         is_lost: false,
     };
     let mut plan = Plan::default();
+    let (mut seen, mut shared) = (HashSet::new(), HashSet::new());
     let _look = place.ledger.map(Reader::look).transpose()?;
-    for spec in jobs {
-        let prepared = project.prepare(spec, place.out).map_err(|why| {
-            let message = format!("{}: {why}", spec.id);
-            media_core::Error::new(media_core::ErrorKind::InvalidRequest, message).not_billed()
-        })?;
-        plan.count(project, &resume, spec, &prepared, true, true)?;
+    for spec in &jobs {
+        let prepared = prepared(project, spec, place.out)?;
+        let key = equal_key(&prepared);
+        let is_first = seen.insert(key);
+        if !is_first {
+            shared.insert(key);
+        }
+        plan.count(project, &resume, spec, &prepared, is_first, true)?;
     }
     for (name, provider) in &mut plan.providers {
         provider.conclude(project.client(name)?);
     }
-    Ok(plan)
+    let worklist = Worklist {
+        work: Work::Given(Arc::new(jobs)),
+        shared: Arc::new(shared),
+    };
+    Ok((worklist, plan))
+}
+
+/// Whether a run would leave this job alone because something that may have been billed for it never came, and cannot
+/// be asked for. Offline.
+///
+/// # Errors
+/// As [`plan_given`].
+pub fn is_unknown(project: &Project, job: &JobSpec, place: Place<'_>) -> Result<bool> {
+    let resume = Resume {
+        reader: place.ledger,
+        out: place.out,
+        inner: place.out.join(".media"),
+        is_lost: false,
+    };
+    let prepared = prepared(project, job, place.out)?;
+    let decision = resume.decide(Case {
+        client: project.client(job.providers.first().map_or("", String::as_str))?,
+        spec: job,
+        prepared: &prepared,
+        is_shared: false,
+    })?;
+    Ok(matches!(decision, Decision::Stay(stay) if stay.status == Status::Unknown))
+}
+
+fn prepared(project: &Project, job: &JobSpec, out: &Path) -> Result<Prepared> {
+    project.prepare(job, out).map_err(|why| {
+        let message = format!("{}: {why}", job.id);
+        media_core::Error::new(media_core::ErrorKind::InvalidRequest, message).not_billed()
+    })
 }
 
 impl Plan {

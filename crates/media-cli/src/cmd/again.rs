@@ -1,7 +1,12 @@
 //! `media retry` and `media rescue`: work that the ledger knows of, without a list.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use media_core::{Error, ErrorKind, Result, Usd};
-use media_engine::{AttemptState, Entry, Folder, JobStatus, Place, Reader, RunOptions, Worklist, plan_given};
+use media_engine::{
+    AttemptState, Entry, Folder, JobStatus, Place, Project, Reader, RunOptions, is_unknown, plan_given,
+};
 use media_registry::Registry;
 
 use crate::args::{Global, Rescue, Retry};
@@ -25,25 +30,27 @@ pub(crate) async fn retry(
     let simulation = Simulation::wanted(&args.simulate).await?;
     let session = Session::load(registry, global, simulation, args.concurrency)?;
     let list = session.place(&args.place);
-    let chosen = choose(&status::open(&list.ledger())?, args)?;
+    let project = session.offline()?;
+    let chosen = choose(&project, &status::open(&list.ledger())?, &list.out, args)?;
     if chosen.is_empty() {
-        let what = if args.unknown { "unknown" } else { "failed" };
-        say!("nothing is {what}");
+        let what = if args.unknown {
+            "nothing is unknown; what can be asked for is asked for by media run"
+        } else {
+            "nothing has failed that can be asked for again"
+        };
+        say!("{what}");
         return Ok(Exit::Done);
     }
-    let project = session.offline()?;
     let specs: Vec<_> = chosen.iter().map(|job| job.spec.clone()).collect();
+    let blank = Place {
+        out: &list.out,
+        ledger: None,
+    };
+    let (worklist, plan) = plan_given(&project, specs.clone(), blank)?;
     let mut work = Work {
         session: &session,
-        worklist: Worklist::given(specs.clone()),
-        plan: plan_given(
-            &project,
-            &specs,
-            Place {
-                out: &list.out,
-                ledger: None,
-            },
-        )?,
+        worklist,
+        plan,
         options: RunOptions::default(),
         stop_after: None,
         json: args.json,
@@ -55,7 +62,7 @@ pub(crate) async fn retry(
     if args.unknown {
         let stake: Usd = chosen.iter().filter_map(|job| job.estimate).sum();
         say!(
-            "{} that may have been billed are sent once more, {stake} USD by the price list",
+            "{} that may have been billed are sent once more, as they stand in the ledger, {stake} USD by the price list",
             counted(chosen.len() as u64, "request")
         );
     }
@@ -67,25 +74,31 @@ pub(crate) async fn retry(
         out: &list.out,
         ledger: Some(&reader),
     };
-    work.plan = plan_given(&project, &specs, place)?;
+    (work.worklist, work.plan) = plan_given(&project, specs, place)?;
     drop(reader);
     work.run(folder, keys).await
 }
 
 /// The jobs that a retry is about.
-fn choose(reader: &Reader, args: &Retry) -> Result<Vec<Entry>> {
-    let wanted = |job: &Entry| -> Result<bool> {
-        let last = reader.last_attempt(&job.spec.id, job.take, &job.hash)?;
-        let state = last.map(|attempt| attempt.state);
-        Ok(if args.unknown {
-            job.status != JobStatus::Done && state == Some(AttemptState::Sending)
-        } else {
+fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Result<Vec<Entry>> {
+    let wanted =
+        |job: &Entry| -> Result<bool> {
+            let attempts = reader.attempts(&job.spec.id)?;
+            let open = [AttemptState::Sending, AttemptState::Linked, AttemptState::Have];
+            let is_open = attempts.iter().any(|attempt| open.contains(&attempt.state));
+            if args.unknown {
+                // What can be asked for is not given up: a run asks for it, and pays nothing.
+                let ledger = Some(reader);
+                return Ok(is_open && is_unknown(project, &job.spec, Place { out, ledger })?);
+            }
             // What was billed and is no good would be bought a second time.
-            job.status == JobStatus::Failed && state != Some(AttemptState::Spent)
-        })
-    };
+            let last = reader.last_attempt(&job.spec.id, job.take, &job.hash)?;
+            Ok(job.status == JobStatus::Failed
+                && last.is_none_or(|attempt| attempt.state != AttemptState::Spent))
+        };
     let mut chosen = Vec::new();
-    for id in &args.ids {
+    let mut seen = BTreeSet::new();
+    for id in args.ids.iter().filter(|id| seen.insert(*id)) {
         let job = reader.job(id)?.ok_or_else(|| {
             Error::new(ErrorKind::Config, format!("the ledger knows no job {id:?}")).not_billed()
         })?;
@@ -143,8 +156,7 @@ pub(crate) async fn rescue(
             out: &list.out,
             ledger: Some(&reader),
         };
-        let plan = plan_given(&session.offline()?, &specs, place)?;
-        (Worklist::given(specs), plan)
+        plan_given(&session.offline()?, specs, place)?
     };
     let work = Work {
         session: &session,

@@ -37,9 +37,9 @@ pub(crate) async fn run(
     };
     let keys = work.keys()?;
     let folder = Folder::open(&list.out, list.named_ledger(), session.is_simulated())?;
-    if !args.adopt
-        && let Err(error) = refuse_to_guess(&session, &work.plan, &list, &folder)
-    {
+    if args.adopt {
+        folder.adopt()?;
+    } else if let Err(error) = refuse_to_guess(&session, &work.plan, &list, &folder) {
         folder.close()?;
         return Err(error);
     }
@@ -47,25 +47,22 @@ pub(crate) async fn run(
     work.run(folder, keys).await
 }
 
-/// An empty ledger beside files of the list: it was lost, or the files are from elsewhere. At a service that cannot be
-/// asked, what was sent before and is not there may then be bought twice; a person has to say so.
+/// A folder that was used, or holds media, and a ledger that does not know it. At a service that cannot be asked, what was sent before and is not there may then be bought twice; a person has to say so.
 fn refuse_to_guess(session: &Session<'_>, plan: &Plan, list: &List, folder: &Folder) -> Result<()> {
-    if !folder.was_empty() {
+    let is_lost = folder.is_lost() && !folder.is_adopted()?;
+    let is_strange = is_lost || (folder.was_empty() && folder.holds_media());
+    if !is_strange {
         return Ok(());
     }
-    let there: u64 = plan
-        .providers
-        .values()
-        .map(media_engine::ProviderPlan::there)
-        .sum();
     let project = session.offline()?;
     for (name, provider) in &plan.providers {
         let capabilities = project.client(name)?.provider().info().capabilities;
-        if there > 0 && provider.make > 0 && !capabilities.recoverable && !capabilities.free {
+        if provider.make > 0 && !capabilities.recoverable && !capabilities.free {
             let message = format!(
-                "{} holds {there} files of this list, and its ledger knows of nothing: the ledger was lost, or the files are \
-                 from elsewhere. {name} cannot be asked what was sent before, so of {} missing files some may be bought twice",
+                "{} {}, and its ledger knows nothing of it: the ledger was lost, or what is there is from elsewhere. {name} \
+                 cannot be asked what was sent before, so of {} missing files some may be bought twice",
                 list.out.display(),
+                if is_lost { "was used before" } else { "holds media" },
                 provider.make
             );
             return Err(Error::new(ErrorKind::BudgetExceeded, message)

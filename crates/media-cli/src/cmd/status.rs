@@ -32,7 +32,7 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
         put!(
             "{}",
             json!({ "v": 1, "jobs": jobs, "spent_usd": totals.spent, "unknown": totals.unknown,
-                "at_stake_usd": totals.at_stake })
+                "at_stake_usd": totals.at_stake, "unpriced": totals.unpriced })
         );
         return Ok(Exit::Done);
     }
@@ -44,9 +44,13 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
     put!("spent: {} USD", totals.spent);
     if totals.unknown > 0 {
         put!(
-            "unknown: {} may have been billed without an answer, {} USD by the price list",
+            "unknown: {} may have been billed without an answer, {} USD by the price list{}",
             counted(totals.unknown, "send"),
-            totals.at_stake
+            totals.at_stake,
+            match totals.unpriced {
+                0 => String::new(),
+                count => format!(", {count} of them of unknown price"),
+            }
         );
     }
     let (mut unknown, mut failed) = (Vec::new(), Vec::new());

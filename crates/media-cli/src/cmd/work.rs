@@ -57,6 +57,7 @@ impl Work<'_> {
         let ended = watch(&session.stop, clients.clone(), self.stop_after);
         tracing::info!(files = self.plan.files, out = %out.display(), simulated = session.is_simulated(), "run");
         let progress = Progress::start(Arc::clone(&stats), &self.plan, clients, self.json, self.quiet);
+        let only_fetch = self.options.only_fetch;
         let options = RunOptions {
             stop: session.stop.clone(),
             ..self.options
@@ -82,7 +83,7 @@ impl Work<'_> {
             table.as_ref().err(),
             closed.as_ref().err(),
         ];
-        let mut exit = exit_of(&outcome, &ended);
+        let mut exit = exit_of(&outcome, &ended, only_fetch);
         if trouble.iter().flatten().next().is_some() && exit <= Exit::Later {
             // Whatever else is to be done later, this is not as it should be.
             exit = Exit::SomeFailed;
@@ -152,7 +153,7 @@ fn end_at_once(code: u8) {
 }
 
 /// Says how a run ended.
-fn exit_of(outcome: &Outcome, ended: &Ended) -> Exit {
+fn exit_of(outcome: &Outcome, ended: &Ended, only_fetch: bool) -> Exit {
     match ended.signal.load(Ordering::Relaxed) {
         143 => return Exit::Terminated,
         0 => {}
@@ -174,7 +175,7 @@ fn exit_of(outcome: &Outcome, ended: &Ended) -> Exit {
         Exit::Act
     } else if is_cut
         || count(Status::Waiting) > 0
-        || outcome.accounts.values().any(|account| account.left() > 0)
+        || (!only_fetch && outcome.accounts.values().any(|account| account.left() > 0))
     {
         Exit::Later
     } else if [Status::Failed, Status::Unknown, Status::Cancelled, Status::Gone]

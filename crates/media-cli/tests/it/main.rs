@@ -26,6 +26,8 @@ mod lists;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]
+mod never_twice;
+#[cfg(test)]
 mod pipes;
 #[cfg(test)]
 mod resume;

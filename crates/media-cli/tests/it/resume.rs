@@ -297,7 +297,7 @@ fn what_may_have_been_billed_is_sent_again_only_by_hand() {
     );
     desk.run(&["retry", "--out", "out"])
         .ended(0)
-        .said(&["nothing is failed"]);
+        .said(&["nothing has failed"]);
     desk.run(&["retry", "hat", "--unknown", "--out", "out"])
         .ended(2)
         .said(&["hat is not unknown"]);

@@ -110,6 +110,7 @@ impl Lane {
         // One visit to the blocking threads for all of it: each costs more than writing a small file.
         let work = move || {
             let mut unrecorded = None;
+            let mut is_secured = false;
             let place = || {
                 let warning = compare(&resolved, &staged)?;
                 staged.mend()?;
@@ -125,15 +126,20 @@ impl Lane {
                 };
                 // Where this cannot be written down, the file under its name is the best record there is.
                 unrecorded = runtime.block_on(http.journal().record(&[(key, have)])).err();
+                is_secured = unrecorded.is_none();
                 staged.place(&target)?;
                 Ok((staged.described(&target)?, warning))
             };
             let placed = place().map_err(|error: Error| {
                 let error = http.scrub(error);
-                if keeps {
-                    kept(staged, &http, key, error)
-                } else {
-                    error
+                match keeps {
+                    // It is good, and only has no place yet: the journal knows where it waits for one.
+                    true if is_secured && error.kind() == ErrorKind::Storage => {
+                        staged.stay(&http.wiring().staging);
+                        error
+                    }
+                    true => kept(staged, &http, key, error),
+                    false => error,
                 }
             });
             Ok((placed, unrecorded))

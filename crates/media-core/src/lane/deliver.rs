@@ -17,8 +17,11 @@ impl Lane {
     pub(super) async fn fail_with(&self, task: Task, error: Error, facts: Facts) {
         let error = self.http().scrub(error);
         let kind = error.kind();
-        // What was paid for could not be kept: buying more would lose more.
-        let cannot_keep = kind == ErrorKind::Storage && error.charge() != Some(Charge::None);
+        // What was paid for could not be kept: buying more would lose more. Something that stands in the way is about
+        // this file alone.
+        let cannot_keep = kind == ErrorKind::Storage
+            && error.charge() != Some(Charge::None)
+            && std::fs::symlink_metadata(&task.request.output_path).is_err();
         if kind.stops_model() {
             self.halt_for(Some(probe_key(&task.resolved)), &error);
         } else if kind.stops_lane() || cannot_keep {

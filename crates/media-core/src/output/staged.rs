@@ -201,6 +201,13 @@ impl Staged {
         outcome
     }
 
+    /// Leaves it in the folder's staging, to be given its name later. Library users have no such folder.
+    pub(crate) fn stay(mut self, staging: &Staging) {
+        if let (Staging::Folder(_), Held::File(file)) = (staging, &mut self.held) {
+            file.disable_cleanup(true);
+        }
+    }
+
     /// Keeps bytes that may have been paid for and cannot be used, with the reason, under the folder's `rejected/`; gives
     /// their path. Library users have no such folder: theirs holds nothing but outputs.
     pub(crate) fn reject(

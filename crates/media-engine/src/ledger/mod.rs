@@ -98,7 +98,8 @@ impl Ledger {
             for job in &jobs {
                 if unknown {
                     db.execute(
-                        "UPDATE attempts SET state = 'abandoned' WHERE job = ?1 AND state = 'sending'",
+                        "UPDATE attempts SET state = 'abandoned'
+                         WHERE job = ?1 AND state IN ('sending', 'linked', 'have')",
                         [job],
                     )?;
                 }
@@ -141,6 +142,8 @@ impl Ledger {
 
 /// One writer at a time: another process would not know what this one has sent.
 fn lock(path: &Path) -> Result<File> {
+    // By its real name: a link to it is the same ledger.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let lock_path = PathBuf::from(name);

@@ -45,6 +45,8 @@ pub struct Totals {
     pub unknown: u64,
     /// What those are expected to have cost at most.
     pub at_stake: Usd,
+    /// How many of them have no price, so that they are not in that sum.
+    pub unpriced: u64,
 }
 
 impl Reader {
@@ -155,6 +157,17 @@ impl Reader {
         )
     }
 
+    /// Whether an attempt of a job at another request than this one is not settled.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(crate) fn has_open_attempt_at_another(&self, job: &str, hash: &RequestHash) -> Result<bool> {
+        let text = "SELECT EXISTS (SELECT 1 FROM attempts
+            WHERE job = ?1 AND hash <> ?2 AND state IN ('sending', 'linked', 'have'))";
+        let mut question = self.ask(self.db.prepare_cached(text))?;
+        self.ask(question.query_row(params![job, hash.bytes()], |row| row.get(0)))
+    }
+
     /// The last attempt at a take of this request.
     ///
     /// # Errors
@@ -245,15 +258,22 @@ impl Reader {
         totals.jobs = self.ask(rows.collect())?;
         totals.jobs.sort();
         let sums = "SELECT coalesce(sum(a.cost_micros), 0), count(*) FILTER (WHERE a.state = 'sending'),
-                coalesce(sum(j.estimate_micros) FILTER (WHERE a.state = 'sending'), 0)
+                coalesce(sum(j.estimate_micros) FILTER (WHERE a.state = 'sending'), 0),
+                count(*) FILTER (WHERE a.state = 'sending' AND j.estimate_micros IS NULL)
             FROM attempts a LEFT JOIN jobs j ON j.id = a.job";
-        (totals.spent, totals.unknown, totals.at_stake) = self.ask(self.db.query_row(sums, (), |row| {
-            let usd = |n| {
-                row.get::<_, i64>(n)
-                    .map(|micros| Usd::from_micros(micros.unsigned_abs()))
-            };
-            Ok((usd(0)?, row.get::<_, i64>(1)?.unsigned_abs(), usd(2)?))
-        }))?;
+        (totals.spent, totals.unknown, totals.at_stake, totals.unpriced) =
+            self.ask(self.db.query_row(sums, (), |row| {
+                let usd = |n| {
+                    row.get::<_, i64>(n)
+                        .map(|micros| Usd::from_micros(micros.unsigned_abs()))
+                };
+                Ok((
+                    usd(0)?,
+                    row.get::<_, i64>(1)?.unsigned_abs(),
+                    usd(2)?,
+                    row.get::<_, i64>(3)?.unsigned_abs(),
+                ))
+            }))?;
         Ok(totals)
     }
 }

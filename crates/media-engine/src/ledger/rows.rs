@@ -202,12 +202,14 @@ pub(super) fn finished(db: &Transaction<'_>, job: &Finished, now: i64) -> rusqli
     update.execute(params![job.id, job.status.as_str(), job.line, job.take, now])?;
     let key = job.attempt.as_ref().map(|settled| settled.key.to_string());
     if let Some(settled) = &job.attempt {
-        // A link that could not be followed can be followed later; anything else that was billed and failed is spent.
+        // A link can be followed again, and bytes that are good wait for their place; anything else that was billed and
+        // failed is spent. A cost that is known stays known.
         let mut settle = db.prepare_cached(
-            "UPDATE attempts SET cost_micros = ?2, cost_basis = ?3, ended_ms = ?4,
+            "UPDATE attempts SET cost_micros = coalesce(?2, cost_micros), ended_ms = ?4,
+                 cost_basis = CASE WHEN ?2 IS NULL THEN coalesce(cost_basis, ?3) ELSE ?3 END,
                  state = CASE
                      WHEN ?5 THEN 'done'
-                     WHEN (?6 AND state = 'sending') OR (?7 AND state IN ('linked', 'have')) THEN 'spent'
+                     WHEN (?6 AND state = 'sending') OR (?7 AND state IN ('linked', 'have') AND link IS NULL) THEN 'spent'
                      ELSE state END
              WHERE key = ?1",
         )?;

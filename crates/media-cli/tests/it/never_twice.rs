@@ -1,0 +1,261 @@
+//! Ways in which a second purchase could slip in between two runs: each was one, once.
+
+use std::fs;
+
+use media_sim::{Fault, FaultKind, Op, Provider, Scenario};
+
+use crate::decode::decode;
+use crate::support::{Desk, Ran, jobs, until};
+
+fn run(desk: &Desk, extra: &[&str]) -> Ran {
+    let mut args = vec!["run", "list.jsonl", "--out", "out", "--json"];
+    args.extend_from_slice(extra);
+    desk.run(&args)
+}
+
+fn retry(desk: &Desk, extra: &[&str]) -> Ran {
+    let mut args = vec!["retry", "--out", "out", "--json"];
+    args.extend_from_slice(extra);
+    desk.run(&args)
+}
+
+/// A desk whose list was begun, and whose process was killed after everything in flight was billed.
+fn killed(provider: &str, rows: &[(&str, &str, &str, &str)]) -> Desk {
+    let mut scenario = Scenario::instant();
+    scenario.runware.latency_ms.image = 300;
+    let desk = Desk::with(scenario);
+    desk.file("list.jsonl", jobs(rows));
+    if provider == "openai" {
+        let kind = FaultKind::DelayAfterBilling { ms: 60_000 };
+        desk.sim()
+            .arm(Fault::new(Provider::Openai, kind).on(Op::Image).times(9));
+    }
+    let mut child = desk
+        .command(&["run", "list.jsonl", "--out", "out"])
+        .spawn()
+        .unwrap();
+    until("it is billed", || desk.charges() >= rows.len());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    desk.disarm();
+    desk
+}
+
+#[test]
+fn a_changed_row_never_gets_the_old_file_under_its_new_name() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("1", "runware", "a dog", "dog.webp")]));
+    desk.make("list.jsonl").ended(0);
+    desk.file("list.jsonl", jobs(&[("1", "runware", "a cat", "cat.webp")]));
+    let ran = desk.make("list.jsonl");
+    assert_eq!(ran.line("1")["status"], "changed", "{ran:#?}");
+    assert_eq!(desk.outputs("out"), ["dog.webp"]);
+    // Only the path changed: the same file, under its new name, for nothing.
+    desk.file("list.jsonl", jobs(&[("1", "runware", "a dog", "new/dog.webp")]));
+    let ran = desk.make("list.jsonl").ended(0);
+    assert_eq!(ran.line("1")["status"], "done");
+    assert_eq!(desk.charges(), 1);
+}
+
+#[test]
+fn a_copy_that_fails_does_not_unmake_what_was_made() {
+    let desk = Desk::with_sim();
+    let list = jobs(&[
+        ("a", "openai", "a hat", "a.webp"),
+        ("b", "openai", "a hat", "sub/b.webp"),
+    ]);
+    desk.file("list.jsonl", list);
+    desk.make("list.jsonl").ended(0);
+    fs::remove_dir_all(desk.path("out/sub")).unwrap();
+    desk.file("out/sub", "in the way");
+    assert_eq!(desk.make("list.jsonl").line("b")["status"], "failed");
+    fs::remove_file(desk.path("out/sub")).unwrap();
+    fs::remove_file(desk.path("out/a.webp")).unwrap();
+    let ran = desk.make("list.jsonl");
+    assert_eq!(ran.count("gone"), 2, "{ran:#?}");
+    assert_eq!(desk.charges(), 1);
+}
+
+#[test]
+fn another_configuration_does_not_hide_what_was_sent_and_never_came() {
+    for (provider, setting) in [
+        ("openai", "MEDIA_CONFIG__openai__image__quality"),
+        ("runware", "MEDIA_CONFIG__runware__image__steps"),
+    ] {
+        let mut desk = killed(provider, &[("a", provider, "a hat", "a.webp")]);
+        desk.set(setting, if provider == "openai" { "high" } else { "7" });
+        let ran = desk
+            .make("list.jsonl")
+            .ended(1)
+            .said(&["asked for something else", "retry --unknown a"]);
+        assert_eq!(ran.line("a")["status"], "unknown", "{ran:#?}");
+        let status = desk.run(&["status", "--out", "out", "--json"]).ended(0).stdout;
+        assert!(
+            status.contains("\"unknown\":1") || status.contains("\"unknown\": 1"),
+            "{status}"
+        );
+        assert_eq!(desk.charges(), 1, "{provider}");
+        if provider == "runware" {
+            // With the configuration as it was, it is fetched for nothing.
+            desk.unset(setting);
+            assert_eq!(desk.make("list.jsonl").ended(0).count("done"), 1);
+            assert_eq!(desk.charges(), 1);
+        } else {
+            // A person gives it up.
+            assert_eq!(retry(&desk, &["--unknown"]).ended(0).count("done"), 1);
+            assert_eq!(desk.charges(), 2);
+            assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 1);
+        }
+    }
+}
+
+#[test]
+fn what_can_be_asked_for_is_not_given_up_by_a_retry() {
+    let desk = killed("runware", &[("a", "runware", "a hat", "a.webp")]);
+    retry(&desk, &["--unknown"])
+        .ended(0)
+        .said(&["nothing is unknown", "media run"]);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("done"), 1);
+    assert_eq!(desk.charges(), 1);
+}
+
+#[test]
+fn a_retry_of_equal_rows_buys_once_and_names_count_once() {
+    let desk = Desk::with_sim();
+    let list = jobs(&[
+        ("a", "openai", "a hat", "a.webp"),
+        ("b", "openai", "a hat", "b.webp"),
+    ]);
+    desk.file("list.jsonl", list);
+    let refused = FaultKind::Status {
+        status: 400,
+        billed: false,
+        retry_after: None,
+        retry_after_ms: None,
+        headers: Default::default(),
+        body: None,
+    };
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, refused).on(Op::Image));
+    let ran = desk.make("list.jsonl").ended(1);
+    assert_eq!(ran.count("failed"), 2, "{ran:#?}");
+    let ran = retry(&desk, &["b", "a", "a"]).ended(0);
+    assert_eq!(ran.count("done"), 2, "{ran:#?}");
+    assert_eq!(desk.charges(), 1);
+    desk.assert_clean("out");
+}
+
+#[test]
+fn a_lost_ledger_is_known_by_more_than_the_files_of_the_list() {
+    let desk = Desk::with_sim();
+    let list = jobs(&[
+        ("a", "openai", "a hat", "a.webp"),
+        ("r", "runware", "a dog", "r.webp"),
+    ]);
+    desk.file("list.jsonl", list);
+    desk.make("list.jsonl").ended(0);
+    fs::remove_file(desk.path("out/.media/ledger.sqlite")).unwrap();
+    for name in desk.outputs("out") {
+        fs::remove_file(desk.path("out").join(name)).unwrap();
+    }
+    // Nothing of the list is there, and still the folder was used.
+    run(&desk, &[]).ended(3).said(&["was used before", "--adopt"]);
+    // Fetching what Runware knows does not settle the question about OpenAI.
+    run(&desk, &["--provider", "runware"]).ended(0);
+    run(&desk, &[]).ended(3).said(&["--adopt"]);
+    assert_eq!(desk.charges(), 2);
+    // Once a person has answered it, it is not asked again.
+    run(&desk, &["--adopt"]).ended(0);
+    fs::write(desk.path("list.jsonl"), {
+        let more = jobs(&[("c", "openai", "a cap", "c.webp")]);
+        desk.read("list.jsonl") + &more
+    })
+    .unwrap();
+    run(&desk, &[]).ended(0);
+    assert_eq!(desk.charges(), 4);
+}
+
+#[test]
+fn media_from_elsewhere_in_a_new_folder_are_asked_about() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("a", "openai", "a hat", "a.webp")]));
+    desk.file("out/old/b.png", "a picture of an earlier life");
+    run(&desk, &[]).ended(3).said(&["holds media", "--adopt"]);
+    assert_eq!(desk.charges(), 0);
+}
+
+#[test]
+fn a_good_file_whose_place_is_taken_waits_for_it() {
+    let mut scenario = Scenario::instant();
+    scenario.openai.latency_ms.image = 400;
+    let desk = Desk::with(scenario);
+    let list = jobs(&[
+        ("a", "openai", "a hat", "a.webp"),
+        ("b", "openai", "a cap", "b.webp"),
+        ("c", "openai", "a tie", "c.webp"),
+    ]);
+    desk.file("list.jsonl", list);
+    let mut command = desk.command(&[
+        "run",
+        "list.jsonl",
+        "--out",
+        "out",
+        "--json",
+        "--concurrency",
+        "1",
+    ]);
+    let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    until("the first is sent", || {
+        desk.charges() >= 1 || desk.path("out/a.webp").exists()
+    });
+    let target = ["a.webp", "b.webp", "c.webp"]
+        .map(|name| desk.path("out").join(name))
+        .into_iter()
+        .find(|path| !path.exists())
+        .unwrap();
+    fs::write(&target, "in the way").unwrap();
+    // The others are made all the same: nothing is wrong with the disk.
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!(desk.charges(), 3);
+    assert_eq!(desk.rejected("out"), Vec::<std::path::PathBuf>::new());
+    fs::remove_file(&target).unwrap();
+    let ran = desk.make("list.jsonl").ended(0);
+    assert_eq!(ran.count("skipped"), 3, "{ran:#?}");
+    decode(&target);
+    assert_eq!(desk.charges(), 3);
+    desk.assert_clean("out");
+}
+
+#[test]
+fn an_equal_row_does_not_buy_again_what_is_gone() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("a", "openai", "a hat", "a.webp")]));
+    desk.make("list.jsonl").ended(0);
+    fs::remove_file(desk.path("out/a.webp")).unwrap();
+    let list = jobs(&[
+        ("a", "openai", "a hat", "a.webp"),
+        ("b", "openai", "a hat", "b.webp"),
+    ]);
+    desk.file("list.jsonl", list);
+    let ran = desk.make("list.jsonl").ended(1);
+    assert_eq!(ran.count("gone"), 2, "{ran:#?}");
+    assert_eq!(desk.charges(), 1);
+}
+
+#[test]
+fn bytes_that_came_damaged_from_a_link_are_fetched_again_and_not_given_up() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("a", "runware", "a hat", "a.webp")]));
+    desk.sim().arm(
+        Fault::new(Provider::Runware, FaultKind::Corrupt)
+            .on(Op::Media)
+            .times(40),
+    );
+    desk.make("list.jsonl").ended(1);
+    desk.disarm();
+    let ran = desk.run(&["rescue", "--out", "out", "--json"]).ended(0);
+    assert_eq!(ran.count("done"), 1, "{ran:#?}");
+    assert_eq!(desk.charges(), 1);
+    // And when there is nothing to fetch, that is a good end too.
+    desk.run(&["rescue", "--out", "out"]).ended(0);
+}

@@ -77,6 +77,7 @@ fn place(out: &Path, entry: &Entry, open: &OpenAttempt, staged: Option<&Path>) -
         return Ok(Placed::Blocked);
     }
     media_core::prepare(&target)?;
+    sweep_beside(&target);
     match tempfile::TempPath::try_from_path(staged).map(|path| path.persist_noclobber(&target)) {
         Ok(Ok(())) => Ok(Placed::Stands),
         Ok(Err(failure)) => {
@@ -86,6 +87,18 @@ fn place(out: &Path, entry: &Entry, open: &OpenAttempt, staged: Option<&Path>) -
         }
         Err(error) => {
             Err(Error::new(ErrorKind::Storage, format!("cannot finish {}", target.display())).because(error))
+        }
+    }
+}
+
+/// Where the output is on another file system than its folder, a kill while it was copied leaves the copy beside it.
+fn sweep_beside(target: &Path) {
+    let entries = target.parent().map(fs::read_dir).into_iter().flatten();
+    for path in entries.flatten().flatten().map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(".media-") && name.ends_with(".part") {
+            // It harms nobody but the eye.
+            let _ = fs::remove_file(&path);
         }
     }
 }

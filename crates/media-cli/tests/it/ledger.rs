@@ -207,3 +207,19 @@ fn failed_rows_are_exported_mended_and_run() {
     assert_eq!((&row["id"], &row["content"]), (&"c".into(), &"nadie".into()));
     assert!(row["_why"].as_str().unwrap().contains("nadie"));
 }
+
+#[test]
+fn a_ledger_elsewhere_gets_its_folder_and_is_the_same_by_another_name() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("a", "runware", "a hat", "a.webp")]));
+    let run = |ledger: &str| desk.run(&["run", "list.jsonl", "--out", "out", "--json", "--ledger", ledger]);
+    assert_eq!(run("far/away/x.sqlite").ended(0).count("done"), 1);
+    assert!(!desk.path("out/.media/ledger.sqlite").exists());
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(desk.path("far/away/x.sqlite"), desk.path("link.sqlite")).unwrap();
+        assert_eq!(run("link.sqlite").ended(0).count("skipped"), 1);
+        assert!(!desk.path("link.sqlite.lock").exists());
+    }
+    assert_eq!(desk.charges(), 1);
+}

@@ -143,6 +143,10 @@ impl Ledger {
 /// One writer at a time: another process would not know what this one has sent.
 fn lock(path: &Path) -> Result<File> {
     // By its real name: a link to it is the same ledger.
+    if let Some(folder) = path.parent() {
+        // What is wrong with it shows when the file is opened.
+        let _ = std::fs::create_dir_all(folder);
+    }
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");

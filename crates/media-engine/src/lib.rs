@@ -7,6 +7,7 @@ mod book;
 mod export;
 mod feed;
 mod folder;
+mod found;
 mod ledger;
 mod line;
 pub mod list;

@@ -7,11 +7,11 @@ use media_core::{
     CostBasis, Error, ErrorKind, Facts, MediaFile, Provenance, Result, Usd, format_of, validate,
 };
 
+use crate::found::hash_of;
 use crate::ledger::{
     AttemptRow, AttemptState, Entry, Finished, JobStatus, Ledger, Made, OpenAttempt, Reader, Settled,
 };
 use crate::line::{Line, Subject};
-use crate::resume::hash_of;
 
 /// Gives staged files their names, and writes down what was made and not yet written down. Gives the staged files that
 /// must stay where they are.

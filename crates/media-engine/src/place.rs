@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use media_core::{Error, ErrorKind, MediaFile, Result, format_of, validate};
 
-use crate::resume::hash_of;
+use crate::found::hash_of;
 
 fn storage(what: &str, path: &Path, error: io::Error) -> Error {
     Error::new(ErrorKind::Storage, format!("{what} {}", path.display()))

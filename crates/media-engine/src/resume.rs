@@ -1,15 +1,13 @@
 //! What is to be done about a job, by what the ledger knows and what stands on disk. Nothing here changes anything.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use media_core::{Client, ErrorKind, Prior, Result, format_of, hex, validate};
-use sha2::{Digest, Sha256};
+use media_core::{Client, ErrorKind, Prior, Result};
 
-use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, Reader, TakeRow, asked, modified_ns};
+use crate::found::{Found, find};
+use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, Reader, TakeRow, asked};
 use crate::line::{LineError, Status};
 use crate::list::JobSpec;
 use crate::plan::Prepared;
@@ -75,17 +73,6 @@ pub(crate) struct Case<'a> {
     pub(crate) prepared: &'a Prepared,
     /// Another row of the list asks for the same.
     pub(crate) is_shared: bool,
-}
-
-/// What stands at a path.
-enum Found {
-    Nothing,
-    AsMade,
-    Valid,
-    /// A file, and what is wrong with it.
-    Broken(String),
-    /// No file at all.
-    InTheWay(String),
 }
 
 impl Resume<'_> {
@@ -500,52 +487,4 @@ fn is_lasting(entry: &Entry) -> bool {
         ErrorKind::NotFound,
     ];
     kind.is_some_and(|kind| lasting.iter().any(|known| known.as_str() == kind))
-}
-
-/// Looks at what stands at a path.
-fn find(path: &Path, take: Option<&TakeRow>) -> Found {
-    let Ok(entry) = std::fs::symlink_metadata(path) else {
-        return Found::Nothing;
-    };
-    // Opening a pipe would wait for somebody to write into it.
-    if !std::fs::metadata(path).is_ok_and(|file| file.is_file()) {
-        return Found::InTheWay("no file".to_owned());
-    }
-    if let Some(take) = take
-        && entry.len() == take.bytes
-    {
-        let is_untouched = take.modified_ns.is_some() && modified_ns(path) == take.modified_ns;
-        if is_untouched || hash_of(path).is_some_and(|hash| hash == take.sha256) {
-            return Found::AsMade;
-        }
-    }
-    match look_at(path) {
-        Ok(()) => Found::Valid,
-        Err(what) => Found::Broken(what),
-    }
-}
-
-pub(crate) fn hash_of(path: &Path) -> Option<String> {
-    let mut file = File::open(path).ok()?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        match file.read(&mut buffer).ok()? {
-            0 => return Some(hex(&hash.finalize())),
-            count => hash.update(buffer.get(..count)?),
-        }
-    }
-}
-
-/// Whether a file that is already there is whole and what its name says.
-pub(crate) fn look_at(path: &Path) -> std::result::Result<(), String> {
-    let file = File::open(path).map_err(|error| format!("not readable: {error}"))?;
-    let inspection = validate::inspect_reader(file)
-        .map_err(|error| format!("not readable: {error}"))?
-        .map_err(|defect| defect.to_string())?;
-    let wanted = format_of(path).map_err(|error| error.to_string())?;
-    if inspection.format.satisfies(wanted) {
-        return Ok(());
-    }
-    Err(format!("{} under the name of {wanted}", inspection.format))
 }

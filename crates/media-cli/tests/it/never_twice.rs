@@ -259,3 +259,20 @@ fn bytes_that_came_damaged_from_a_link_are_fetched_again_and_not_given_up() {
     // And when there is nothing to fetch, that is a good end too.
     desk.run(&["rescue", "--out", "out"]).ended(0);
 }
+
+#[test]
+fn where_nothing_is_billed_another_configuration_waits_for_nothing() {
+    let mut scenario = Scenario::instant();
+    scenario.forvo.latency_ms.lookup = 400;
+    let mut desk = Desk::with(scenario);
+    desk.file("list.jsonl", jobs(&[("perro", "forvo", "perro", "perro.mp3")]));
+    let mut child = desk
+        .command(&["run", "list.jsonl", "--out", "out"])
+        .spawn()
+        .unwrap();
+    until("it is looked up", || !desk.sim().calls().is_empty());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    desk.set("MEDIA_CONFIG__forvo__minimum_rate", "-5");
+    assert_eq!(desk.make("list.jsonl").ended(0).count("done"), 1);
+}

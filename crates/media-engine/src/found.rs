@@ -1,0 +1,69 @@
+//! What stands at a path: nothing, the file that was made, another one, a broken one.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use media_core::{format_of, hex, validate};
+use sha2::{Digest, Sha256};
+
+use crate::ledger::{TakeRow, modified_ns};
+
+/// What stands at a path.
+pub(crate) enum Found {
+    Nothing,
+    AsMade,
+    Valid,
+    /// A file, and what is wrong with it.
+    Broken(String),
+    /// No file at all.
+    InTheWay(String),
+}
+
+/// Looks at what stands at a path.
+pub(crate) fn find(path: &Path, take: Option<&TakeRow>) -> Found {
+    let Ok(entry) = std::fs::symlink_metadata(path) else {
+        return Found::Nothing;
+    };
+    // Opening a pipe would wait for somebody to write into it.
+    if !std::fs::metadata(path).is_ok_and(|file| file.is_file()) {
+        return Found::InTheWay("no file".to_owned());
+    }
+    if let Some(take) = take
+        && entry.len() == take.bytes
+    {
+        let is_untouched = take.modified_ns.is_some() && modified_ns(path) == take.modified_ns;
+        if is_untouched || hash_of(path).is_some_and(|hash| hash == take.sha256) {
+            return Found::AsMade;
+        }
+    }
+    match look_at(path) {
+        Ok(()) => Found::Valid,
+        Err(what) => Found::Broken(what),
+    }
+}
+
+pub(crate) fn hash_of(path: &Path) -> Option<String> {
+    let mut file = File::open(path).ok()?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut buffer).ok()? {
+            0 => return Some(hex(&hash.finalize())),
+            count => hash.update(buffer.get(..count)?),
+        }
+    }
+}
+
+/// Whether a file that is already there is whole and what its name says.
+pub(crate) fn look_at(path: &Path) -> std::result::Result<(), String> {
+    let file = File::open(path).map_err(|error| format!("not readable: {error}"))?;
+    let inspection = validate::inspect_reader(file)
+        .map_err(|error| format!("not readable: {error}"))?
+        .map_err(|defect| defect.to_string())?;
+    let wanted = format_of(path).map_err(|error| error.to_string())?;
+    if inspection.format.satisfies(wanted) {
+        return Ok(());
+    }
+    Err(format!("{} under the name of {wanted}", inspection.format))
+}

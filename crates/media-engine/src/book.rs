@@ -46,17 +46,31 @@ pub(crate) struct Book {
 /// A purchase that several rows share: made for the first, told to the others.
 #[derive(Debug)]
 enum Equal {
-    Making { tag: u64, waiting: Vec<Wish> },
+    Making {
+        tag: u64,
+        path: String,
+        waiting: Vec<Wish>,
+    },
     Made(Box<Line>),
 }
 
 impl Book {
     /// Notes an order; `equal` names its purchase when other rows share it.
     pub(crate) fn begin(&mut self, tag: u64, pending: Pending, equal: Option<u64>) {
+        let path = pending.wish.subject.path.clone();
         self.orders.insert(tag, pending);
         if let Some(key) = equal {
             let waiting = Vec::new();
-            self.equals.insert(key, Equal::Making { tag, waiting });
+            self.equals.insert(key, Equal::Making { tag, path, waiting });
+        }
+    }
+
+    /// Whether this run makes, or made, this file for an equal row.
+    pub(crate) fn makes(&self, equal: u64, file: &str) -> bool {
+        match self.equals.get(&equal) {
+            Some(Equal::Making { path, .. }) => path == file,
+            Some(Equal::Made(line)) => line.path == file,
+            None => false,
         }
     }
 

@@ -148,8 +148,11 @@ impl Feeder<'_> {
         }
         match decision {
             Decision::Stay(stay) => {
-                if let (Status::Unknown | Status::Failed | Status::Gone, Some(key)) = (stay.status, equal) {
-                    // An equal row may be settling it just now.
+                let is_just_made = stay.status == Status::Skipped
+                    && equal.is_some_and(|key| lock(self.book).makes(key, &wish.subject.path));
+                let is_open = [Status::Unknown, Status::Failed, Status::Gone].contains(&stay.status);
+                if let Some(key) = equal.filter(|_| is_open || is_just_made) {
+                    // An equal row may be settling it just now, or has put this very file there a moment ago.
                     wish = match self.join(key, wish) {
                         Some(wish) => wish,
                         None => return Ok(More::Yes),

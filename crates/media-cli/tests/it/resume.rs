@@ -367,3 +367,22 @@ fn no_new_work_is_taken_after_the_time_that_was_given() {
     desk.make("list.jsonl").ended(0);
     desk.assert_bill_is(30);
 }
+
+/// The row that shares a file may be read when the file is there already: it was made by this run all the same.
+#[test]
+fn a_row_that_shares_a_file_of_this_run_is_done_however_late_it_is_read() {
+    let desk = Desk::with_sim();
+    let words: Vec<(String, String)> = (0..200).map(|n| (format!("w{n}"), format!("w{n}.mp3"))).collect();
+    let mut rows = vec![("a", "forvo", "perro", "perro.mp3")];
+    rows.extend(
+        words
+            .iter()
+            .map(|(word, path)| (&**word, "forvo", &**word, &**path)),
+    );
+    rows.push(("z", "forvo", "perro", "perro.mp3"));
+    desk.file("list.jsonl", jobs(&rows));
+    let ran = desk.make("list.jsonl").ended(0);
+    assert_eq!(ran.line("z")["status"], "done", "{ran:#?}");
+    assert_eq!(ran.count("done"), 202);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 202);
+}

@@ -87,9 +87,10 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
             let open = [AttemptState::Sending, AttemptState::Linked, AttemptState::Have];
             let is_open = attempts.iter().any(|attempt| open.contains(&attempt.state));
             if args.unknown {
-                // What can be asked for is not given up: a run asks for it, and pays nothing.
+                // What can be asked for is not given up unless a person names it: a run asks for it, and pays nothing.
+                let is_named = !args.ids.is_empty() && job.status == JobStatus::Unknown;
                 let ledger = Some(reader);
-                return Ok(is_open && is_unknown(project, &job.spec, Place { out, ledger })?);
+                return Ok(is_open && (is_named || is_unknown(project, &job.spec, Place { out, ledger })?));
             }
             // What was billed and is no good would be bought a second time.
             let last = reader.last_attempt(&job.spec.id, job.take, &job.hash)?;

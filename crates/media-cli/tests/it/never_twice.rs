@@ -276,3 +276,27 @@ fn where_nothing_is_billed_another_configuration_waits_for_nothing() {
     desk.set("MEDIA_CONFIG__forvo__minimum_rate", "-5");
     assert_eq!(desk.make("list.jsonl").ended(0).count("done"), 1);
 }
+
+#[test]
+fn what_could_be_asked_for_is_given_up_when_a_person_names_it() {
+    let mut desk = killed("runware", &[("a", "runware", "a hat", "a.webp")]);
+    desk.set("MEDIA_CONFIG__runware__image__steps", "7");
+    desk.make("list.jsonl").ended(1).said(&["retry --unknown a"]);
+    assert_eq!(retry(&desk, &["--unknown", "a"]).ended(0).count("done"), 1);
+    assert_eq!(desk.charges(), 2);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 1);
+}
+
+#[test]
+fn a_row_that_was_changed_can_be_given_up_by_name() {
+    let desk = killed("runware", &[("a", "runware", "a hat", "a.webp")]);
+    desk.file("list.jsonl", jobs(&[("a", "runware", "a cap", "a.webp")]));
+    desk.make("list.jsonl").ended(1).said(&["retry --unknown a"]);
+    // The others' retry leaves it alone, for it can be asked for.
+    retry(&desk, &["--unknown"])
+        .ended(0)
+        .said(&["nothing is unknown"]);
+    assert_eq!(desk.charges(), 1);
+    retry(&desk, &["--unknown", "a"]).ended(0);
+    assert_eq!(desk.charges(), 2);
+}

@@ -207,9 +207,15 @@ impl Scribe {
 
     /// One file that can be copied: nothing is left in a log beside it.
     fn fold(self) -> Result<()> {
-        self.db
-            .pragma_update(None, "journal_mode", "DELETE")
-            .map_err(|error| failed(&self.path, error))?;
+        match self.db.pragma_update(None, "journal_mode", "DELETE") {
+            // Somebody looks at it just now. Everything is committed; the next run folds it.
+            Err(rusqlite::Error::SqliteFailure(code, _))
+                if code.code == rusqlite::ErrorCode::DatabaseBusy =>
+            {
+                tracing::warn!("the ledger is being read, so its log stays beside it until the next run");
+            }
+            folded => folded.map_err(|error| failed(&self.path, error))?,
+        }
         self.db.close().map_err(|(_, error)| failed(&self.path, error))
     }
 }

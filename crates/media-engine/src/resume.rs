@@ -133,11 +133,7 @@ impl Resume<'_> {
             Found::Nothing => {}
             Found::AsMade | Found::Valid => return Ok(stay(Status::Skipped, None)),
             Found::Broken(what) | Found::InTheWay(what) => {
-                return Ok(failed(
-                    ErrorKind::Storage,
-                    &in_the_way(&prepared.request.output_path, &what),
-                    "move it away and run the same command again",
-                ));
+                return Ok(in_the_way(&prepared.request.output_path, &what));
             }
         }
         if let Some(copy) = self.of_equal(case, 1)? {
@@ -172,11 +168,7 @@ impl Resume<'_> {
             Found::AsMade => return Ok(stay(differs, Some(take))),
             Found::Valid => return Ok(stay(Status::Kept, Some(take))),
             Found::InTheWay(what) => {
-                return Ok(failed(
-                    ErrorKind::Storage,
-                    &in_the_way(path, &what),
-                    "move it away and run the same command again",
-                ));
+                return Ok(in_the_way(path, &what));
             }
             Found::Nothing => false,
             Found::Broken(_) => true,
@@ -228,11 +220,7 @@ impl Resume<'_> {
             Found::Nothing => {}
             Found::AsMade | Found::Valid => return Ok(stay(Status::Skipped, None)),
             Found::Broken(what) | Found::InTheWay(what) => {
-                return Ok(failed(
-                    ErrorKind::Storage,
-                    &in_the_way(&prepared.request.output_path, &what),
-                    "move it away and run the same command again",
-                ));
+                return Ok(in_the_way(&prepared.request.output_path, &what));
             }
         }
         let is_same = entry.hash == prepared.checked.hash;
@@ -264,10 +252,13 @@ impl Resume<'_> {
             Some((AttemptState::Spent | AttemptState::Done, _)) => {
                 Ok(self.told_before(entry, Status::Failed, ANOTHER_VARIANT))
             }
-            // It shares the purchase of another row.
+            // It shared the purchase of another row, and waits for as long as that is in doubt.
             None if entry.status == JobStatus::Unknown => match self.of_equal(case, entry.take)? {
                 Some(decision) => Ok(decision),
-                None => Ok(self.told_before(entry, Status::Unknown, SEND_AGAIN)),
+                None if self.is_in_doubt_elsewhere(case)? => {
+                    Ok(self.told_before(entry, Status::Unknown, SEND_AGAIN))
+                }
+                None => again(Prior::Fresh),
             },
             _ if is_same && entry.status == JobStatus::Failed && is_lasting(entry) => {
                 Ok(self.told_before(entry, Status::Failed, ASK_AGAIN))
@@ -279,6 +270,14 @@ impl Resume<'_> {
                 }
             }
         }
+    }
+
+    /// Whether another job's attempt at an equal request is not settled.
+    fn is_in_doubt_elsewhere(&self, case: Case<'_>) -> Result<bool> {
+        let hash = &case.prepared.checked.hash;
+        self.reader.map_or(Ok(false), |reader| {
+            Ok(reader.open_equal(&case.spec.id, hash)?.is_some())
+        })
     }
 
     /// A file that was made for an equal request of another job, where the provider's terms allow its reuse.
@@ -295,7 +294,8 @@ impl Resume<'_> {
             }
             made.get_or_insert(take);
         }
-        if let Some(take) = made.filter(|_| case.is_shared) {
+        let is_free = case.client.provider().info().capabilities.free;
+        if let Some(take) = made.filter(|_| case.is_shared && !is_free) {
             return Ok(Some(Decision::Stay(Box::new(Stay {
                 status: Status::Gone,
                 error: Some(LineError {
@@ -454,23 +454,19 @@ fn gone(take: TakeRow, is_broken: bool) -> Decision {
     }))
 }
 
-fn failed(kind: ErrorKind, message: &str, next: &str) -> Decision {
+fn in_the_way(path: &Path, what: &str) -> Decision {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     Decision::Stay(Box::new(Stay {
         status: Status::Failed,
         take: None,
         error: Some(LineError {
-            kind: kind.as_str().to_owned(),
+            kind: ErrorKind::Storage.as_str().to_owned(),
             charge: "none".to_owned(),
-            message: message.to_owned(),
-            next: Some(next.to_owned()),
+            message: format!("{name} is there, but is {what}"),
+            next: Some("move it away and run the same command again".to_owned()),
         }),
         is_broken: false,
     }))
-}
-
-fn in_the_way(path: &Path, what: &str) -> String {
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-    format!("{name} is there, but is {what}")
 }
 
 /// Whether a failure fails the same way again.

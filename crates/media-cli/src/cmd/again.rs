@@ -84,7 +84,8 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
     let wanted =
         |job: &Entry| -> Result<bool> {
             let attempts = reader.attempts(&job.spec.id)?;
-            let open = [AttemptState::Sending, AttemptState::Linked, AttemptState::Have];
+            // Bytes that are here are never given up: they wait for their place.
+            let open = [AttemptState::Sending, AttemptState::Linked];
             let is_open = attempts.iter().any(|attempt| open.contains(&attempt.state));
             if args.unknown {
                 // What can be asked for is not given up unless a person names it: a run asks for it, and pays nothing.
@@ -109,10 +110,18 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
             } else {
                 "a failure that can be asked for again"
             };
-            let message = format!("{id} is not {what}: it is {}", job.status.as_str());
-            return Err(Error::new(ErrorKind::Config, message)
-                .not_billed()
-                .hint(format!("media status {id}")));
+            let waits = |attempt: &media_engine::AttemptRow| attempt.state == AttemptState::Have;
+            let (message, next) = if reader.attempts(id)?.iter().any(waits) {
+                let message = format!(
+                    "what was bought for {id} is here, and something stands at {}",
+                    job.spec.path
+                );
+                (message, "move that away and run the list again".to_owned())
+            } else {
+                let message = format!("{id} is not {what}: it is {}", job.status.as_str());
+                (message, format!("media status {id}"))
+            };
+            return Err(Error::new(ErrorKind::Config, message).not_billed().hint(next));
         }
         chosen.push(job);
     }

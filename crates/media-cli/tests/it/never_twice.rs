@@ -218,6 +218,13 @@ fn a_good_file_whose_place_is_taken_waits_for_it() {
     assert_eq!(child.wait().unwrap().code(), Some(1));
     assert_eq!(desk.charges(), 3);
     assert_eq!(desk.rejected("out"), Vec::<std::path::PathBuf>::new());
+    // It cannot be given up, and what waits outlives the runs in between.
+    let id = target.file_stem().unwrap().to_str().unwrap().to_owned();
+    retry(&desk, &["--unknown", &id])
+        .ended(2)
+        .said(&["is here", "move that away"]);
+    desk.make("list.jsonl").ended(1);
+    assert_eq!(desk.charges(), 3);
     fs::remove_file(&target).unwrap();
     let ran = desk.make("list.jsonl").ended(0);
     assert_eq!(ran.count("skipped"), 3, "{ran:#?}");
@@ -299,4 +306,45 @@ fn a_row_that_was_changed_can_be_given_up_by_name() {
     assert_eq!(desk.charges(), 1);
     retry(&desk, &["--unknown", "a"]).ended(0);
     assert_eq!(desk.charges(), 2);
+}
+
+#[test]
+fn a_free_file_that_is_gone_is_made_again_for_every_row() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("a", "forvo", "perro", "a.mp3")]));
+    desk.make("list.jsonl").ended(0);
+    fs::remove_file(desk.path("out/a.mp3")).unwrap();
+    let list = jobs(&[("b", "forvo", "perro", "b.mp3"), ("a", "forvo", "perro", "a.mp3")]);
+    desk.file("list.jsonl", list);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("done"), 2);
+}
+
+/// A row that shared a doubt is bought once that doubt came to nothing, and not before.
+#[test]
+fn a_shared_doubt_ends_with_the_purchase_that_it_was_about() {
+    let desk = Desk::with_sim();
+    let both = jobs(&[
+        ("a", "openai", "a hat", "a.webp"),
+        ("b", "openai", "a hat", "b.webp"),
+    ]);
+    desk.file("list.jsonl", both);
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, FaultKind::CutBefore).on(Op::Image));
+    assert_eq!(desk.make("list.jsonl").ended(1).count("unknown"), 2);
+    desk.file("list.jsonl", jobs(&[("b", "openai", "a hat", "b.webp")]));
+    assert_eq!(desk.make("list.jsonl").ended(1).count("unknown"), 1);
+    // The other row is sent again by hand, and refused: nothing is in doubt any more.
+    let refused = FaultKind::Status {
+        status: 400,
+        billed: false,
+        retry_after: None,
+        retry_after_ms: None,
+        headers: Default::default(),
+        body: None,
+    };
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, refused).on(Op::Image));
+    retry(&desk, &["--unknown", "a"]).ended(1);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("done"), 1);
+    assert_eq!(desk.charges(), 1);
 }

@@ -99,7 +99,7 @@ impl Ledger {
                 if unknown {
                     db.execute(
                         "UPDATE attempts SET state = 'abandoned'
-                         WHERE job = ?1 AND state IN ('sending', 'linked', 'have')",
+                         WHERE job = ?1 AND state IN ('sending', 'linked')",
                         [job],
                     )?;
                 }

@@ -133,12 +133,28 @@ pub(crate) struct SimulateArgs {
     pub(crate) scenario: Option<PathBuf>,
 }
 
+/// What may be spent.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct BudgetArgs {
+    /// Never spend more than this with this ledger, all runs together (US dollars) [default: budget.total_usd in media.json]
+    #[arg(long, value_name = "USD", value_parser = dollars)]
+    pub(crate) max_cost: Option<media_core::Usd>,
+    /// Never spend more than this in this run (US dollars)
+    #[arg(long, value_name = "USD", value_parser = dollars)]
+    pub(crate) max_run_cost: Option<media_core::Usd>,
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) list: ListArgs,
     #[command(flatten)]
     pub(crate) simulate: SimulateArgs,
+    #[command(flatten)]
+    pub(crate) budget: BudgetArgs,
+    /// Where a budget does not allow all of it, make the files that still fit
+    #[arg(long)]
+    pub(crate) up_to_cap: bool,
     /// Take files that are there as they are, though the ledger knows of nothing, and buy what is missing
     #[arg(long)]
     pub(crate) adopt: bool,
@@ -162,9 +178,9 @@ pub(crate) struct Plan {
     pub(crate) list: ListArgs,
     #[command(flatten)]
     pub(crate) simulate: SimulateArgs,
-    /// Stop with exit code 3 when the expected cost is more than this (US dollars)
-    #[arg(long, value_name = "USD", value_parser = dollars)]
-    pub(crate) max_cost: Option<media_core::Usd>,
+    /// With a budget the exit code is 3 when it does not allow all of it
+    #[command(flatten)]
+    pub(crate) budget: BudgetArgs,
     /// Print the plan as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -203,6 +219,8 @@ pub(crate) struct Retry {
     pub(crate) place: PlaceArgs,
     #[command(flatten)]
     pub(crate) simulate: SimulateArgs,
+    #[command(flatten)]
+    pub(crate) budget: BudgetArgs,
     /// Calls in flight at once at each provider [default: the configuration's]
     #[arg(long, value_name = "N")]
     pub(crate) concurrency: Option<std::num::NonZeroUsize>,

@@ -9,15 +9,15 @@ use media_core::http::{ReqwestTransport, Wiring};
 use media_core::limit::{Accounts, MemoryQuota, QuotaStore};
 use media_core::{
     ApiKey, CheckLevel, Client, Error, ErrorKind, Journal, NoJournal, Result, SizeLimits, Staging, Stop,
-    Timeouts,
+    Timeouts, Usd,
 };
-use media_engine::{Folder, Instance, Project};
+use media_engine::{Caps, Folder, Instance, Project};
 use media_registry::Registry;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::args::{Global, ListArgs, PlaceArgs};
+use crate::args::{BudgetArgs, Global, ListArgs, PlaceArgs};
 use crate::simulate::Simulation;
 
 /// `media.json`.
@@ -36,6 +36,21 @@ pub(crate) struct ProgramSettings {
     pub(crate) check: Check,
     /// The largest answers that are taken.
     pub(crate) sizes: SizeLimits,
+    /// What may be spent.
+    #[serde(default)]
+    budget: Budget,
+}
+
+/// `budget`: ceilings for what is bought.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Budget {
+    /// By all runs with one ledger.
+    #[serde(default)]
+    total_usd: Option<Usd>,
+    /// By all runs with one ledger in one day (UTC).
+    #[serde(default)]
+    per_day_usd: Option<Usd>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
@@ -161,6 +176,15 @@ impl<'a> Session<'a> {
             named_ledger: args.ledger.clone(),
             providers: args.provider.clone(),
         })
+    }
+
+    /// What may be spent: what the command says counts more than the configuration.
+    pub(crate) fn caps(&self, args: &BudgetArgs) -> Caps {
+        Caps {
+            total: args.max_cost.or(self.program.budget.total_usd),
+            run: args.max_run_cost,
+            day: self.program.budget.per_day_usd,
+        }
     }
 
     /// An output folder without a list.

@@ -121,6 +121,12 @@ impl RequestHash {
         &self.0
     }
 
+    /// Its first half, hexadecimal: enough to tell purchases apart where people read it.
+    #[must_use]
+    pub fn short(&self) -> String {
+        hex(self.0.get(..16).unwrap_or_default())
+    }
+
     /// The hash that has these bytes.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> RequestHash {

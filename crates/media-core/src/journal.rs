@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use crate::error::Result;
 use crate::job::{Attempt, AttemptKey};
 use crate::provider::{Facts, Link};
+use crate::result::Cost;
 
 /// One step in the life of an attempt, in the order in which they happen.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +43,8 @@ pub enum Event {
         staged: PathBuf,
         /// What the service said of them.
         facts: Box<Facts>,
+        /// What they cost, as far as anybody knows.
+        cost: Option<Cost>,
     },
     /// The file stands at its path.
     Done,

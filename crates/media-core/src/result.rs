@@ -73,6 +73,31 @@ pub enum CostBasis {
     None,
 }
 
+impl CostBasis {
+    /// All of them.
+    pub const ALL: [CostBasis; 6] = [
+        CostBasis::Reported,
+        CostBasis::Computed,
+        CostBasis::Estimated,
+        CostBasis::Subscription,
+        CostBasis::Shared,
+        CostBasis::None,
+    ];
+
+    /// Its name in result lines.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CostBasis::Reported => "reported",
+            CostBasis::Computed => "computed",
+            CostBasis::Estimated => "estimated",
+            CostBasis::Subscription => "subscription",
+            CostBasis::Shared => "shared",
+            CostBasis::None => "none",
+        }
+    }
+}
+
 /// Who made a file, with what, and what has to be said about it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {

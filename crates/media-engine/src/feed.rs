@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use media_core::{Client, Error, ErrorKind, Order, Result, Usd, hex};
+use media_core::{Client, Error, ErrorKind, Order, Result};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -209,10 +209,7 @@ impl Feeder<'_> {
 
     fn wish(&self, spec: &JobSpec, prepared: &Prepared) -> Wish {
         let resolved = &prepared.checked.resolved;
-        let prices = &self.client.provider().http().settings().prices;
-        let is_free = self.client.provider().info().capabilities.free;
-        let estimate = prices.row(resolved).map(|row| row.price(resolved));
-        let request: String = hex(prepared.checked.hash.bytes()).chars().take(32).collect();
+        let estimate = self.shared.estimates.of(self.client, resolved);
         let provider = self.client.provider().info().name.clone();
         Wish {
             subject: Subject {
@@ -220,7 +217,7 @@ impl Feeder<'_> {
                 line: spec.line,
                 path: spec.path.clone(),
                 provider: provider.clone(),
-                request: Some(request),
+                request: Some(prepared.checked.hash.short()),
             },
             output: output_name(spec),
             planned: Planned {
@@ -230,7 +227,8 @@ impl Feeder<'_> {
                 asked: asked(spec),
                 hash: prepared.checked.hash,
                 take: 1,
-                estimate: estimate.or(is_free.then_some(Usd::ZERO)),
+                listed: estimate.listed,
+                estimate: estimate.expected,
             },
         }
     }
@@ -238,8 +236,14 @@ impl Feeder<'_> {
     fn make(&mut self, mut wish: Wish, prepared: Prepared, start: Start, equal: Option<u64>) -> Result<More> {
         let shared = self.shared;
         let is_return = !start.buys;
-        if start.prior == media_core::Prior::Fresh && !shared.may_make() {
-            return Ok(More::No);
+        if start.prior == media_core::Prior::Fresh {
+            if !shared.may_make() {
+                return Ok(More::No);
+            }
+            // Something cheaper may still fit.
+            if !shared.may_spend(wish.planned.estimate) {
+                return Ok(More::Yes);
+            }
         }
         if start.is_broken {
             place::move_aside(shared.folder.out(), &prepared.request.output_path)?;

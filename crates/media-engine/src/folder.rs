@@ -76,6 +76,12 @@ impl Folder {
         let known = reader.meta("project")?;
         // A ledger that knows nothing in a folder that was used: what was sent from here is known to nobody.
         let is_lost = reader.meta("lost")?.is_some() || (known.is_none() && was_used);
+        if was_used && known.as_ref().is_some_and(|known| *known != named) {
+            let message = format!("the ledger belongs to another folder than {}", out.display());
+            return Err(Error::new(ErrorKind::Config, message)
+                .not_billed()
+                .hint("name the folder that it was begun with by --out, or another ledger by --ledger"));
+        }
         let project = known.unwrap_or(named);
         ledger.note_meta(&[
             ("project", &project),
@@ -282,6 +288,22 @@ mod tests {
             assert_eq!((folder.project(), folder.is_lost()), (project.as_str(), true));
             folder.close().unwrap();
         }
+    }
+
+    #[test]
+    fn a_ledger_is_not_used_with_a_folder_that_has_another() {
+        let place = tempfile::tempdir().unwrap();
+        let (one, other) = (place.path().join("one"), place.path().join("other"));
+        for folder in [&one, &other] {
+            Folder::open(folder, None, false).unwrap().close().unwrap();
+        }
+        let error = Folder::open(&other, Some(&ledger_path(&one, None)), false).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("belongs to another folder"), "{error}");
+        // A folder that is new takes it: then what it knows is gone, and not bought again.
+        let new = place.path().join("new");
+        let folder = Folder::open(&new, Some(&ledger_path(&one, None)), false).unwrap();
+        assert!(!folder.is_lost());
     }
 
     #[test]

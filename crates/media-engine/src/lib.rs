@@ -4,6 +4,7 @@
 //! the files, one lane per provider; [`write_table`] writes the table that a recipe asks for.
 
 mod book;
+mod estimate;
 mod export;
 mod feed;
 mod folder;
@@ -23,7 +24,8 @@ mod worklist;
 pub use self::export::{export_failed, export_results};
 pub use self::folder::{Folder, ledger_path};
 pub use self::ledger::{
-    AttemptRow, AttemptState, Entry, JobStatus, Ledger, OpenAttempt, Reader, TakeRow, Totals,
+    AttemptRow, AttemptState, Caps, Entry, JobStatus, Ledger, Left, OpenAttempt, Reader, Spending, TakeRow,
+    Totals,
 };
 pub use self::line::{Line, LineError, Status};
 pub use self::plan::{DayPlan, Plan, ProviderPlan};

@@ -188,7 +188,7 @@ impl Line {
         line.cost_usd = result.cost.map(|cost| cost.usd.dollars());
         line.cost_basis = result
             .cost
-            .map_or("unknown", |cost| basis_name(cost.basis))
+            .map_or("unknown", |cost| cost.basis.as_str())
             .to_owned();
         match &result.outcome {
             Ok(file) => line.describe(file),
@@ -220,7 +220,7 @@ impl Line {
         line.tell(provenance);
         line.attempts = attempts;
         line.cost_usd = cost.map(Usd::dollars);
-        line.cost_basis = basis_name(basis).to_owned();
+        line.cost_basis = basis.as_str().to_owned();
         line
     }
 
@@ -335,7 +335,7 @@ impl Line {
         line.line = subject.line;
         line.path.clone_from(&subject.path);
         line.cost_usd = Some(0.0);
-        basis_name(CostBasis::Shared).clone_into(&mut line.cost_basis);
+        CostBasis::Shared.as_str().clone_into(&mut line.cost_basis);
         line
     }
 }
@@ -354,16 +354,5 @@ fn status_of(result: &MediaResult) -> Status {
             Status::Cancelled
         }
         Some(_) => Status::Failed,
-    }
-}
-
-fn basis_name(basis: CostBasis) -> &'static str {
-    match basis {
-        CostBasis::Reported => "reported",
-        CostBasis::Computed => "computed",
-        CostBasis::Estimated => "estimated",
-        CostBasis::Subscription => "subscription",
-        CostBasis::Shared => "shared",
-        CostBasis::None => "none",
     }
 }

@@ -3,9 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use media_core::{
-    CostBasis, Error, ErrorKind, Facts, MediaFile, Provenance, Result, Usd, format_of, validate,
-};
+use media_core::{CostBasis, Error, ErrorKind, MediaFile, Provenance, Result, format_of, validate};
 
 use crate::found::hash_of;
 use crate::ledger::{
@@ -105,13 +103,13 @@ fn sweep_beside(target: &Path) {
 
 fn finished(out: &Path, entry: &Entry, open: &OpenAttempt, simulated: bool) -> Result<Finished> {
     let attempt = &open.attempt;
-    let (cost, basis) = cost_of(entry, &attempt.facts);
+    let (cost, basis) = (attempt.cost, attempt.basis.unwrap_or(CostBasis::Estimated));
     let subject = Subject {
         id: entry.spec.id.clone(),
         line: entry.spec.line,
         path: entry.spec.path.clone(),
         provider: entry.provider.clone(),
-        request: None,
+        request: Some(open.hash.short()),
     };
     let file = file_at(&out.join(&entry.spec.path), attempt)?;
     let provenance = Provenance::of(&entry.provider, Some(&entry.model), attempt.facts.clone());
@@ -146,14 +144,6 @@ fn finished(out: &Path, entry: &Entry, open: &OpenAttempt, simulated: bool) -> R
     })
 }
 
-fn cost_of(entry: &Entry, facts: &Facts) -> (Option<Usd>, CostBasis) {
-    match (facts.cost, entry.estimate) {
-        (Some(usd), _) => (Some(usd), CostBasis::Reported),
-        (None, Some(usd)) if usd == Usd::ZERO => (Some(usd), CostBasis::Subscription),
-        (None, estimate) => (estimate, CostBasis::Estimated),
-    }
-}
-
 /// The file as it was made: as it stands, or what is known of it when it is gone.
 fn file_at(path: &Path, attempt: &AttemptRow) -> Result<MediaFile> {
     let inspection = fs::File::open(path)
@@ -171,4 +161,91 @@ fn file_at(path: &Path, attempt: &AttemptRow) -> Result<MediaFile> {
         dimensions: inspection.as_ref().and_then(|inspection| inspection.dimensions),
         duration: inspection.and_then(|inspection| inspection.duration),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use media_core::{Attempt, AttemptKey, Cost, Event, Facts, RequestHash, Usd};
+
+    use super::*;
+    use crate::Folder;
+    use crate::ledger::Planned;
+    use crate::list::JobSpec;
+
+    /// The smallest whole WAV file that the walker takes: eight samples.
+    fn sound() -> Vec<u8> {
+        let mut bytes =
+            b"RIFF\x2c\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\x08\0\0\0"
+                .to_vec();
+        bytes.extend([128; 8]);
+        bytes
+    }
+
+    #[test]
+    fn what_a_kill_left_staged_gets_its_name_and_the_cost_that_was_known() {
+        let place = tempfile::tempdir().unwrap();
+        let out = place.path().join("out");
+        let folder = Folder::open(&out, None, false).unwrap();
+        let spec: JobSpec = serde_json::from_value(serde_json::json!({
+            "id": "a", "line": 2, "kind": "audio", "providers": ["openai"], "content": "x", "path": "a.wav", "variant": 1,
+            "params": {},
+        }))
+        .unwrap();
+        let hash = RequestHash::from_bytes([7; 32]);
+        let attempt = Attempt {
+            job: "a".to_owned(),
+            request: hash,
+            take: 1,
+            number: 1,
+        };
+        let key = AttemptKey::compute(folder.project(), &attempt);
+        folder.ledger().planned(Planned {
+            spec,
+            provider: "openai".to_owned(),
+            model: "m".to_owned(),
+            asked: [0; 32],
+            hash,
+            take: 1,
+            listed: Some(Usd::from_micros(900)),
+            estimate: Some(Usd::from_micros(900)),
+        });
+        let staged = folder.staging().join("x.part");
+        fs::write(&staged, sound()).unwrap();
+        let computed = Cost {
+            usd: Usd::from_micros(777),
+            basis: CostBasis::Computed,
+        };
+        let events = [
+            Event::Sending {
+                attempt: attempt.clone(),
+                group: None,
+            },
+            Event::Have {
+                attempt,
+                sha256: hash_of(&staged).unwrap(),
+                bytes: sound().len() as u64,
+                staged: std::path::absolute(&staged).unwrap(),
+                facts: Box::new(Facts::default()),
+                cost: Some(computed),
+            },
+        ];
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let journal = folder.ledger().journal();
+        for event in events {
+            runtime.block_on(journal.record(&[(key, event)])).unwrap();
+        }
+        folder.close().unwrap();
+
+        let folder = Folder::open(&out, None, false).unwrap();
+        let reader = folder.ledger().reader().unwrap();
+        let job = reader.job("a").unwrap().unwrap();
+        let line: Line = serde_json::from_str(job.result.as_deref().unwrap()).unwrap();
+        assert_eq!(
+            (line.cost_usd, line.cost_basis.as_str()),
+            (Some(0.000_777), "computed")
+        );
+        assert_eq!(line.request.as_deref(), Some(hash.short().as_str()));
+        assert!(out.join("a.wav").exists() && !staged.exists());
+        assert_eq!(reader.spending().unwrap().total, Usd::from_micros(777));
+    }
 }

@@ -25,6 +25,10 @@ pub struct Plan {
     pub fields: FieldCounts,
     /// What is wrong with the list.
     pub findings: Findings,
+    /// Of the files to make, how many a budget still allows, in the order of the list.
+    pub affordable: u64,
+    /// What those are expected to cost.
+    pub affordable_cost: Usd,
 }
 
 /// What a run would do at one provider.
@@ -134,6 +138,12 @@ impl Project {
 }
 
 impl Plan {
+    /// What all files to make are expected to cost, as far as they have a price.
+    #[must_use]
+    pub fn cost(&self) -> Usd {
+        self.providers.values().map(|provider| provider.cost).sum()
+    }
+
     /// Leaves out what other providers make.
     ///
     /// # Errors
@@ -166,17 +176,17 @@ impl ProviderPlan {
         self.make + self.fetch + self.shared + self.stays.values().sum::<u64>()
     }
 
-    pub(crate) fn add(&mut self, client: &Client, prepared: &Prepared) {
+    /// Counts a file to make.
+    pub(crate) fn add(&mut self, client: &Client, prepared: &Prepared, expected: Option<Usd>) {
         let resolved = &prepared.checked.resolved;
         let settings = client.provider().http().settings();
         self.make += 1;
-        match settings.prices.row(resolved) {
-            Some(row) => {
-                self.cost += row.price(resolved);
-                self.tally.typical += row.typical.map_or(Duration::ZERO, |span| span.0);
-            }
-            None if client.provider().info().capabilities.free => {}
+        match expected {
+            Some(usd) => self.cost += usd,
             None => self.unpriced += 1,
+        }
+        if let Some(span) = settings.prices.row(resolved).and_then(|row| row.typical) {
+            self.tally.typical += span.0;
         }
         if let Some(limits) = settings.limits.groups.get(&resolved.group) {
             for window in limits.windows() {

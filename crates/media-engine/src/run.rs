@@ -11,9 +11,10 @@ use media_core::{AttemptKey, Client, Delivery, Error, ErrorKind, MediaKind, Medi
 use tokio::sync::mpsc;
 
 use crate::book::{Book, Pending, Wish};
+use crate::estimate::Estimates;
 use crate::feed::{ORDERS_AHEAD, feed};
 use crate::folder::Folder;
-use crate::ledger::{Finished, JobStatus, Made, Settled};
+use crate::ledger::{Finished, JobStatus, Made, Settled, Spending};
 use crate::line::{Line, Status};
 use crate::list::JobSpec;
 use crate::place;
@@ -29,6 +30,8 @@ pub struct RunOptions {
     pub max_items: Option<u64>,
     /// Only fetch what was bought earlier; buy nothing.
     pub only_fetch: bool,
+    /// Leave out what is expected to cost more than is left of this.
+    pub allowance: Option<Usd>,
     /// The wish to stop; share it with the wiring of the clients.
     pub stop: Stop,
 }
@@ -48,6 +51,10 @@ pub struct Outcome {
     pub elapsed: std::time::Duration,
     /// Ceilings of the configuration that made it wait, by provider instance.
     pub slowed: Vec<(String, Slowed)>,
+    /// Files that were left out because their expected cost was over the allowance.
+    pub unaffordable: u64,
+    /// What was spent, or may have been.
+    pub spending: Spending,
     /// What ended the run before its end: results can no longer be written down, the list changed.
     pub trouble: Option<Error>,
 }
@@ -62,6 +69,10 @@ pub(crate) struct Shared {
     stats: Arc<Stats>,
     observer: Arc<dyn Observer>,
     left: Option<AtomicU64>,
+    /// In millionths of a dollar.
+    allowance: Option<AtomicU64>,
+    unaffordable: AtomicU64,
+    pub(crate) estimates: Estimates,
     trouble: Mutex<Option<Error>>,
 }
 
@@ -99,6 +110,9 @@ pub async fn run(
         .keys()
         .map(|name| Ok((name.clone(), project.client(name)?.clone())))
         .collect::<Result<_>>()?;
+    let reader = folder.ledger().reader()?;
+    let estimates = Estimates::of_ledger((!folder.was_empty()).then_some(&reader))?;
+    drop(reader);
     let shared = Arc::new(Shared {
         project,
         worklist,
@@ -108,6 +122,9 @@ pub async fn run(
         stats: Arc::clone(&stats),
         observer,
         left: options.max_items.map(AtomicU64::new),
+        allowance: options.allowance.map(|usd| AtomicU64::new(usd.micros())),
+        unaffordable: AtomicU64::new(0),
+        estimates,
         trouble: Mutex::new(None),
     });
     let mut lanes = tokio::task::JoinSet::new();
@@ -130,7 +147,8 @@ pub async fn run(
     let Some(shared) = Arc::into_inner(shared) else {
         return Err(Error::new(ErrorKind::Cancelled, "the run was torn down"));
     };
-    let settled = shared.folder.ledger().settle();
+    let ledger = shared.folder.ledger();
+    let (settled, spending) = (ledger.settle(), ledger.spending());
     let trouble = lock(&shared.trouble).take().or(settled.err());
     let slowed = clients.iter().flat_map(|(name, client)| {
         client
@@ -142,6 +160,8 @@ pub async fn run(
         accounts: stats.snapshot(),
         elapsed: stats.elapsed(),
         slowed: slowed.collect(),
+        unaffordable: shared.unaffordable.load(Ordering::Relaxed),
+        spending: spending.unwrap_or_default(),
         trouble,
     };
     Ok((outcome, shared.folder))
@@ -209,6 +229,21 @@ impl Shared {
         let Some(left) = &self.left else { return true };
         left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
             .is_ok()
+    }
+
+    /// Whether a file that is expected to cost this may be made; what is unknown may not, where there is an allowance.
+    pub(crate) fn may_spend(&self, expected: Option<Usd>) -> bool {
+        let Some(allowance) = &self.allowance else {
+            return true;
+        };
+        let expected = expected.map(Usd::micros);
+        let taken = allowance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(expected?)
+        });
+        if taken.is_err() {
+            self.unaffordable.fetch_add(1, Ordering::Relaxed);
+        }
+        taken.is_ok()
     }
 
     /// Writes down and tells what came of an order.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use media_core::validate::NamePolicy;
-use media_core::{Prior, Result};
+use media_core::{Prior, Result, Usd};
 
+use crate::estimate::Estimates;
 use crate::feed::output_name;
 use crate::folder::Folder;
 use crate::ledger::Reader;
@@ -68,6 +69,53 @@ pub struct Place<'a> {
     pub out: &'a Path,
     /// Its ledger, where there is one.
     pub ledger: Option<&'a Reader>,
+    /// What may still be spent, where there is a budget.
+    pub left: Option<Usd>,
+    /// The only providers that are wanted; none named means all.
+    pub only: &'a [String],
+}
+
+impl<'a> Place<'a> {
+    /// An output folder, its ledger, and no budget.
+    #[must_use]
+    pub fn new(out: &'a Path, ledger: Option<&'a Reader>) -> Place<'a> {
+        Place {
+            out,
+            ledger,
+            left: None,
+            only: &[],
+        }
+    }
+}
+
+/// What jobs are counted by.
+struct Counter<'a> {
+    project: &'a Project,
+    resume: Resume<'a>,
+    estimates: Estimates,
+    left: Option<Usd>,
+    only: &'a [String],
+}
+
+impl<'a> Counter<'a> {
+    fn at(project: &'a Project, place: Place<'a>) -> Result<Counter<'a>> {
+        Ok(Counter {
+            project,
+            resume: resume_at(place),
+            estimates: Estimates::of_ledger(place.ledger)?,
+            left: place.left,
+            only: place.only,
+        })
+    }
+}
+
+fn resume_at(place: Place<'_>) -> Resume<'_> {
+    Resume {
+        reader: place.ledger,
+        out: place.out,
+        inner: place.out.join(".media"),
+        is_lost: false,
+    }
 }
 
 /// Opens a list, checks every row of it, and counts what a run would do. Offline, and nothing is changed.
@@ -94,12 +142,7 @@ pub fn plan(
     let mut plan = Plan::default();
     let _look = place.ledger.map(Reader::look).transpose()?;
     let (mut seen, mut shared) = (HashSet::new(), HashSet::new());
-    let resume = Resume {
-        reader: place.ledger,
-        out: place.out,
-        inner: place.out.join(".media"),
-        is_lost: false,
-    };
+    let counter = Counter::at(project, place)?;
     let read = |name: &str, kind, key: &str, cell: &str| project.read_param(name, kind, key, cell);
     let mut rows = JobRows::new(&source, recipe.as_ref(), &read)?;
     for row in rows.by_ref() {
@@ -128,14 +171,7 @@ pub fn plan(
             if !is_first {
                 shared.insert(key);
             }
-            plan.count(
-                project,
-                &resume,
-                spec,
-                &prepared,
-                is_first,
-                verdict == Verdict::New,
-            )?;
+            plan.count(&counter, spec, &prepared, is_first, verdict == Verdict::New)?;
         }
     }
     plan.fields = rows.counts().clone();
@@ -155,12 +191,7 @@ pub fn plan(
 /// # Errors
 /// One of them cannot be made with this configuration, or the ledger cannot be read.
 pub fn plan_given(project: &Project, jobs: Vec<JobSpec>, place: Place<'_>) -> Result<(Worklist, Plan)> {
-    let resume = Resume {
-        reader: place.ledger,
-        out: place.out,
-        inner: place.out.join(".media"),
-        is_lost: false,
-    };
+    let counter = Counter::at(project, place)?;
     let mut plan = Plan::default();
     let (mut seen, mut shared) = (HashSet::new(), HashSet::new());
     let _look = place.ledger.map(Reader::look).transpose()?;
@@ -171,7 +202,7 @@ pub fn plan_given(project: &Project, jobs: Vec<JobSpec>, place: Place<'_>) -> Re
         if !is_first {
             shared.insert(key);
         }
-        plan.count(project, &resume, spec, &prepared, is_first, true)?;
+        plan.count(&counter, spec, &prepared, is_first, true)?;
     }
     for (name, provider) in &mut plan.providers {
         provider.conclude(project.client(name)?);
@@ -189,14 +220,8 @@ pub fn plan_given(project: &Project, jobs: Vec<JobSpec>, place: Place<'_>) -> Re
 /// # Errors
 /// As [`plan_given`].
 pub fn is_unknown(project: &Project, job: &JobSpec, place: Place<'_>) -> Result<bool> {
-    let resume = Resume {
-        reader: place.ledger,
-        out: place.out,
-        inner: place.out.join(".media"),
-        is_lost: false,
-    };
     let prepared = prepared(project, job, place.out)?;
-    let decision = resume.decide(Case {
+    let decision = resume_at(place).decide(Case {
         client: project.client(job.providers.first().map_or("", String::as_str))?,
         spec: job,
         prepared: &prepared,
@@ -215,26 +240,26 @@ fn prepared(project: &Project, job: &JobSpec, out: &Path) -> Result<Prepared> {
 impl Plan {
     fn count(
         &mut self,
-        project: &Project,
-        resume: &Resume<'_>,
+        counter: &Counter<'_>,
         spec: &JobSpec,
         prepared: &Prepared,
         is_first: bool,
         is_new_file: bool,
     ) -> Result<()> {
         let name = spec.providers.first().cloned().unwrap_or_default();
-        let client = project.client(&name)?;
+        let client = counter.project.client(&name)?;
         if is_new_file {
             self.files += 1;
             *self.by_output.entry(output_name(spec)).or_default() += 1;
         }
+        let is_wanted = counter.only.is_empty() || counter.only.contains(&name);
         let provider = self.providers.entry(name).or_default();
         provider.kinds.insert(spec.kind);
         if !is_new_file {
             provider.shared += 1;
             return Ok(());
         }
-        let decision = resume.decide(Case {
+        let decision = counter.resume.decide(Case {
             client,
             spec,
             prepared,
@@ -244,7 +269,16 @@ impl Plan {
             // Paid for already, or copied.
             Decision::Make(start) if start.prior != Prior::Fresh => provider.fetch += 1,
             Decision::Make(_) if !is_first => provider.shared += 1,
-            Decision::Make(_) => provider.add(client, prepared),
+            Decision::Make(_) => {
+                let resolved = &prepared.checked.resolved;
+                let expected = counter.estimates.of(client, resolved).expected;
+                provider.add(client, prepared, expected);
+                let cost = self.affordable_cost + expected.unwrap_or_default();
+                if is_wanted && counter.left.is_none_or(|left| cost <= left) {
+                    self.affordable += 1;
+                    self.affordable_cost = cost;
+                }
+            }
             Decision::Copy { .. } => provider.shared += 1,
             Decision::Stay(stay) => *provider.stays.entry(stay.status).or_default() += 1,
         }

@@ -5,11 +5,12 @@ use std::path::Path;
 
 use media_core::{Error, ErrorKind, Result, Usd};
 use media_engine::{
-    AttemptState, Entry, Folder, JobStatus, Place, Project, Reader, RunOptions, is_unknown, plan_given,
+    AttemptState, Caps, Entry, Folder, JobStatus, Place, Project, Reader, RunOptions, is_unknown, plan_given,
 };
 use media_registry::Registry;
 
 use crate::args::{Global, Rescue, Retry};
+use crate::cmd::budget::Budget;
 use crate::cmd::plan;
 use crate::cmd::status;
 use crate::cmd::work::Work;
@@ -31,7 +32,8 @@ pub(crate) async fn retry(
     let session = Session::load(registry, global, simulation, args.concurrency)?;
     let list = session.place(&args.place);
     let project = session.offline()?;
-    let chosen = choose(&project, &status::open(&list.ledger())?, &list.out, args)?;
+    let ledger = status::open(&list.ledger())?;
+    let chosen = choose(&project, &ledger, &list.out, args)?;
     if chosen.is_empty() {
         let what = if args.unknown {
             "nothing is unknown; what can be asked for is asked for by media run"
@@ -42,10 +44,7 @@ pub(crate) async fn retry(
         return Ok(Exit::Done);
     }
     let specs: Vec<_> = chosen.iter().map(|job| job.spec.clone()).collect();
-    let blank = Place {
-        out: &list.out,
-        ledger: None,
-    };
+    let blank = Place::new(&list.out, None);
     let (worklist, plan) = plan_given(&project, specs.clone(), blank)?;
     let mut work = Work {
         session: &session,
@@ -56,8 +55,12 @@ pub(crate) async fn retry(
         json: args.json,
         quiet,
         again,
+        caps: session.caps(&args.budget),
     };
     let keys = work.keys()?;
+    // What is sent again may be billed a second time, so it is counted beside what it may have cost before.
+    Budget::of(work.caps, Some(&ledger))?.allows(&work.plan, None)?;
+    drop(ledger);
     let folder = Folder::open(&list.out, list.named_ledger(), session.is_simulated())?;
     if args.unknown {
         let stake: Usd = chosen.iter().filter_map(|job| job.estimate).sum();
@@ -70,10 +73,7 @@ pub(crate) async fn retry(
         .ledger()
         .ask_again(specs.iter().map(|spec| spec.id.clone()).collect(), args.unknown)?;
     let reader = folder.ledger().reader()?;
-    let place = Place {
-        out: &list.out,
-        ledger: Some(&reader),
-    };
+    let place = Place::new(&list.out, Some(&reader));
     (work.worklist, work.plan) = plan_given(&project, specs, place)?;
     drop(reader);
     work.run(folder, keys).await
@@ -90,8 +90,8 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
             if args.unknown {
                 // What can be asked for is not given up unless a person names it: a run asks for it, and pays nothing.
                 let is_named = !args.ids.is_empty() && job.status == JobStatus::Unknown;
-                let ledger = Some(reader);
-                return Ok(is_open && (is_named || is_unknown(project, &job.spec, Place { out, ledger })?));
+                let place = Place::new(out, Some(reader));
+                return Ok(is_open && (is_named || is_unknown(project, &job.spec, place)?));
             }
             // What was billed and is no good would be bought a second time.
             let last = reader.last_attempt(&job.spec.id, job.take, &job.hash)?;
@@ -152,7 +152,8 @@ pub(crate) async fn rescue(
     };
     let list = session.list_or_place(&args.list)?;
     let (worklist, plan) = if args.list.list.is_some() {
-        plan::make(&session, &list)?
+        let (worklist, plan, _) = plan::make(&session, &list, Caps::default())?;
+        (worklist, plan)
     } else {
         let reader = status::open(&list.ledger())?;
         let mut specs = Vec::new();
@@ -162,10 +163,7 @@ pub(crate) async fn rescue(
             }
             Ok(())
         })?;
-        let place = Place {
-            out: &list.out,
-            ledger: Some(&reader),
-        };
+        let place = Place::new(&list.out, Some(&reader));
         plan_given(&session.offline()?, specs, place)?
     };
     let work = Work {
@@ -177,6 +175,7 @@ pub(crate) async fn rescue(
         json: args.json,
         quiet,
         again,
+        caps: Caps::default(),
     };
     let keys = work.keys()?;
     let folder = Folder::open(&list.out, list.named_ledger(), session.is_simulated())?;

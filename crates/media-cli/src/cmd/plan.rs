@@ -1,10 +1,11 @@
 //! `media plan`: what a run would do, how long it takes, what it costs. Sends nothing, needs no keys.
 
-use media_core::{Result, Usd};
-use media_engine::{Place, Reader};
+use media_core::Result;
+use media_engine::{Caps, Place, Reader};
 use media_registry::Registry;
 
 use crate::args::{Global, Plan};
+use crate::cmd::budget::Budget;
 use crate::exit::Exit;
 use crate::session::{List, Session};
 use crate::simulate::Simulation;
@@ -15,7 +16,7 @@ pub(crate) async fn run(registry: &Registry, global: &Global, args: &Plan) -> Re
     let simulation = Simulation::wanted(&args.simulate).await?;
     let session = Session::load(registry, global, simulation, None)?;
     let list = session.list(&args.list)?;
-    let (_, plan) = make(&session, &list)?;
+    let (_, plan, budget) = make(&session, &list, session.caps(&args.budget))?;
     if args.json {
         put!("{}", words::plan_json(&plan));
     } else {
@@ -25,9 +26,8 @@ pub(crate) async fn run(registry: &Registry, global: &Global, args: &Plan) -> Re
             words::run_command(global, &args.list, &args.simulate)
         );
     }
-    let cost: Usd = plan.providers.values().map(|provider| provider.cost).sum();
-    if args.max_cost.is_some_and(|cap| cost > cap) {
-        say!("the expected cost of {cost} USD is over the cap");
+    if let Err(error) = budget.allows(&plan, None) {
+        say!("{}", words::of_error(&error));
         return Ok(Exit::Act);
     }
     Ok(Exit::Done)
@@ -37,12 +37,15 @@ pub(crate) async fn run(registry: &Registry, global: &Global, args: &Plan) -> Re
 pub(crate) fn make(
     session: &Session<'_>,
     list: &List,
-) -> Result<(media_engine::Worklist, media_engine::Plan)> {
+    caps: Caps,
+) -> Result<(media_engine::Worklist, media_engine::Plan, Budget)> {
     let project = session.offline()?;
     let ledger = Reader::open(&list.ledger())?;
+    let budget = Budget::of(caps, ledger.as_ref())?;
     let place = Place {
-        out: &list.out,
-        ledger: ledger.as_ref(),
+        left: budget.left(),
+        only: &list.providers,
+        ..Place::new(&list.out, ledger.as_ref())
     };
     let (worklist, mut plan) = media_engine::plan(&project, &list.path, list.recipe.as_deref(), place)?;
     if let Some(error) = words::findings(&plan, &list.path) {
@@ -55,5 +58,5 @@ pub(crate) fn make(
     for name in plan.providers.keys() {
         session.explain_missing(name)?;
     }
-    Ok((worklist, plan))
+    Ok((worklist, plan, budget))
 }

@@ -21,15 +21,25 @@ pub(crate) async fn run(
     let simulation = Simulation::wanted(&args.simulate).await?;
     let session = Session::load(registry, global, simulation, args.concurrency)?;
     let list = session.list(&args.list)?;
-    let (worklist, plan) = plan::make(&session, &list)?;
+    let caps = session.caps(&args.budget);
+    let (worklist, plan, budget) = plan::make(&session, &list, caps)?;
+    let mut allowance = None;
+    if args.up_to_cap {
+        budget.can_count(&plan)?;
+        allowance = budget.left();
+    } else {
+        budget.allows(&plan, args.max_items)?;
+    }
     let work = Work {
         session: &session,
         worklist,
         plan,
         options: RunOptions {
             max_items: args.max_items,
+            allowance,
             ..RunOptions::default()
         },
+        caps,
         stop_after: args.stop_after,
         json: args.json,
         quiet,

@@ -32,7 +32,8 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
         put!(
             "{}",
             json!({ "v": 1, "jobs": jobs, "spent_usd": totals.spent, "unknown": totals.unknown,
-                "at_stake_usd": totals.at_stake, "unpriced": totals.unpriced })
+                "at_stake_usd": totals.at_stake, "unpriced": totals.unpriced,
+                "given_up": totals.given_up, "given_up_usd": totals.given_up_usd })
         );
         return Ok(Exit::Done);
     }
@@ -51,6 +52,13 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
                 0 => String::new(),
                 count => format!(", {count} of them of unknown price"),
             }
+        );
+    }
+    if totals.given_up > 0 {
+        put!(
+            "given up: {} may have been billed too, {} USD by the price list",
+            counted(totals.given_up, "send"),
+            totals.given_up_usd
         );
     }
     let (mut unknown, mut failed) = (Vec::new(), Vec::new());

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use media_core::{ApiKey, Client, Result, Stop};
-use media_engine::{Folder, Outcome, Plan, RunOptions, Stats, Status, Worklist};
+use media_engine::{Caps, Folder, Outcome, Plan, RunOptions, Stats, Status, Worklist};
 
 use crate::exit::Exit;
 use crate::progress::Progress;
@@ -21,6 +21,8 @@ pub(crate) struct Work<'a> {
     pub(crate) worklist: Worklist,
     pub(crate) plan: Plan,
     pub(crate) options: RunOptions,
+    /// What may be spent, all of it and by this run.
+    pub(crate) caps: Caps,
     pub(crate) stop_after: Option<Duration>,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
@@ -49,6 +51,7 @@ impl Work<'_> {
         let session = self.session;
         let out = folder.out().to_owned();
         let project = session.online(keys, &folder)?;
+        folder.ledger().cap(self.caps)?;
         let stats = Arc::new(Stats::of_plan(&self.plan));
         let clients: Vec<(String, Client)> = project
             .instances()
@@ -171,7 +174,7 @@ fn exit_of(outcome: &Outcome, ended: &Ended, only_fetch: bool) -> Exit {
         .values()
         .any(|account| account.failures.keys().any(|kind| words::needs_a_person(kind)));
     let is_cut = ended.by_time.load(Ordering::Relaxed) && count(Status::Cancelled) > 0;
-    if must_act {
+    if must_act || outcome.unaffordable > 0 {
         Exit::Act
     } else if is_cut
         || count(Status::Waiting) > 0

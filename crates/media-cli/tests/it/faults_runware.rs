@@ -187,3 +187,18 @@ fn bad_media_gets_no_name_and_is_bought_once() {
         desk.assert_clean("out");
     }
 }
+
+#[test]
+fn a_download_that_stays_damaged_is_kept_to_be_looked_at() {
+    let cut = FaultKind::Truncate {
+        keep_percent: Some(90),
+    };
+    let (desk, ran) = struck("webp", Op::Media, 50, cut);
+    let next = ran.line("b")["error"]["next"].as_str().unwrap().to_owned();
+    let kept = desk.rejected("out");
+    assert!(next.contains("rejected") && kept.len() == 1, "{next}");
+    assert!(std::fs::metadata(&kept[0]).unwrap().len() > 0);
+    desk.disarm();
+    desk.make("list.jsonl").ended(0);
+    assert_eq!(desk.charges(), 3);
+}

@@ -2,6 +2,8 @@
 
 // Clippy allows `unwrap` and the like in code under `cfg(test)`, helpers included.
 #[cfg(test)]
+mod budget;
+#[cfg(test)]
 mod charges;
 #[cfg(test)]
 mod config;

@@ -224,7 +224,11 @@ impl Http {
                         self.judge(request, head, &text)?;
                     }
                     if !request.is_paid() {
-                        return Err(defect_error(defect).in_op(request.op).retryable());
+                        let error = defect_error(defect).in_op(request.op).retryable();
+                        if !matches!(defect, Defect::NotMedia { .. }) {
+                            request.leave(staged);
+                        }
+                        return Err(error);
                     }
                 }
                 Ok(Received {

@@ -26,6 +26,7 @@ pub use self::divert::Payload;
 use self::exchange::Expect;
 pub use self::memory::{MemoryTransport, Recorded, Scripted};
 pub use self::reply::{Judge, Reply};
+pub(crate) use self::request::Damaged;
 pub use self::request::{Request, Resend};
 #[cfg(feature = "http")]
 pub use self::reqwest::ReqwestTransport;

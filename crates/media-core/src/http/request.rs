@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use url::Url;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
 use crate::limit::{HoldSlot, Units};
+use crate::output::Staged;
 
 /// What may be done when the answer to a paid request is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,9 @@ pub enum Resend {
         window: Duration,
     },
 }
+
+/// Where the last damaged bytes of a download are left, for those who paid for them.
+pub(crate) type Damaged = Mutex<Option<Staged>>;
 
 /// One request to a service.
 pub struct Request<'a> {
@@ -41,6 +46,7 @@ pub struct Request<'a> {
     pub(super) holds: Vec<HoldSlot>,
     pub(super) foreign: bool,
     pub(super) output: Option<&'a Path>,
+    damaged: Option<&'a Damaged>,
 }
 
 impl<'a> Request<'a> {
@@ -59,6 +65,7 @@ impl<'a> Request<'a> {
             holds: Vec::new(),
             foreign: false,
             output: None,
+            damaged: None,
         }
     }
 
@@ -112,6 +119,18 @@ impl<'a> Request<'a> {
     pub(crate) fn spending(mut self, hold: &HoldSlot) -> Request<'a> {
         self.holds.push(hold.clone());
         self
+    }
+
+    /// Leaves the bytes of the last damaged answer here, in place of dropping them.
+    pub(crate) fn leaving(mut self, damaged: &'a Damaged) -> Request<'a> {
+        self.damaged = Some(damaged);
+        self
+    }
+
+    pub(super) fn leave(&self, staged: Staged) {
+        if let Some(damaged) = self.damaged {
+            *damaged.lock().unwrap_or_else(PoisonError::into_inner) = Some(staged);
+        }
     }
 
     /// With this body as JSON; makes it a POST.

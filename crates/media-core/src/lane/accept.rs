@@ -1,11 +1,11 @@
 //! From what a provider got to the file under its name: download, checks, durability, placing.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::{Lane, Task};
 use crate::client::CheckLevel;
 use crate::error::{Charge, Error, ErrorKind, Result, Retry};
-use crate::http::Request;
+use crate::http::{Damaged, Request};
 use crate::job::Prior;
 use crate::journal::Event;
 use crate::output::{self, Staged, defect_error};
@@ -92,7 +92,13 @@ impl Lane {
                 .counted()
                 .spending(&task.hold);
         }
-        self.http().media(request).await
+        let damaged = Damaged::default();
+        let downloaded = self.http().media(request.leaving(&damaged)).await;
+        let damaged = damaged.into_inner().unwrap_or_else(PoisonError::into_inner);
+        downloaded.map_err(|error| match damaged {
+            Some(staged) if !self.is_free() => kept(staged, self.http(), key, error),
+            _ => error,
+        })
     }
 
     /// Checks what came, makes it durable, and gives it its name. Whatever fails, bytes that were paid for are kept.
@@ -106,6 +112,7 @@ impl Lane {
         let keeps = !self.is_free();
         let resolved = Arc::clone(&task.resolved);
         let (attempt, said) = (task.attempt.clone(), Box::new(facts.clone()));
+        let cost = self.cost_of_bought(&resolved, facts);
         let runtime = tokio::runtime::Handle::current();
         // One visit to the blocking threads for all of it: each costs more than writing a small file.
         let work = move || {
@@ -123,6 +130,7 @@ impl Lane {
                     sha256: staged.sha256().to_owned(),
                     bytes: staged.len(),
                     facts: said,
+                    cost,
                 };
                 // Where this cannot be written down, the file under its name is the best record there is.
                 unrecorded = runtime.block_on(http.journal().record(&[(key, have)])).err();

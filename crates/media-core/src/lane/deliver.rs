@@ -68,15 +68,17 @@ impl Lane {
 
     fn cost(&self, resolved: &Resolved, outcome: &Result<MediaFile>, facts: &Facts) -> Option<Cost> {
         match outcome.as_ref().err().and_then(Error::charge) {
-            Some(Charge::None) => {
-                return Some(Cost {
-                    usd: Usd::ZERO,
-                    basis: CostBasis::None,
-                });
-            }
-            Some(Charge::Unknown) => return None,
-            Some(Charge::Certain) | None => {}
+            Some(Charge::None) => Some(Cost {
+                usd: Usd::ZERO,
+                basis: CostBasis::None,
+            }),
+            Some(Charge::Unknown) => None,
+            Some(Charge::Certain) | None => self.cost_of_bought(resolved, facts),
         }
+    }
+
+    /// What something that was bought has cost: by what the service said, else by the price list.
+    pub(super) fn cost_of_bought(&self, resolved: &Resolved, facts: &Facts) -> Option<Cost> {
         if let Some(usd) = facts.cost {
             return Some(Cost {
                 usd,

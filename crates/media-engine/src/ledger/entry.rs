@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use media_core::{Facts, Link, Provenance, RequestHash, Usd};
+use media_core::{CostBasis, Facts, Link, Provenance, RequestHash, Usd};
 
 use crate::list::JobSpec;
 
@@ -151,6 +151,10 @@ pub struct AttemptRow {
     pub staged: Option<PathBuf>,
     /// What it cost, where that is known.
     pub cost: Option<Usd>,
+    /// How that is known.
+    pub basis: Option<CostBasis>,
+    /// What was set aside for it when it was sent: what it may cost while nobody knows what it did.
+    pub reserved: Option<Usd>,
     /// How often it was sent.
     pub sends: u32,
     /// When it was sent first, in milliseconds since 1970.

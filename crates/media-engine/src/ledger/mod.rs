@@ -1,5 +1,6 @@
 //! The ledger: every job, send, cost and file of a project, in one SQLite file. It is the journal of the clients.
 
+mod budget;
 mod entry;
 mod reader;
 mod rows;
@@ -13,7 +14,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use media_core::{AttemptKey, Error, ErrorKind, Event, Journal, Result};
 
+pub use self::budget::{Caps, Left, Spending};
 pub use self::entry::{AttemptRow, AttemptState, Entry, JobStatus, OpenAttempt, TakeRow};
+pub(crate) use self::reader::CostsSoFar;
 pub use self::reader::{Reader, Totals};
 pub(crate) use self::rows::{Finished, Made, Planned, Settled, modified_ns};
 use self::writer::{Note, Writer};
@@ -121,6 +124,22 @@ impl Ledger {
         change: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()> + Send + 'static,
     ) -> Result<()> {
         self.writer.change(Box::new(change))
+    }
+
+    /// Holds everything that is sent from now on under these ceilings.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn cap(&self, caps: Caps) -> Result<()> {
+        self.writer.cap(caps)
+    }
+
+    /// What was spent, or may have been, since [`cap`](Ledger::cap).
+    ///
+    /// # Errors
+    /// The ledger broke down.
+    pub fn spending(&self) -> Result<Spending> {
+        self.writer.spending()
     }
 
     /// Waits until everything that was noted is on disk.

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use media_core::{AttemptKey, Error, ErrorKind, RequestHash, Result, Usd};
+use media_core::{AttemptKey, CostBasis, Error, ErrorKind, RequestHash, Result, Usd};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
+use super::budget::{self, Spending};
 use super::entry::{AttemptRow, Entry, JobStatus, OpenAttempt, TakeRow};
 use super::{failed, schema};
 
@@ -23,7 +24,7 @@ macro_rules! takes {
 
 macro_rules! attempts {
     () => {
-        "SELECT key, take, number, state, link, facts, sha256, staged, cost_micros, sends, first_sent_ms, bytes FROM attempts"
+        "SELECT key, take, number, state, link, facts, sha256, staged, cost_micros, sends, first_sent_ms, bytes, cost_basis, reserved_micros FROM attempts"
     };
 }
 
@@ -32,6 +33,17 @@ macro_rules! attempts {
 pub struct Reader {
     db: Connection,
     path: PathBuf,
+}
+
+/// What requests of one model have cost.
+#[derive(Clone, Debug)]
+pub(crate) struct CostsSoFar {
+    pub(crate) provider: String,
+    pub(crate) model: String,
+    pub(crate) count: u64,
+    pub(crate) cost: Usd,
+    /// By the price list; `None` where it has no row for them.
+    pub(crate) listed: Option<Usd>,
 }
 
 /// What the ledger holds, counted.
@@ -47,6 +59,10 @@ pub struct Totals {
     pub at_stake: Usd,
     /// How many of them have no price, so that they are not in that sum.
     pub unpriced: u64,
+    /// Attempts that may have been billed and that a person went on without.
+    pub given_up: u64,
+    /// What those are expected to have cost at most.
+    pub given_up_usd: Usd,
 }
 
 impl Reader {
@@ -215,7 +231,7 @@ impl Reader {
     fn attempts_where(&self, condition: &str) -> Result<Vec<OpenAttempt>> {
         let text = concat!(
             "SELECT a.key, a.take, a.number, a.state, a.link, a.facts, a.sha256, a.staged, a.cost_micros, a.sends, ",
-            "a.first_sent_ms, a.bytes, a.job, a.hash ",
+            "a.first_sent_ms, a.bytes, a.cost_basis, a.reserved_micros, a.job, a.hash ",
             "FROM attempts a LEFT JOIN jobs j ON j.id = a.job"
         );
         let text = format!("{text} WHERE {condition} ORDER BY a.job, a.take, a.number");
@@ -223,8 +239,8 @@ impl Reader {
         let rows = self.ask(question.query_map((), |row| {
             Ok(OpenAttempt {
                 attempt: attempt_row(row)?,
-                job: row.get(12)?,
-                hash: hash_of(row, 13)?,
+                job: row.get(14)?,
+                hash: hash_of(row, 15)?,
             })
         }))?;
         self.ask(rows.collect())
@@ -239,6 +255,35 @@ impl Reader {
             WHERE json_extract(provenance, '$.credit') IS NOT NULL ORDER BY made_ms";
         let mut question = self.ask(self.db.prepare(text))?;
         let rows = self.ask(question.query_map((), |row| Ok((row.get(0)?, row.get(1)?))))?;
+        self.ask(rows.collect())
+    }
+
+    /// What was spent, or may have been, in all and today (UTC).
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn spending(&self) -> Result<Spending> {
+        self.ask(budget::spent(&self.db))
+    }
+
+    /// What paid requests have cost so far, beside what the price list says of them, by provider and model.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(crate) fn costs(&self) -> Result<Vec<CostsSoFar>> {
+        let text = "SELECT j.provider, j.model, count(*), sum(a.cost_micros), sum(j.estimate_micros)
+            FROM attempts a JOIN jobs j ON j.id = a.job
+            WHERE a.cost_basis IN ('reported', 'computed') AND a.state IN ('have', 'done') GROUP BY 1, 2";
+        let mut question = self.ask(self.db.prepare(text))?;
+        let rows = self.ask(question.query_map((), |row| {
+            Ok(CostsSoFar {
+                provider: row.get(0)?,
+                model: row.get(1)?,
+                count: row.get::<_, i64>(2)?.unsigned_abs(),
+                cost: usd(row, 3)?.unwrap_or_default(),
+                listed: usd(row, 4)?,
+            })
+        }))?;
         self.ask(rows.collect())
     }
 
@@ -258,22 +303,32 @@ impl Reader {
         totals.jobs = self.ask(rows.collect())?;
         totals.jobs.sort();
         let sums = "SELECT coalesce(sum(a.cost_micros), 0), count(*) FILTER (WHERE a.state = 'sending'),
-                coalesce(sum(j.estimate_micros) FILTER (WHERE a.state = 'sending'), 0),
-                count(*) FILTER (WHERE a.state = 'sending' AND j.estimate_micros IS NULL)
-            FROM attempts a LEFT JOIN jobs j ON j.id = a.job";
-        (totals.spent, totals.unknown, totals.at_stake, totals.unpriced) =
-            self.ask(self.db.query_row(sums, (), |row| {
-                let usd = |n| {
-                    row.get::<_, i64>(n)
-                        .map(|micros| Usd::from_micros(micros.unsigned_abs()))
-                };
-                Ok((
-                    usd(0)?,
-                    row.get::<_, i64>(1)?.unsigned_abs(),
-                    usd(2)?,
-                    row.get::<_, i64>(3)?.unsigned_abs(),
-                ))
-            }))?;
+                coalesce(sum(a.reserved_micros) FILTER (WHERE a.state = 'sending'), 0),
+                count(*) FILTER (WHERE a.state = 'sending' AND a.reserved_micros IS NULL),
+                count(*) FILTER (WHERE a.state = 'abandoned'),
+                coalesce(sum(a.reserved_micros) FILTER (WHERE a.state = 'abandoned'), 0)
+            FROM attempts a";
+        (
+            totals.spent,
+            totals.unknown,
+            totals.at_stake,
+            totals.unpriced,
+            totals.given_up,
+            totals.given_up_usd,
+        ) = self.ask(self.db.query_row(sums, (), |row| {
+            let usd = |n| {
+                row.get::<_, i64>(n)
+                    .map(|micros| Usd::from_micros(micros.unsigned_abs()))
+            };
+            Ok((
+                usd(0)?,
+                row.get::<_, i64>(1)?.unsigned_abs(),
+                usd(2)?,
+                row.get::<_, i64>(3)?.unsigned_abs(),
+                row.get::<_, i64>(4)?.unsigned_abs(),
+                usd(5)?,
+            ))
+        }))?;
         Ok(totals)
     }
 }
@@ -323,6 +378,8 @@ fn attempt_row(row: &Row<'_>) -> rusqlite::Result<AttemptRow> {
         sends: row.get(9)?,
         first_sent_ms: row.get(10)?,
         bytes: row.get::<_, Option<i64>>(11)?.map(i64::unsigned_abs),
+        basis: basis(row, 12)?,
+        reserved: usd(row, 13)?,
     })
 }
 
@@ -350,6 +407,14 @@ where
 
 fn hash_of(row: &Row<'_>, n: usize) -> rusqlite::Result<RequestHash> {
     row.get(n).map(RequestHash::from_bytes)
+}
+
+fn basis(row: &Row<'_>, n: usize) -> rusqlite::Result<Option<CostBasis>> {
+    let name: Option<String> = row.get(n)?;
+    // Of what was not billed, or may have been, the column tells no more than its absence does.
+    Ok(CostBasis::ALL
+        .into_iter()
+        .find(|basis| Some(basis.as_str()) == name.as_deref()))
 }
 
 fn usd(row: &Row<'_>, n: usize) -> rusqlite::Result<Option<Usd>> {

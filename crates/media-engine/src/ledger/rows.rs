@@ -17,6 +17,9 @@ pub(crate) struct Planned {
     pub(crate) asked: [u8; 32],
     pub(crate) hash: RequestHash,
     pub(crate) take: u32,
+    /// What one attempt at it costs by the price list.
+    pub(crate) listed: Option<Usd>,
+    /// What it is expected to cost by what such requests have cost so far.
     pub(crate) estimate: Option<Usd>,
 }
 
@@ -83,7 +86,7 @@ pub(super) fn planned(db: &Transaction<'_>, job: &Planned, now: i64) -> rusqlite
         job.asked,
         job.hash.bytes(),
         job.take,
-        micros(job.estimate),
+        micros(job.listed),
         now,
     ])?;
     Ok(())
@@ -93,12 +96,13 @@ pub(super) fn event(
     db: &Transaction<'_>,
     key: AttemptKey,
     event: &Event,
+    reserved: Option<Usd>,
     inner: &Path,
     now: i64,
 ) -> rusqlite::Result<()> {
     let key = key.to_string();
     match event {
-        Event::Sending { attempt, group } => sending(db, &key, attempt, group.as_deref(), now),
+        Event::Sending { attempt, group } => sending(db, &key, attempt, group.as_deref(), reserved, now),
         Event::Refused => {
             // A refusal ends a send; it takes back nothing that is known to be there.
             let mut refuse = db.prepare_cached(
@@ -114,13 +118,15 @@ pub(super) fn event(
             bytes,
             staged,
             facts,
+            cost,
         } => {
             let staged = staged.strip_prefix(inner).unwrap_or(staged).to_string_lossy();
             let mut have = db.prepare_cached(
-                "INSERT INTO attempts (key, job, take, number, hash, state, facts, sha256, bytes, staged, have_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5, 'have', ?6, ?7, ?8, ?9, ?10)
+                "INSERT INTO attempts (key, job, take, number, hash, state, facts, sha256, bytes, staged, have_ms,
+                     cost_micros, cost_basis)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 'have', ?6, ?7, ?8, ?9, ?10, ?11, ?12)
                  ON CONFLICT (key) DO UPDATE SET state = 'have', facts = ?6, sha256 = ?7, bytes = ?8, staged = ?9,
-                     have_ms = ?10",
+                     have_ms = ?10, cost_micros = ?11, cost_basis = ?12",
             )?;
             have.execute(params![
                 key,
@@ -133,6 +139,8 @@ pub(super) fn event(
                 i64::try_from(*bytes).unwrap_or(i64::MAX),
                 staged,
                 now,
+                micros(cost.map(|cost| cost.usd)),
+                cost.map(|cost| cost.basis.as_str()),
             ])?;
             Ok(())
         }
@@ -146,14 +154,16 @@ fn sending(
     key: &str,
     attempt: &Attempt,
     group: Option<&str>,
+    reserved: Option<Usd>,
     now: i64,
 ) -> rusqlite::Result<()> {
     // What was made is not unmade by another send of the same key.
     let mut send = db.prepare_cached(
-        "INSERT INTO attempts (key, job, take, number, hash, state, group_key, sends, first_sent_ms, last_sent_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'sending', ?6, 1, ?7, ?7)
+        "INSERT INTO attempts (key, job, take, number, hash, state, group_key, sends, first_sent_ms, last_sent_ms,
+             reserved_micros)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'sending', ?6, 1, ?7, ?7, ?8)
          ON CONFLICT (key) DO UPDATE SET sends = sends + 1, last_sent_ms = ?7, group_key = ?6,
-             first_sent_ms = coalesce(first_sent_ms, ?7),
+             first_sent_ms = coalesce(first_sent_ms, ?7), reserved_micros = coalesce(reserved_micros, ?8),
              state = CASE WHEN state IN ('linked', 'have', 'done') THEN state ELSE 'sending' END",
     )?;
     send.execute(params![
@@ -164,6 +174,7 @@ fn sending(
         attempt.request.bytes(),
         group,
         now,
+        micros(reserved),
     ])?;
     Ok(())
 }
@@ -205,7 +216,8 @@ pub(super) fn finished(db: &Transaction<'_>, job: &Finished, now: i64) -> rusqli
         // A link can be followed again, and bytes that are good wait for their place; anything else that was billed and
         // failed is spent. A cost that is known stays known.
         let mut settle = db.prepare_cached(
-            "UPDATE attempts SET cost_micros = coalesce(?2, cost_micros), ended_ms = ?4,
+            "UPDATE attempts SET cost_micros = coalesce(?2, cost_micros),
+                 ended_ms = CASE WHEN ?5 OR ?6 OR state IN ('refused', 'spent') THEN ?4 ELSE ended_ms END,
                  cost_basis = CASE WHEN ?2 IS NULL THEN coalesce(cost_basis, ?3) ELSE ?3 END,
                  state = CASE
                      WHEN ?5 THEN 'done'

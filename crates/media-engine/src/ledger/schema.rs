@@ -11,7 +11,7 @@ use super::failed;
 const APPLICATION_ID: i32 = 0x6d65_6469;
 
 /// One step for each version: the first makes the schema, each later one changes the one before.
-const STEPS: [&str; 1] = [include_str!("schema.sql")];
+const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema-2.sql")];
 
 fn refuse(path: &Path, what: &str, hint: &str) -> Error {
     let message = format!("the ledger {} {what}; it was left as it is", path.display());
@@ -96,24 +96,50 @@ fn prepare(db: &Connection, path: &Path) -> Result<()> {
     db.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
     db.busy_timeout(std::time::Duration::from_secs(10))
         .map_err(failed)?;
-    let version: i64 = db
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(failed)?;
-    let known = usize::try_from(version).unwrap_or(0);
-    for (number, step) in STEPS.iter().enumerate().skip(known) {
-        let change = format!(
-            "BEGIN IMMEDIATE;\n{step}\nPRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {};\nCOMMIT;",
-            number + 1
-        );
-        db.execute_batch(&change).map_err(failed)?;
+    bring_up_to_date(db).map_err(failed)
+}
+
+fn version_of(db: &Connection) -> rusqlite::Result<usize> {
+    let version = db.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
+    Ok(usize::try_from(version).unwrap_or(0))
+}
+
+/// Takes the steps that are missing, all or none. Two processes may try it at the same time.
+fn bring_up_to_date(db: &Connection) -> rusqlite::Result<()> {
+    if version_of(db)? >= STEPS.len() {
+        return Ok(());
     }
-    Ok(())
+    let change = rusqlite::Transaction::new_unchecked(db, rusqlite::TransactionBehavior::Immediate)?;
+    for step in STEPS.iter().skip(version_of(&change)?) {
+        change.execute_batch(step)?;
+    }
+    change.pragma_update(None, "application_id", APPLICATION_ID)?;
+    change.pragma_update(
+        None,
+        "user_version",
+        i64::try_from(STEPS.len()).unwrap_or(i64::MAX),
+    )?;
+    change.commit()
 }
 
 /// Opens a ledger to read it, beside a process that may be writing; `None` when nothing is in it yet.
 pub(super) fn open_to_read(path: &Path) -> Result<Option<Connection>> {
     let is_begun = std::fs::metadata(path).is_ok_and(|file| file.len() > 0) && inspect(path)?;
-    is_begun.then(|| connect_to_read(path)).transpose()
+    if !is_begun {
+        return Ok(None);
+    }
+    let db = connect_to_read(path)?;
+    let version = version_of(&db).map_err(|error| failed(path, error))?;
+    if version < STEPS.len() {
+        // What is asked of it knows only the newest tables.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        Connection::open_with_flags(path, flags)
+            .and_then(|db| bring_up_to_date(&db))
+            .map_err(|error| {
+                failed(path, error).hint("the ledger is of an older version and is brought up to date first")
+            })?;
+    }
+    Ok(Some(db))
 }
 
 /// The same without looking it over: this process has it open.
@@ -147,6 +173,40 @@ mod tests {
             std::fs::copy(name(&whole), name(&killed)).unwrap();
         }
         killed
+    }
+
+    /// A ledger as the first version of this program left it.
+    fn of_version_1(path: &Path) {
+        let db = Connection::open(path).unwrap();
+        db.execute_batch(&format!(
+            "{}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1;",
+            STEPS[0]
+        ))
+        .unwrap();
+        db.execute_batch(
+            "INSERT INTO jobs VALUES ('a', 2, 'a.png', 'openai', 'm', '{}', x'', x'', 1, 'open', NULL, 53000, 0);
+             INSERT INTO attempts (key, job, take, number, hash, state, sends) VALUES ('k', 'a', 1, 1, x'', 'sending', 1);",
+        )
+        .unwrap();
+    }
+
+    #[test]
+    fn an_older_ledger_is_brought_up_to_date_whoever_opens_it_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened: [fn(&Path) -> Connection; 2] = [
+            |path| open(path).unwrap(),
+            |path| open_to_read(path).unwrap().unwrap(),
+        ];
+        for (number, opened) in opened.into_iter().enumerate() {
+            let path = folder.path().join(number.to_string());
+            of_version_1(&path);
+            for _ in 0..2 {
+                let reserved: i64 = opened(&path)
+                    .query_row("SELECT reserved_micros FROM attempts", (), |row| row.get(0))
+                    .unwrap();
+                assert_eq!(reserved, 53000);
+            }
+        }
     }
 
     #[test]

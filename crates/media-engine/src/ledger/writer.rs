@@ -1,27 +1,33 @@
 //! The one writer: a thread that gathers what all lanes have to say and commits it together.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use media_core::{AttemptKey, Error, ErrorKind, Event, Result};
+use media_core::{AttemptKey, Error, ErrorKind, Event, Result, Usd};
 use rusqlite::{Connection, Transaction};
 use tokio::sync::oneshot;
 
+use super::budget::{Budget, Caps, Spending};
 use super::failed;
 use super::rows::{self, Finished, Planned};
 
 type Change = Box<dyn FnOnce(&Transaction<'_>) -> rusqlite::Result<()> + Send>;
 type Answer = Box<dyn FnOnce(Result<()>) + Send>;
+/// Events, and what is set aside for those that are sends.
+type Events = Vec<(AttemptKey, Event, Option<Usd>)>;
 
 enum Command {
     /// Waited for.
     Events(Vec<(AttemptKey, Event)>, Answer),
     Change(Change, Answer),
     Settle(Answer),
+    Cap(Caps, Answer),
+    Spending(mpsc::SyncSender<Spending>),
     /// Not waited for.
     Note(Note),
     Close,
@@ -56,6 +62,9 @@ impl Writer {
             // Staged files are named absolutely, and in the ledger relatively: the folder may be moved between two runs.
             inner: std::path::absolute(inner).unwrap_or_else(|_| inner.to_owned()),
             notes: Vec::new(),
+            made: Vec::new(),
+            made_since: None,
+            budget: Budget::default(),
         };
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
@@ -102,6 +111,18 @@ impl Writer {
         self.ask(Command::Settle)
     }
 
+    pub(super) fn cap(&self, caps: Caps) -> Result<()> {
+        self.ask(|answer| Command::Cap(caps, answer))
+    }
+
+    pub(super) fn spending(&self) -> Result<Spending> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        self.commands
+            .send(Command::Spending(answer))
+            .map_err(|_| self.closed())?;
+        answered.recv().map_err(|_| self.closed())
+    }
+
     fn ask(&self, command: impl FnOnce(Answer) -> Command) -> Result<()> {
         let (answer, answered) = mpsc::sync_channel(1);
         let answer = Box::new(move |outcome| {
@@ -131,6 +152,10 @@ struct Scribe {
     inner: PathBuf,
     /// Not committed yet.
     notes: Vec<Note>,
+    /// Results, which wait a little longer: before one is called done, its name is made to last, which takes time.
+    made: Vec<Finished>,
+    made_since: Option<Instant>,
+    budget: Budget,
 }
 
 /// Commands that somebody waits for, gathered for one commit.
@@ -138,11 +163,13 @@ struct Scribe {
 struct Batch {
     work: Vec<Work>,
     answers: Vec<Answer>,
+    /// Somebody waits for everything that was said before.
+    takes_all: bool,
     is_last: bool,
 }
 
 enum Work {
-    Events(Vec<(AttemptKey, Event)>),
+    Events(Events),
     Change(Change),
 }
 
@@ -150,7 +177,7 @@ impl Scribe {
     fn run(mut self, inbox: &mpsc::Receiver<Command>) -> Result<()> {
         loop {
             let mut batch = Batch::default();
-            let first = if self.notes.is_empty() {
+            let first = if self.notes.is_empty() && self.made.is_empty() {
                 inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
             } else {
                 inbox.recv_timeout(LAZINESS)
@@ -167,11 +194,14 @@ impl Scribe {
             {
                 self.take(command, &mut batch);
             }
-            is_due |= !batch.answers.is_empty() || batch.is_last || self.notes.len() >= TOGETHER;
+            let takes_all = is_due || batch.is_last || batch.takes_all;
+            let is_long_ago = self.made_since.is_some_and(|since| since.elapsed() >= LAZINESS);
+            let with_made = takes_all || is_long_ago || self.made.len() >= TOGETHER;
+            is_due |= with_made || !batch.answers.is_empty() || self.notes.len() >= TOGETHER;
             if !is_due {
                 continue;
             }
-            let outcome = self.commit(batch.work);
+            let outcome = self.commit(batch.work, with_made);
             for answer in batch.answers {
                 answer(outcome.clone());
             }
@@ -181,27 +211,76 @@ impl Scribe {
         }
     }
 
+    /// Money is counted here, in the order in which things are said; what is over a cap is refused before it is written.
     fn take(&mut self, command: Command, batch: &mut Batch) {
         match command {
             Command::Events(events, answer) => {
-                batch.work.push(Work::Events(events));
+                if let Err(error) = self.budget.allow(&events) {
+                    return answer(Err(error));
+                }
+                let priced = |(key, event)| {
+                    let reserved = self.budget.estimate(&event);
+                    (key, event, reserved)
+                };
+                batch
+                    .work
+                    .push(Work::Events(events.into_iter().map(priced).collect()));
                 batch.answers.push(answer);
             }
             Command::Change(change, answer) => {
                 batch.work.push(Work::Change(change));
                 batch.answers.push(answer);
+                batch.takes_all = true;
             }
-            Command::Settle(answer) => batch.answers.push(answer),
-            Command::Note(note) => self.notes.push(note),
+            Command::Settle(answer) => {
+                batch.answers.push(answer);
+                batch.takes_all = true;
+            }
+            Command::Cap(caps, answer) => {
+                let begun = self.commit(std::mem::take(&mut batch.work), true).and_then(|()| {
+                    let begun = self.budget.begin(caps, &self.db);
+                    begun.map_err(|error| failed(&self.path, error))
+                });
+                answer(begun);
+            }
+            Command::Spending(answer) => {
+                // Whoever asked may have been given up since.
+                let _ = answer.send(self.budget.spending());
+            }
+            Command::Note(note) => self.note(note),
             Command::Close => batch.is_last = true,
         }
     }
 
+    fn note(&mut self, note: Note) {
+        match &note {
+            Note::Event(key, event) => self.budget.hear(*key, event),
+            Note::Planned(job) => self.budget.plan(&job.spec.id, job.estimate),
+            Note::Finished(job) => {
+                let settled = job.attempt.as_ref().map(|settled| (settled.key, settled.cost));
+                self.budget.finish(&job.id, settled);
+            }
+        }
+        match note {
+            Note::Finished(job) if job.made.is_some() => {
+                self.made_since.get_or_insert_with(Instant::now);
+                self.made.push(*job);
+            }
+            note => self.notes.push(note),
+        }
+    }
+
     /// All in one transaction, or nothing. Notes that could not be written are kept for the next time.
-    fn commit(&mut self, work: Vec<Work>) -> Result<()> {
-        let written = write(&mut self.db, &self.notes, work, &self.inner);
+    fn commit(&mut self, work: Vec<Work>, with_made: bool) -> Result<()> {
+        let made = if with_made { self.made.as_slice() } else { &[] };
+        sync_folders(made);
+        let written = write(&mut self.db, &self.notes, made, work, &self.inner);
         written.map_err(|error| failed(&self.path, error))?;
         self.notes.clear();
+        if with_made {
+            self.made.clear();
+            self.made_since = None;
+        }
         Ok(())
     }
 
@@ -220,22 +299,45 @@ impl Scribe {
     }
 }
 
-fn write(db: &mut Connection, notes: &[Note], work: Vec<Work>, inner: &Path) -> rusqlite::Result<()> {
+/// A file's bytes are safe before it gets its name, and its name only when its folder is: after a power cut a job that is
+/// called done must not be a file without a name.
+fn sync_folders(made: &[Finished]) {
+    let files = made.iter().filter_map(|job| job.made.as_ref());
+    let folders: BTreeSet<&Path> = files.filter_map(|made| made.file.path.parent()).collect();
+    for folder in folders {
+        // Windows has no such thing, and some network file systems refuse it.
+        if let Err(error) = std::fs::File::open(folder).and_then(|folder| folder.sync_all()) {
+            tracing::trace!(%error, "a folder could not be synced");
+        }
+    }
+}
+
+fn write(
+    db: &mut Connection,
+    notes: &[Note],
+    made: &[Finished],
+    work: Vec<Work>,
+    inner: &Path,
+) -> rusqlite::Result<()> {
     let transaction = db.transaction()?;
     let now = Timestamp::now().as_millisecond();
+    let event = |key, event: &Event, reserved| rows::event(&transaction, key, event, reserved, inner, now);
     // Notes first: a job is written down before the first send of it.
     for note in notes {
         match note {
-            Note::Event(key, event) => rows::event(&transaction, *key, event, inner, now)?,
+            Note::Event(key, what) => event(*key, what, None)?,
             Note::Planned(job) => rows::planned(&transaction, job, now)?,
             Note::Finished(job) => rows::finished(&transaction, job, now)?,
         }
     }
+    for job in made {
+        rows::finished(&transaction, job, now)?;
+    }
     for piece in work {
         match piece {
             Work::Events(events) => {
-                for (key, event) in &events {
-                    rows::event(&transaction, *key, event, inner, now)?;
+                for (key, what, reserved) in &events {
+                    event(*key, what, *reserved)?;
                 }
             }
             Work::Change(change) => change(&transaction)?,

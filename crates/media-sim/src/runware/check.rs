@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::Object;
 use super::error::TaskError;
+use crate::hash;
 use crate::media::{PictureFormat, SoundFormat};
 use crate::scenario::{Runware, RunwareModel};
 
@@ -253,9 +254,15 @@ pub(crate) fn inference(scenario: &Runware, kind: &str, object: &Object) -> Resu
         ttl_s: ttl.unwrap_or(scenario.media_ttl_s),
         include_cost: flag(object, "includeCost")?,
         is_async,
-        usd_each,
+        usd_each: varied(usd_each, model.usd_spread, &super::tasks::content_of(object)),
         partner: model.partner,
     })
+}
+
+/// A price that differs by content, between `1 - spread` and `1 + spread` of the usual one, in whole millionths.
+fn varied(usd: f64, spread: f64, content: &str) -> f64 {
+    let draw = (hash::number(&["price", content]) % 2001) as f64 / 1000.0 - 1.0;
+    (usd * (1.0 + spread * draw) * 1e6).round() / 1e6
 }
 
 fn model_of<'a>(

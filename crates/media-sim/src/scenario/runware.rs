@@ -103,6 +103,8 @@ pub struct RunwareModel {
     pub usd_per_1000_chars: f64,
     /// Prices by `providerSettings.openai.quality` instead.
     pub usd_by_quality: BTreeMap<String, f64>,
+    /// How far the price of a result is off the usual one, up or down, by its content: 0.5 is up to half.
+    pub usd_spread: f64,
     /// Run by a partner: needs a balance of 5 USD.
     pub partner: bool,
     /// Smallest width and height.
@@ -179,6 +181,7 @@ impl Default for RunwareModel {
             usd: 0.0013,
             usd_per_1000_chars: 0.0,
             usd_by_quality: BTreeMap::new(),
+            usd_spread: 0.0,
             partner: false,
             min_side: 128,
             max_side: 2048,

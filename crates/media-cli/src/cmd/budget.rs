@@ -1,0 +1,72 @@
+//! Whether what a plan would cost is allowed, before anything is sent.
+
+use media_core::{Error, ErrorKind, Result, Usd};
+use media_engine::{Caps, Left, Plan, Reader};
+
+use crate::words::{counted, number};
+
+/// What a budget leaves to a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Budget {
+    left: Option<Left>,
+}
+
+impl Budget {
+    /// These ceilings, after what this ledger has bought.
+    pub(crate) fn of(caps: Caps, ledger: Option<&Reader>) -> Result<Budget> {
+        let spent = ledger.map(Reader::spending).transpose()?.unwrap_or_default();
+        Ok(Budget {
+            left: caps.left(&spent),
+        })
+    }
+
+    /// What may still be spent; `None` without a ceiling.
+    pub(crate) fn left(&self) -> Option<Usd> {
+        self.left.map(|left| left.left)
+    }
+
+    /// Whether it can be told what a plan would buy; without a ceiling it need not be.
+    ///
+    /// # Errors
+    /// Which provider's files have no price.
+    pub(crate) fn can_count(&self, plan: &Plan) -> Result<()> {
+        if self.left.is_none() {
+            return Ok(());
+        }
+        if let Some((name, provider)) = plan.providers.iter().find(|(_, provider)| provider.unpriced > 0) {
+            let message = format!(
+                "{} from {name} have no price, so nobody can tell whether they fit the budget",
+                counted(provider.unpriced, "file")
+            );
+            return Err(Error::new(ErrorKind::BudgetExceeded, message)
+                .not_billed()
+                .hint(format!("add a row to prices.items in providers/{name}.json")));
+        }
+        Ok(())
+    }
+
+    /// Whether all that a plan would buy, or the first `most` files of it, is allowed.
+    ///
+    /// # Errors
+    /// How many of its files are, and what to do; or as [`can_count`](Budget::can_count).
+    pub(crate) fn allows(&self, plan: &Plan, most: Option<u64>) -> Result<()> {
+        self.can_count(plan)?;
+        let Some(left) = self.left else { return Ok(()) };
+        let cost = plan.cost();
+        if cost <= left.left || most.is_some_and(|most| most <= plan.affordable) {
+            return Ok(());
+        }
+        let make: u64 = plan.providers.values().map(|provider| provider.make).sum();
+        let message = format!(
+            "{} to make would cost about {cost} USD, and of the {} USD {} {} are left: {} would fit",
+            counted(make, "file"),
+            left.cap,
+            left.name,
+            left.left,
+            format_args!("{} of them", number(plan.affordable))
+        );
+        Err(Error::new(ErrorKind::BudgetExceeded, message)
+            .not_billed()
+            .hint("--up-to-cap makes those that fit; or raise the cap (--max-cost, --max-run-cost, budget in media.json)"))
+    }
+}

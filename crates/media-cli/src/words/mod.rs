@@ -1,0 +1,227 @@
+//! What the program says to people: plans, summaries, errors.
+
+mod plan;
+mod summary;
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use media_core::{Client, Error, ErrorKind, Usd};
+use media_engine::{AttemptState, Plan};
+
+use crate::args::{Global, ListArgs, SimulateArgs};
+
+pub(crate) use self::plan::{plan, plan_json};
+pub(crate) use self::summary::summary;
+
+/// An error with its causes and what to do, on one or two lines.
+pub(crate) fn of_error(error: &Error) -> String {
+    match error.next() {
+        Some(next) => format!("{}\n  {next}", error.full()),
+        None => error.full(),
+    }
+}
+
+/// `: a, b`, or nothing.
+pub(crate) fn after_colon(notes: &[String]) -> String {
+    if notes.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", notes.join(", "))
+    }
+}
+
+/// What became of an attempt.
+pub(crate) fn of_attempt(state: AttemptState) -> &'static str {
+    match state {
+        AttemptState::Sending => "sent, and no answer is known: it may have been billed",
+        AttemptState::Refused => "refused or failed, not billed",
+        AttemptState::Linked => "made, and not yet downloaded",
+        AttemptState::Have => "received, and not yet under its name",
+        AttemptState::Done => "made",
+        AttemptState::Spent => "billed, and what came is no good",
+        AttemptState::Abandoned => "given up: it may have been billed, and was sent again by hand",
+    }
+}
+
+/// Whether a failure of this kind waits for a person.
+pub(crate) fn needs_a_person(kind: &str) -> bool {
+    [
+        ErrorKind::Config,
+        ErrorKind::MissingApiKey,
+        ErrorKind::Authentication,
+        ErrorKind::PermissionDenied,
+        ErrorKind::InsufficientCredit,
+        ErrorKind::BudgetExceeded,
+    ]
+    .iter()
+    .any(|known| known.as_str() == kind)
+}
+
+/// A word as a shell reads it.
+pub(crate) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// The command that goes on where this one ended: the same, without a bound that it has reached.
+pub(crate) fn again(arguments: &[OsString]) -> String {
+    let mut words = vec!["media".to_owned()];
+    let mut rest = arguments.iter().skip(1).map(|word| word.to_string_lossy());
+    while let Some(word) = rest.next() {
+        if word == "--max-items" {
+            rest.next();
+        } else if !word.starts_with("--max-items=") {
+            words.push(quoted(&word));
+        }
+    }
+    words.join(" ")
+}
+
+/// The command that runs what was planned.
+pub(crate) fn run_command(global: &Global, list: &ListArgs, simulate: &SimulateArgs) -> String {
+    let mut command = "media run".to_owned();
+    if let Some(list) = &list.list {
+        let _ = write!(command, " {}", quoted(&list.to_string_lossy()));
+    }
+    let flags = [
+        ("--recipe", &list.recipe),
+        ("--out", &list.out),
+        ("--scenario", &simulate.scenario),
+        ("--config", &global.config),
+        ("--env-file", &global.env_file),
+    ];
+    for provider in &list.provider {
+        let _ = write!(command, " --provider {}", quoted(provider));
+    }
+    if simulate.simulate {
+        command.push_str(" --simulate");
+    }
+    for (flag, value) in flags {
+        if let Some(value) = value {
+            let _ = write!(command, " {flag} {}", quoted(&value.to_string_lossy()));
+        }
+    }
+    command
+}
+
+/// What a stop still waits for.
+pub(crate) fn being_finished(clients: &[(String, Client)]) -> String {
+    let mut at_work = Vec::new();
+    for (name, client) in clients {
+        let files = client.being_finished();
+        if files > 0 {
+            let most = client.provider().http().settings().timeouts.total.0;
+            let (files, most) = (counted(files as u64, "file"), humantime::format_duration(most));
+            at_work.push(format!("{files} at {name} (within {most})"));
+        }
+    }
+    if at_work.is_empty() {
+        return "nothing that was sent is open".to_owned();
+    }
+    format!("what was sent is being finished: {}", at_work.join(", "))
+}
+
+/// What is wrong with a list, as one error; `None` when nothing is.
+pub(crate) fn findings(plan: &Plan, list: &Path) -> Option<Error> {
+    let findings = &plan.findings;
+    if findings.is_good() {
+        return None;
+    }
+    let mut text = format!(
+        "{}: it cannot be used as it is, for {}",
+        list.display(),
+        counted(findings.total, "problem")
+    );
+    for problem in &findings.problems {
+        let _ = write!(text, "\n  {problem}");
+    }
+    let shown = findings.problems.len() as u64;
+    if findings.total > shown {
+        let _ = write!(text, "\n  and {} more", findings.total - shown);
+    }
+    Some(
+        Error::new(ErrorKind::InvalidRequest, text)
+            .not_billed()
+            .hint("nothing was sent"),
+    )
+}
+
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    if count == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{} {what}s", number(count))
+    }
+}
+
+/// `1,188`.
+pub(crate) fn number(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `8 min`, `40 s`, `3 h 20 min`.
+pub(crate) fn roughly(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0 => "under a second".to_owned(),
+        1..=90 => format!("{seconds} s"),
+        91..=7200 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// `Tue 23:00 your time (22:00 UTC)`.
+pub(crate) fn moment(at: Timestamp) -> String {
+    let local = at.to_zoned(TimeZone::system());
+    let utc = at.to_zoned(TimeZone::UTC);
+    let offset = local.offset() == jiff::tz::Offset::UTC;
+    let utc = utc.strftime(if offset { "%a %H:%M UTC" } else { "%H:%M UTC" });
+    if offset {
+        utc.to_string()
+    } else {
+        format!("{} your time ({utc})", local.strftime("%a %H:%M"))
+    }
+}
+
+pub(super) fn cents(amount: Usd) -> String {
+    if amount.micros() < 10_000 {
+        amount.to_string()
+    } else {
+        format!("{:.2}", amount.dollars())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_times_read_well() {
+        assert_eq!(number(0), "0");
+        assert_eq!(number(999), "999");
+        assert_eq!(number(1_188), "1,188");
+        assert_eq!(number(1_234_567), "1,234,567");
+        assert_eq!(roughly(Duration::from_millis(300)), "under a second");
+        assert_eq!(roughly(Duration::from_secs(40)), "40 s");
+        assert_eq!(roughly(Duration::from_secs(460)), "8 min");
+        assert_eq!(roughly(Duration::from_secs(12_000)), "3 h 20 min");
+        assert_eq!(cents(Usd::from_micros(600)), "0.0006");
+        assert_eq!(cents(Usd::from_micros(360_000)), "0.36");
+    }
+}

@@ -1,0 +1,120 @@
+//! What a run would do, in words and as JSON.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use media_core::Usd;
+use media_engine::Plan;
+use serde_json::json;
+
+use super::{cents, counted, moment, number, roughly};
+use crate::session::List;
+
+/// What a run would do.
+pub(crate) fn plan(plan: &Plan, list: &List) -> String {
+    let mut text = String::new();
+    let recipe = list
+        .recipe
+        .as_deref()
+        .map(|path| format!(" + {}", file_name(path)))
+        .unwrap_or_default();
+    let outputs: Vec<_> = plan
+        .by_output
+        .iter()
+        .map(|(name, count)| format!("{} {name}", number(*count)))
+        .collect();
+    let shared = match plan.findings.shared {
+        0 => String::new(),
+        shared => format!("; {} shared by equal rows", number(shared)),
+    };
+    let _ = writeln!(
+        text,
+        "{}{recipe}: {}, {} ({}{shared})",
+        file_name(&list.path),
+        counted(plan.rows, "row"),
+        counted(plan.files, "file"),
+        outputs.join(", "),
+    );
+    let _ = writeln!(text, "{:<12}{:>7}{:>7}   {:<22}time", "", "make", "there", "cost");
+    for (name, provider) in &plan.providers {
+        let cost = match (&provider.days, provider.unpriced) {
+            (Some(days), _) => format!("{} of {} a day", number(days.calls), number(days.per_day)),
+            (None, 0) if provider.cost == Usd::ZERO => "nothing by the file".to_owned(),
+            (None, 0) => format!("about {} USD", cents(provider.cost)),
+            (None, unpriced) => format!("{} USD + {} unpriced", cents(provider.cost), number(unpriced)),
+        };
+        let time = match &provider.days {
+            Some(days) => format!(
+                "{}: {} now, {} a day after {}",
+                counted(days.days(), "day"),
+                number(days.files_per_day().min(provider.make)),
+                number(days.files_per_day()),
+                moment(days.resets),
+            ),
+            None => format!("about {} ({})", roughly(provider.time), provider.because),
+        };
+        let _ = writeln!(
+            text,
+            "{name:<12}{:>7}{:>7}   {cost:<22}{time}",
+            number(provider.make),
+            number(provider.there())
+        );
+    }
+    for field in &plan.fields.fields {
+        let mut rules = Vec::new();
+        let prefixes: u64 = field.dropped_prefix.iter().map(|(_, count)| count).sum();
+        if prefixes > 0 {
+            let which: Vec<_> = field
+                .dropped_prefix
+                .iter()
+                .map(|(prefix, _)| format!("{:?}", prefix.trim()))
+                .collect();
+            rules.push(format!(
+                "{} lose a prefix ({})",
+                number(prefixes),
+                which.join(", ")
+            ));
+        }
+        for (cut, count) in &field.cut_at {
+            rules.push(format!("{} end at the first {cut:?}", number(*count)));
+        }
+        if field.dropped_characters > 0 {
+            rules.push(format!("{} lose characters", number(field.dropped_characters)));
+        }
+        let _ = writeln!(text, "field {}: {}", field.field, rules.join(", "));
+    }
+    text
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// The plan for programs.
+pub(crate) fn plan_json(plan: &Plan) -> serde_json::Value {
+    let providers: serde_json::Map<_, _> = plan
+        .providers
+        .iter()
+        .map(|(name, provider)| {
+            let days = provider.days.map(|days| {
+                json!({ "calls": days.calls, "calls_per_day": days.per_day, "days": days.days(), "resets": days.resets.to_string() })
+            });
+            let stays: serde_json::Map<_, _> = provider
+                .stays
+                .iter()
+                .map(|(status, count)| (status.as_str().to_owned(), json!(count)))
+                .collect();
+            let value = json!({
+                "make": provider.make, "fetch": provider.fetch, "there": provider.there(), "shared": provider.shared,
+                "stays": stays,
+                "cost_usd": provider.cost, "unpriced": provider.unpriced,
+                "seconds": provider.time.as_secs(), "daily_quota": days,
+            });
+            (name.clone(), value)
+        })
+        .collect();
+    json!({ "v": 1, "rows": plan.rows, "files": plan.files, "shared": plan.findings.shared, "cost_usd": plan.cost(), "providers": providers })
+}

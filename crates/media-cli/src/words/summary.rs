@@ -1,0 +1,189 @@
+//! How a run went, in words.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use media_core::Usd;
+use media_engine::{Account, Outcome, Status};
+
+use super::{counted, moment, needs_a_person, number, roughly};
+use crate::exit::Exit;
+
+/// How a run went.
+pub(crate) fn summary(outcome: &Outcome, exit: Exit, again: &str) -> String {
+    let mut text = String::new();
+    let accounts = || outcome.accounts.values();
+    let count = |status| accounts().map(|account| account.count(status)).sum::<u64>();
+    let _ = writeln!(
+        text,
+        "{} after {}",
+        headline(outcome, exit),
+        roughly(outcome.elapsed)
+    );
+    for status in Status::ALL {
+        let total = count(status);
+        if total == 0 {
+            continue;
+        }
+        let detail = match status {
+            Status::Done => done_detail(outcome),
+            Status::Waiting => {
+                let until = accounts().find_map(|account| account.until.as_deref()?.parse().ok());
+                until
+                    .map(|at| format!("until {}", moment(at)))
+                    .unwrap_or_default()
+            }
+            Status::Unknown => "may have been billed; nothing is sent again by itself".to_owned(),
+            Status::Skipped => "there already".to_owned(),
+            Status::Kept => "changed by hand, left as they are".to_owned(),
+            Status::Changed => "made before their rows were changed, left as they are".to_owned(),
+            Status::Outdated => "made with another configuration, left as they are".to_owned(),
+            Status::Gone => "made and no longer there; not bought again by themselves".to_owned(),
+            Status::Failed | Status::Cancelled => String::new(),
+        };
+        let _ = writeln!(text, "  {:<9}{:>7}   {detail}", status.as_str(), number(total));
+    }
+    let left: u64 = accounts().map(Account::left).sum();
+    if left > 0 {
+        let _ = writeln!(text, "  {:<9}{:>7}   not come to", "left", number(left));
+    }
+    if outcome.unaffordable > 0 {
+        let count = number(outcome.unaffordable);
+        let _ = writeln!(text, "  {:<9}{count:>7}   over the budget, not made", "");
+    }
+    if let Some(spent) = spent(outcome) {
+        let _ = writeln!(text, "  {:<9}{:>7}   {spent}", "cost", "");
+    }
+    if outcome.spending.overshoot > Usd::ZERO {
+        let overshoot = outcome.spending.overshoot;
+        let _ = writeln!(
+            text,
+            "  {:<9}{:>7}   {overshoot} USD more than was set aside for them",
+            "", ""
+        );
+    }
+    for (name, account) in &outcome.accounts {
+        for (kind, failure) in &account.failures {
+            let mut ids = failure.ids.join(", ");
+            let more = failure.count.saturating_sub(failure.ids.len() as u64);
+            if more > 0 {
+                let _ = write!(ids, " and {} more", number(more));
+            }
+            let _ = writeln!(
+                text,
+                "{name}: {} x {kind}: {}",
+                number(failure.count),
+                failure.message
+            );
+            let _ = writeln!(text, "    {ids}");
+            if let Some(next) = &failure.next {
+                let _ = writeln!(text, "    {next}");
+            }
+        }
+        for (warning, count) in &account.warnings {
+            let _ = writeln!(text, "{name}: {} x attention: {warning}", number(*count));
+        }
+    }
+    for (name, slowed) in &outcome.slowed {
+        if let Some(reported) = slowed.reported.filter(|reported| *reported > slowed.configured)
+            && slowed.waited > Duration::from_secs(1)
+        {
+            let _ = writeln!(
+                text,
+                "{name}: the configured limit of {} {} slowed this run by {}; the account reports {}",
+                number(slowed.configured),
+                slowed.bucket,
+                roughly(slowed.waited),
+                number(reported),
+            );
+        }
+    }
+    if let Some(next) = next(outcome, exit, again) {
+        let _ = writeln!(text, "next: {next}");
+    }
+    text
+}
+
+fn some_failed(outcome: &Outcome) -> bool {
+    let failed = |account: &Account| account.count(Status::Failed) + account.count(Status::Unknown) > 0;
+    outcome.accounts.values().any(failed)
+}
+
+fn headline(outcome: &Outcome, exit: Exit) -> String {
+    match exit {
+        Exit::Done => "everything asked for is there,".to_owned(),
+        Exit::SomeFailed => "finished, but not all is there,".to_owned(),
+        Exit::Act => {
+            let why = outcome.accounts.iter().find_map(|(name, account)| {
+                let (_, failure) = account.failures.iter().find(|(kind, _)| needs_a_person(kind))?;
+                Some(format!("stopped: {name}: {}", failure.message))
+            });
+            let budget = || match outcome.unaffordable {
+                0 => "stopped".to_owned(),
+                count => format!(
+                    "the budget is used up, and {} are not made",
+                    counted(count, "file")
+                ),
+            };
+            format!("{},", why.unwrap_or_else(budget))
+        }
+        Exit::Later if some_failed(outcome) => "not finished, and some of it failed,".to_owned(),
+        Exit::Later => "not finished, and nothing is wrong or lost,".to_owned(),
+        Exit::Interrupted | Exit::Terminated => "interrupted; what was sent is finished,".to_owned(),
+        Exit::Refused => "nothing was sent,".to_owned(),
+    }
+}
+
+fn done_detail(outcome: &Outcome) -> String {
+    let mut outputs = std::collections::BTreeMap::new();
+    for account in outcome.accounts.values() {
+        for (name, count) in &account.done_by_output {
+            *outputs.entry(name.clone()).or_insert(0) += count;
+        }
+    }
+    let outputs: Vec<_> = outputs
+        .iter()
+        .map(|(name, count)| format!("{} {name}", number(*count)))
+        .collect();
+    format!("({})", outputs.join(", "))
+}
+
+/// What was spent, on files that are there and on those that are not.
+fn spent(outcome: &Outcome) -> Option<String> {
+    let mut spent = std::collections::BTreeMap::new();
+    let (mut estimated, mut unknown) = (Usd::ZERO, 0);
+    for account in outcome.accounts.values() {
+        for (basis, usd) in &account.spent {
+            *spent.entry(basis.clone()).or_insert(Usd::ZERO) += *usd;
+        }
+        estimated += account.estimated;
+        unknown += account.cost_unknown;
+    }
+    let mut costs: Vec<_> = spent
+        .iter()
+        .map(|(basis, usd)| format!("{usd} USD {basis}"))
+        .collect();
+    if !costs.is_empty() && estimated > Usd::ZERO {
+        costs.push(format!("{estimated} estimated"));
+    }
+    if unknown > 0 {
+        costs.push(format!("{} of unknown cost", number(unknown)));
+    }
+    (!costs.is_empty()).then(|| costs.join(", "))
+}
+
+fn next(outcome: &Outcome, exit: Exit, again: &str) -> Option<String> {
+    let any = |status| outcome.accounts.values().any(|account| account.count(status) > 0);
+    match exit {
+        Exit::Done | Exit::Refused => None,
+        Exit::SomeFailed if any(Status::Failed) => Some(format!(
+            "mend the rows named above (media export failed lists them), then  {again}"
+        )),
+        Exit::SomeFailed if any(Status::Unknown) => {
+            Some("media status tells what may have been billed".to_owned())
+        }
+        Exit::SomeFailed => Some(again.to_owned()),
+        Exit::Act => Some(format!("act on it, then  {again}")),
+        Exit::Later | Exit::Interrupted | Exit::Terminated => Some(again.to_owned()),
+    }
+}

@@ -1,0 +1,233 @@
+//! Budgets: what they allow is made, what they do not is not sent, and the bill never passes them.
+
+use media_sim::{Fault, FaultKind, Op, Provider, Scenario};
+use serde_json::json;
+
+use crate::support::{Desk, Ran, jobs};
+
+/// Pictures at 0.0006 USD by the price list.
+fn pictures(from: usize, count: usize) -> String {
+    let rows: Vec<_> = (from..from + count)
+        .map(|n| {
+            (
+                format!("p{n:04}"),
+                format!("picture {n}"),
+                format!("p{n:04}.webp"),
+            )
+        })
+        .collect();
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(id, text, path)| (&**id, "runware", &**text, &**path))
+        .collect();
+    jobs(&rows)
+}
+
+/// At a size that the price list knows.
+fn square(jobs: &str) -> String {
+    jobs.replace("1024x640", "1024x1024")
+}
+
+fn run(desk: &Desk, flags: &[&str]) -> Ran {
+    desk.run(&[&["run", "list.jsonl", "--out", "out", "--json"], flags].concat())
+}
+
+fn billed(desk: &Desk) -> f64 {
+    desk.sim().bill().total_usd
+}
+
+/// Prices that are off the list by up to half, up and down.
+fn uneven() -> Scenario {
+    let mut scenario = Scenario::instant();
+    scenario.runware.limits.concurrency = 64;
+    scenario
+        .runware
+        .models
+        .get_mut("runware:100@1")
+        .unwrap()
+        .usd_spread = 0.5;
+    scenario
+}
+
+#[test]
+fn over_the_cap_nothing_is_sent_and_how_many_would_fit_is_said() {
+    let mut desk = Desk::with_sim();
+    desk.file("list.jsonl", pictures(0, 10));
+    let flags: [&[&str]; 2] = [&["--max-cost", "0.0035"], &["--max-run-cost", "0.0035"]];
+    for flags in flags {
+        run(&desk, flags).ended(3).said(&[
+            "10 files to make would cost about 0.006 USD",
+            "5 of them would fit",
+            "--up-to-cap",
+        ]);
+        assert!(!desk.path("out").exists());
+    }
+    let plan = desk.run(&["plan", "list.jsonl", "--out", "out", "--max-cost", "0.0035"]);
+    plan.ended(3).said(&["5 of them would fit"]);
+    desk.configure("media", "budget", &json!({ "per_day_usd": 0.0035 }));
+    run(&desk, &[])
+        .ended(3)
+        .said(&["for one day", "5 of them would fit"]);
+    assert_eq!(desk.charges(), 0);
+    assert!(desk.sim().calls().is_empty());
+    // A run of a few of them is allowed.
+    run(&desk, &["--max-items", "3"]).ended(4);
+    desk.assert_bill_is(3);
+}
+
+#[test]
+fn up_to_the_cap_what_fits_is_made_and_later_runs_count_what_was_spent() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", pictures(0, 10));
+    let cap = ["--max-cost", "0.0035", "--up-to-cap"];
+    run(&desk, &cap)
+        .ended(3)
+        .said(&["the budget is used up, and 5 files are not made"]);
+    desk.assert_bill_is(5);
+    run(&desk, &cap).ended(3);
+    desk.assert_bill_is(5);
+    // One run may spend as much again, but all together no more.
+    run(&desk, &["--max-run-cost", "0.0012", "--up-to-cap"]).ended(3);
+    desk.assert_bill_is(7);
+    run(&desk, &["--max-cost", "0.006"]).ended(0);
+    desk.assert_bill_is(10);
+    desk.assert_clean("out");
+}
+
+#[test]
+fn the_budget_of_the_configuration_holds_and_a_flag_counts_more() {
+    let mut desk = Desk::with_sim();
+    desk.file("list.jsonl", pictures(0, 4));
+    desk.configure("media", "budget", &json!({ "total_usd": 0.0012 }));
+    run(&desk, &[])
+        .ended(3)
+        .said(&["of the 0.0012 USD in all 0.0012 are left"]);
+    run(&desk, &["--max-cost", "0.01"]).ended(0);
+    desk.assert_bill_is(4);
+}
+
+#[test]
+fn with_a_cap_what_has_no_price_is_refused_before_the_start() {
+    let mut desk = Desk::with_sim();
+    desk.configure("runware", "prices", &json!({ "items": [] }));
+    desk.file("list.jsonl", pictures(0, 2));
+    for flags in [&["--max-cost", "5"][..], &["--max-cost", "5", "--up-to-cap"]] {
+        run(&desk, flags)
+            .ended(3)
+            .said(&["2 files from runware have no price", "prices.items"]);
+    }
+    assert!(desk.sim().calls().is_empty());
+    run(&desk, &[]).ended(0);
+}
+
+#[test]
+fn what_may_have_been_billed_counts_with_all_that_it_may_have_cost() {
+    let desk = Desk::with_sim();
+    desk.file(
+        "list.jsonl",
+        square(&jobs(&[
+            ("a", "openai", "a hat", "a.webp"),
+            ("b", "openai", "a kettle", "b.webp"),
+        ])),
+    );
+    desk.sim().arm(
+        Fault::new(Provider::Openai, FaultKind::CutAfterBilling)
+            .on(Op::Image)
+            .matching("kettle"),
+    );
+    let first = desk.make("list.jsonl").ended(1);
+    let estimate: f64 = desk
+        .sim()
+        .bill()
+        .charges
+        .iter()
+        .map(|charge| charge.usd)
+        .fold(0.0, f64::max);
+    assert_eq!(first.line("b")["status"], "unknown");
+    // Another one would fit beside what is known to be spent, but not beside what is in doubt.
+    let known = first.line("a")["cost_usd"].as_f64().unwrap();
+    desk.file("more.jsonl", square(&jobs(&[("c", "openai", "a cap", "c.webp")])));
+    let cap = format!("{:.6}", known + estimate * 1.8);
+    let more = desk.run(&["run", "more.jsonl", "--out", "out", "--max-cost", &cap]);
+    more.ended(3).said(&["0 of them would fit"]);
+    assert_eq!(desk.charges(), 2);
+}
+
+#[test]
+fn with_uneven_prices_the_bill_never_passes_the_cap_by_more_than_the_overshoot_that_is_told() {
+    let mut desk = Desk::with(uneven());
+    desk.configure("runware", "limits", &json!({ "concurrency": 16 }));
+    desk.configure("runware", "tasks_per_request", &json!(1));
+    desk.file("list.jsonl", pictures(0, 400));
+    let ran = run(&desk, &["--max-cost", "0.12", "--up-to-cap"]).ended(3);
+    let told = ran
+        .stderr
+        .lines()
+        .find(|line| line.contains("more than was set aside"));
+    let overshoot = told.map_or(0.0, |line| {
+        line.split_whitespace().next().unwrap().parse::<f64>().unwrap()
+    });
+    assert!(overshoot > 0.0, "prices vary by half: {ran:#?}");
+    let billed = billed(&desk);
+    assert!(
+        billed <= 0.12 + overshoot + 1e-9,
+        "billed {billed}, overshoot {overshoot}"
+    );
+    assert!(billed > 0.10, "most of the cap is used: {billed}");
+    desk.assert_clean("out");
+}
+
+#[test]
+fn estimates_learn_from_what_was_billed() {
+    let mut scenario = Scenario::instant();
+    scenario.runware.models.get_mut("runware:100@1").unwrap().usd = 0.0009;
+    let desk = Desk::with(scenario);
+    desk.file("list.jsonl", pictures(0, 10));
+    let first = run(&desk, &[]).ended(0);
+    first.said(&["0.009 USD reported", "0.006 estimated"]);
+    desk.file("list.jsonl", pictures(10, 10));
+    let plan = desk
+        .run(&["plan", "list.jsonl", "--out", "out", "--json"])
+        .ended(0);
+    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    assert_eq!(plan["cost_usd"], json!(0.009));
+    run(&desk, &[])
+        .ended(0)
+        .said(&["0.009 USD reported", "0.009 estimated"]);
+}
+
+/// The shipped price list against what the simulator bills by the services' documented prices.
+#[test]
+fn estimates_are_near_what_is_billed() {
+    let desk = Desk::with_sim();
+    desk.file(
+        "list.jsonl",
+        square(&jobs(&[
+            ("a", "runware", "a hat", "a.webp"),
+            ("c", "openai", "a cap", "c.webp"),
+            ("d", "openai", "una frase larga para escuchar", "d.mp3"),
+            ("e", "forvo", "perro", "e.mp3"),
+        ])),
+    );
+    let plan = desk
+        .run(&["plan", "list.jsonl", "--out", "out", "--json"])
+        .ended(0);
+    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    run(&desk, &[]).ended(0);
+    for (provider, plan) in plan["providers"].as_object().unwrap() {
+        let billed: f64 = desk
+            .sim()
+            .bill()
+            .charges
+            .iter()
+            .filter(|charge| charge.provider == *provider)
+            .map(|charge| charge.usd)
+            .sum();
+        let planned = plan["cost_usd"].as_f64().unwrap();
+        let off = (planned - billed).abs() / billed.max(1e-9);
+        assert!(
+            (billed == 0.0 && planned == 0.0) || off < 0.25,
+            "{provider}: planned {planned}, billed {billed}"
+        );
+    }
+}

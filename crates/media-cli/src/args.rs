@@ -161,6 +161,9 @@ pub(crate) struct Run {
     /// Take no new work after this time, such as 5h; what was sent is finished
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) stop_after: Option<std::time::Duration>,
+    /// When a daily quota is used up, wait until it is there again and go on, until all is made
+    #[arg(long)]
+    pub(crate) wait_for_quota: bool,
     /// Make at most so many files
     #[arg(long, value_name = "N")]
     pub(crate) max_items: Option<u64>,

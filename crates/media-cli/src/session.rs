@@ -1,6 +1,7 @@
 //! From flags and files to providers that are ready for use.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use media_core::{
     ApiKey, CheckLevel, Client, Error, ErrorKind, Journal, NoJournal, Result, SizeLimits, Staging, Stop,
     Timeouts, Usd,
 };
-use media_engine::{Caps, Folder, Instance, Project};
+use media_engine::{Caps, Folder, Instance, Project, SharedQuota};
 use media_registry::Registry;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -104,6 +105,8 @@ pub(crate) struct Session<'a> {
     simulation: Option<Simulation>,
     accounts: Accounts,
     quota: Arc<dyn QuotaStore>,
+    /// What this user's runs know of each other.
+    state: Option<PathBuf>,
     pub(crate) stop: Stop,
 }
 
@@ -144,6 +147,14 @@ impl<'a> Session<'a> {
             Config::load(&sources)?
         };
         let program = config.program().parse()?;
+        let state = state_dir(&environment);
+        // What is simulated is nobody's quota.
+        let quota: Arc<dyn QuotaStore> = match &simulation {
+            Some(_) => Arc::new(MemoryQuota::default()),
+            None => Arc::new(SharedQuota::at(
+                state.as_ref().map(|dir| dir.join("quota.sqlite")),
+            )),
+        };
         Ok(Session {
             registry,
             config,
@@ -151,7 +162,8 @@ impl<'a> Session<'a> {
             environment,
             simulation,
             accounts: Accounts::default(),
-            quota: Arc::new(MemoryQuota::default()),
+            quota,
+            state,
             stop: Stop::new(),
         })
     }
@@ -273,6 +285,33 @@ impl<'a> Session<'a> {
         Ok(Project::new(instances))
     }
 
+    /// Marks these accounts as in use for as long as the marks are kept; gives the instances whose accounts another process
+    /// uses already. It is told, and no more: where it cannot be marked, nothing is wrong.
+    pub(crate) fn mark_in_use(&self, keys: &BTreeMap<String, Option<ApiKey>>) -> (Vec<File>, Vec<String>) {
+        let (mut marks, mut shared) = (Vec::new(), Vec::new());
+        let mut seen = BTreeSet::new();
+        let Some(folder) = self.state.as_ref().filter(|_| self.simulation.is_none()) else {
+            return (marks, shared);
+        };
+        let folder = folder.join("in-use");
+        for (name, key) in keys {
+            let Some(account) = key.as_ref().map(ApiKey::account) else {
+                continue;
+            };
+            // Two instances with one key are one account, and this process.
+            if !seen.insert(account.clone()) {
+                continue;
+            }
+            let opened = std::fs::create_dir_all(&folder).and_then(|()| File::create(folder.join(account)));
+            let Ok(mark) = opened else { continue };
+            match mark.try_lock() {
+                Err(std::fs::TryLockError::WouldBlock) => shared.push(name.clone()),
+                _ => marks.push(mark),
+            }
+        }
+        (marks, shared)
+    }
+
     /// One provider ready to be asked whether its key works.
     pub(crate) fn alone(&self, name: &str) -> Result<Client> {
         let names = BTreeSet::from([name.to_owned()]);
@@ -322,6 +361,16 @@ impl Around {
             journal: Arc::new(NoJournal),
         }
     }
+}
+
+/// Where this user's runs keep what they must know of each other.
+fn state_dir(environment: &BTreeMap<String, String>) -> Option<PathBuf> {
+    if let Some(named) = environment.get("MEDIA_STATE_DIR").filter(|dir| !dir.is_empty()) {
+        return Some(PathBuf::from(named));
+    }
+    // Only some systems have a place for state that is neither data nor configuration.
+    let base = dirs::state_dir().or_else(dirs::data_local_dir)?;
+    Some(base.join("media"))
 }
 
 /// The environment, with the lines of --env-file beneath it.

@@ -1,6 +1,7 @@
 //! The simulated services inside the program, and what a run must be told to use them.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use media_core::{ApiKey, Error, ErrorKind, Result};
 use media_sim::{Scenario, Sim};
@@ -28,9 +29,9 @@ pub(crate) fn scenario(path: Option<&Path>) -> Result<Scenario> {
     })
 }
 
-/// Simulated services for one run.
-#[derive(Debug)]
-pub(crate) struct Simulation(Sim);
+/// Simulated services for one command.
+#[derive(Clone, Debug)]
+pub(crate) struct Simulation(Arc<Sim>);
 
 impl Simulation {
     /// Started if it is wanted.
@@ -47,7 +48,7 @@ impl Simulation {
                 .because(error)
                 .not_billed()
         })?;
-        Ok(Simulation(sim))
+        Ok(Simulation(Arc::new(sim)))
     }
 
     /// What is laid over the configuration of an instance of this provider type: where the simulator is, and the

@@ -16,6 +16,7 @@ mod mend;
 mod place;
 mod plan;
 mod project;
+mod quota;
 mod resume;
 mod run;
 mod stats;
@@ -30,6 +31,7 @@ pub use self::ledger::{
 pub use self::line::{Line, LineError, Status};
 pub use self::plan::{DayPlan, Plan, ProviderPlan};
 pub use self::project::{Instance, Project};
+pub use self::quota::SharedQuota;
 pub use self::run::{Observer, Outcome, RunOptions, run};
 pub use self::stats::{Account, Failure, Stats};
 pub use self::worklist::{Place, Worklist, check_table, is_unknown, plan, plan_given, write_table};

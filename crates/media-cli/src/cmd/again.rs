@@ -76,7 +76,7 @@ pub(crate) async fn retry(
     let place = Place::new(&list.out, Some(&reader));
     (work.worklist, work.plan) = plan_given(&project, specs, place)?;
     drop(reader);
-    work.run(folder, keys).await
+    Ok(work.run(folder, keys).await?.exit)
 }
 
 /// The jobs that a retry is about.
@@ -179,5 +179,5 @@ pub(crate) async fn rescue(
     };
     let keys = work.keys()?;
     let folder = Folder::open(&list.out, list.named_ledger(), session.is_simulated())?;
-    work.run(folder, keys).await
+    Ok(work.run(folder, keys).await?.exit)
 }

@@ -12,4 +12,5 @@ pub(crate) mod run;
 pub(crate) mod sim;
 pub(crate) mod status;
 pub(crate) mod verify;
+pub(crate) mod wait;
 pub(crate) mod work;

@@ -1,15 +1,22 @@
 //! `media run`: makes every file of a list.
 
+use std::time::{Duration, Instant};
+
+use media_core::limit::SystemClock;
 use media_core::{Error, ErrorKind, Result};
 use media_engine::{Folder, Plan, RunOptions};
 use media_registry::Registry;
 
 use crate::args::{Global, Run};
 use crate::cmd::plan;
-use crate::cmd::work::Work;
+use crate::cmd::wait;
+use crate::cmd::work::{Ran, Work};
 use crate::exit::Exit;
 use crate::session::{List, Session};
+use crate::signals::Signals;
 use crate::simulate::Simulation;
+use crate::talk::say;
+use crate::words;
 
 pub(crate) async fn run(
     registry: &Registry,
@@ -18,11 +25,48 @@ pub(crate) async fn run(
     args: &Run,
     again: &str,
 ) -> Result<Exit> {
+    let began = Instant::now();
+    let left = || args.stop_after.map(|all| all.saturating_sub(began.elapsed()));
     let simulation = Simulation::wanted(&args.simulate).await?;
-    let session = Session::load(registry, global, simulation, args.concurrency)?;
+    loop {
+        let session = Session::load(registry, global, simulation.clone(), args.concurrency)?;
+        let ran = once(&session, quiet, args, left(), again).await?;
+        let Some(until) = ran.until.filter(|_| args.wait_for_quota) else {
+            return Ok(ran.exit);
+        };
+        say!("waiting until {}", words::moment(until));
+        let mut signals = Signals::new();
+        let signal = async {
+            match &mut signals {
+                Some(signals) => signals.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        let is_over = async {
+            match left() {
+                Some(left) => tokio::time::sleep(left).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = wait::until(until, &SystemClock) => {}
+            () = is_over => return Ok(Exit::Later),
+            code = signal => return Ok(if code == 143 { Exit::Terminated } else { Exit::Interrupted }),
+        }
+    }
+}
+
+/// From the list as it is now to its end, or to a quota that is used up.
+async fn once(
+    session: &Session<'_>,
+    quiet: bool,
+    args: &Run,
+    stop_after: Option<Duration>,
+    again: &str,
+) -> Result<Ran> {
     let list = session.list(&args.list)?;
     let caps = session.caps(&args.budget);
-    let (worklist, plan, budget) = plan::make(&session, &list, caps)?;
+    let (worklist, plan, budget) = plan::make(session, &list, caps)?;
     let mut allowance = None;
     if args.up_to_cap {
         budget.can_count(&plan)?;
@@ -31,7 +75,7 @@ pub(crate) async fn run(
         budget.allows(&plan, args.max_items)?;
     }
     let work = Work {
-        session: &session,
+        session,
         worklist,
         plan,
         options: RunOptions {
@@ -40,7 +84,7 @@ pub(crate) async fn run(
             ..RunOptions::default()
         },
         caps,
-        stop_after: args.stop_after,
+        stop_after,
         json: args.json,
         quiet,
         again,
@@ -49,7 +93,7 @@ pub(crate) async fn run(
     let folder = Folder::open(&list.out, list.named_ledger(), session.is_simulated())?;
     if args.adopt {
         folder.adopt()?;
-    } else if let Err(error) = refuse_to_guess(&session, &work.plan, &list, &folder) {
+    } else if let Err(error) = refuse_to_guess(session, &work.plan, &list, &folder) {
         folder.close()?;
         return Err(error);
     }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use media_core::{ApiKey, Client, Result, Stop};
 use media_engine::{Caps, Folder, Outcome, Plan, RunOptions, Stats, Status, Worklist};
+use tokio::task::JoinSet;
 
 use crate::exit::Exit;
 use crate::progress::Progress;
@@ -30,6 +32,14 @@ pub(crate) struct Work<'a> {
     pub(crate) again: &'a str,
 }
 
+/// How it ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ran {
+    pub(crate) exit: Exit,
+    /// When a quota that it waits for is there again, and nothing else ended it.
+    pub(crate) until: Option<Timestamp>,
+}
+
 /// What ended a run before its end.
 #[derive(Debug, Default)]
 struct Ended {
@@ -47,9 +57,16 @@ impl Work<'_> {
     }
 
     /// Does it.
-    pub(crate) async fn run(self, folder: Folder, keys: BTreeMap<String, Option<ApiKey>>) -> Result<Exit> {
+    pub(crate) async fn run(self, folder: Folder, keys: BTreeMap<String, Option<ApiKey>>) -> Result<Ran> {
         let session = self.session;
         let out = folder.out().to_owned();
+        let (_marks, shared) = session.mark_in_use(&keys);
+        for name in shared {
+            say!(
+                "another process is at work with the account of {name}: budgets of a ledger and quotas per day hold for \
+                 both together, limits per minute for each alone"
+            );
+        }
         let project = session.online(keys, &folder)?;
         folder.ledger().cap(self.caps)?;
         let stats = Arc::new(Stats::of_plan(&self.plan));
@@ -57,7 +74,8 @@ impl Work<'_> {
             .instances()
             .map(|(name, instance)| (name.to_owned(), instance.client.clone()))
             .collect();
-        let ended = watch(&session.stop, clients.clone(), self.stop_after);
+        // Who listens for signals does so until this run is over.
+        let (ended, _watchers) = watch(&session.stop, clients.clone(), self.stop_after);
         tracing::info!(files = self.plan.files, out = %out.display(), simulated = session.is_simulated(), "run");
         let progress = Progress::start(Arc::clone(&stats), &self.plan, clients, self.json, self.quiet);
         let only_fetch = self.options.only_fetch;
@@ -95,8 +113,13 @@ impl Work<'_> {
         for error in trouble.into_iter().flatten() {
             say!("error: {}", words::of_error(error));
         }
+        let is_cut = ended.by_time.load(Ordering::Relaxed);
+        let ran = Ran {
+            exit,
+            until: until(&outcome).filter(|_| exit == Exit::Later && !is_cut),
+        };
         if self.quiet && exit == Exit::Done {
-            return Ok(exit);
+            return Ok(ran);
         }
         if let Ok(Some(table)) = table {
             say!("the table is {}", table.display());
@@ -109,16 +132,30 @@ impl Work<'_> {
             );
         }
         say!("{}", words::summary(&outcome, exit, self.again).trim_end());
-        Ok(exit)
+        Ok(ran)
     }
 }
 
+/// When the first quota that is waited for is there again.
+fn until(outcome: &Outcome) -> Option<Timestamp> {
+    let moments = outcome
+        .accounts
+        .values()
+        .filter_map(|account| account.until.as_deref()?.parse().ok());
+    moments.min()
+}
+
 /// First signal, or the time is over: begin nothing new, finish what was sent. Second signal: end at once.
-fn watch(stop: &Stop, clients: Vec<(String, Client)>, stop_after: Option<Duration>) -> Arc<Ended> {
+fn watch(
+    stop: &Stop,
+    clients: Vec<(String, Client)>,
+    stop_after: Option<Duration>,
+) -> (Arc<Ended>, JoinSet<()>) {
     let ended = Arc::new(Ended::default());
+    let mut watchers = JoinSet::new();
     if let Some(time) = stop_after {
         let (stop, ended, clients) = (stop.clone(), Arc::clone(&ended), clients.clone());
-        tokio::spawn(async move {
+        watchers.spawn(async move {
             tokio::time::sleep(time).await;
             ended.by_time.store(true, Ordering::Relaxed);
             stop.ask();
@@ -128,9 +165,9 @@ fn watch(stop: &Stop, clients: Vec<(String, Client)>, stop_after: Option<Duratio
     }
     let (stop, seen) = (stop.clone(), Arc::clone(&ended));
     let Some(mut signals) = Signals::new() else {
-        return ended;
+        return (ended, watchers);
     };
-    tokio::spawn(async move {
+    watchers.spawn(async move {
         loop {
             let code = signals.next().await;
             if seen.signal.swap(code, Ordering::Relaxed) != 0 {
@@ -144,7 +181,7 @@ fn watch(stop: &Stop, clients: Vec<(String, Client)>, stop_after: Option<Duratio
             );
         }
     });
-    ended
+    (ended, watchers)
 }
 
 #[expect(

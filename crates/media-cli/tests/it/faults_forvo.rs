@@ -32,7 +32,7 @@ fn a_spent_quota_waits_and_the_same_command_goes_on() {
     let mut scenario = Scenario::instant();
     scenario.forvo.keys[0].requests_per_day = 4;
     scenario.forvo.limits.concurrency = 1;
-    let desk = Desk::with(scenario);
+    let mut desk = Desk::with(scenario);
     desk.file("list.jsonl", words());
     let ran = desk
         .make("list.jsonl")
@@ -50,7 +50,11 @@ fn a_spent_quota_waits_and_the_same_command_goes_on() {
         (&"quota_exhausted".into(), &"none".into())
     );
     assert_eq!(desk.sim().bill().quotas[0].used, 4);
-    desk.sim().advance(std::time::Duration::from_secs(24 * 3600));
+    // The rest of the day is known to be lost: nothing is asked.
+    let calls = desk.sim().calls().len();
+    desk.make("list.jsonl").ended(4);
+    assert_eq!(desk.sim().calls().len(), calls);
+    desk.tomorrow();
     let again = desk.make("list.jsonl").ended(0);
     assert_eq!((again.count("skipped"), again.count("done")), (2, 1));
     desk.assert_clean("out");
@@ -58,18 +62,20 @@ fn a_spent_quota_waits_and_the_same_command_goes_on() {
 
 #[test]
 fn a_quota_that_somebody_else_used_up() {
-    let (desk, ran) = struck(Op::Lookup, 1, FaultKind::QuotaBody);
+    let (mut desk, ran) = struck(Op::Lookup, 1, FaultKind::QuotaBody);
     assert_eq!(ran.code, Some(4), "{ran:#?}");
     assert_eq!(ran.line("b")["status"], "waiting");
     assert!(ran.count("done") <= 2 && ran.count("failed") == 0, "{ran:#?}");
+    desk.tomorrow();
     desk.make("list.jsonl").ended(0);
 }
 
 #[test]
 fn a_quota_body_in_place_of_a_recording_is_no_recording() {
-    let (desk, ran) = struck(Op::Audio, 1, FaultKind::QuotaBody);
+    let (mut desk, ran) = struck(Op::Audio, 1, FaultKind::QuotaBody);
     assert_eq!(ran.code, Some(4), "{ran:#?}");
     assert_eq!(ran.line("b")["status"], "waiting", "{ran:#?}");
+    desk.tomorrow();
     desk.make("list.jsonl").ended(0);
     assert_eq!(desk.outputs("out").len(), 3);
 }

@@ -32,6 +32,8 @@ mod never_twice;
 #[cfg(test)]
 mod pipes;
 #[cfg(test)]
+mod quota;
+#[cfg(test)]
 mod resume;
 #[cfg(test)]
 mod run;

@@ -145,6 +145,13 @@ impl Desk {
         self.environment.insert(name.to_owned(), value.to_owned());
     }
 
+    /// A day later: the simulator knows it, and what this user's runs counted of the day before is of no matter.
+    pub(crate) fn tomorrow(&mut self) {
+        self.sim().advance(Duration::from_secs(24 * 3600));
+        let state = self.path("state-of-tomorrow");
+        self.set("MEDIA_STATE_DIR", state.to_str().unwrap());
+    }
+
     pub(crate) fn unset(&mut self, name: &str) {
         self.environment.remove(name);
     }

@@ -83,6 +83,12 @@ pub(crate) enum Command {
     Retry(Retry),
     /// Fetch what was paid for and never delivered, and buy nothing
     Rescue(Rescue),
+    /// Make files anew: those named, or those whose row, settings or file changed; the old file is kept aside
+    Redo(Redo),
+    /// Put an earlier take of a file back in its place
+    Pick(Pick),
+    /// Protect files from every redo
+    Keep(Keep),
     /// Write out results, or the failed rows of a list with why they failed
     Export(Export),
     /// Ask each service, for nothing, whether its key works
@@ -242,6 +248,66 @@ pub(crate) struct Rescue {
     /// Print one line of JSON per result on stdout
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(true).args(["ids", "changed", "missing", "settings"]))]
+pub(crate) struct Redo {
+    /// The jobs to make anew, whatever they are
+    #[arg(conflicts_with_all = ["changed", "missing", "settings"])]
+    pub(crate) ids: Vec<String>,
+    /// Those whose rows were changed after their files were made
+    #[arg(long)]
+    pub(crate) changed: bool,
+    /// Those whose files were made and are gone
+    #[arg(long)]
+    pub(crate) missing: bool,
+    /// Those that were made with another configuration
+    #[arg(long)]
+    pub(crate) settings: bool,
+    /// The list [default: the one that the folder was last made from; where that is gone, the rows as the ledger has them]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) list: Option<PathBuf>,
+    /// The recipe of that list
+    #[arg(long, value_name = "FILE", requires = "list")]
+    pub(crate) recipe: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+    #[command(flatten)]
+    pub(crate) simulate: SimulateArgs,
+    #[command(flatten)]
+    pub(crate) budget: BudgetArgs,
+    /// Do it without asking
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Calls in flight at once at each provider [default: the configuration's]
+    #[arg(long, value_name = "N")]
+    pub(crate) concurrency: Option<std::num::NonZeroUsize>,
+    /// Print one line of JSON per result on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pick {
+    /// The job
+    pub(crate) id: String,
+    /// The number of the take, as media status ID tells
+    pub(crate) take: u32,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Keep {
+    /// The jobs whose files are protected
+    #[arg(required = true)]
+    pub(crate) ids: Vec<String>,
+    /// Lift the protection
+    #[arg(long)]
+    pub(crate) off: bool,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 }
 
 #[derive(Debug, clap::Args)]

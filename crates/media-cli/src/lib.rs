@@ -85,6 +85,9 @@ fn start(registry: &Registry, args: Args, again: &str) -> media_core::Result<Exi
             Command::Rescue(rescue) => {
                 cmd::again::rescue(registry, &global, args.logging.quiet, &rescue, again).await
             }
+            Command::Redo(redo) => cmd::redo::redo(registry, &global, args.logging.quiet, &redo, again).await,
+            Command::Pick(pick) => cmd::redo::pick(registry, &global, &pick),
+            Command::Keep(keep) => cmd::redo::keep(registry, &global, &keep),
             Command::Export(export) => cmd::export::run(registry, &global, &export),
             Command::Check(check) => cmd::check::run(registry, &global, &check).await,
             Command::Providers(providers) => cmd::providers::run(registry, &global, &providers),

@@ -84,6 +84,11 @@ pub(crate) struct List {
 }
 
 impl List {
+    /// The place with this list.
+    pub(crate) fn of(self, path: PathBuf, recipe: Option<PathBuf>) -> List {
+        List { path, recipe, ..self }
+    }
+
     /// The place that was named for its ledger.
     pub(crate) fn named_ledger(&self) -> Option<&Path> {
         self.named_ledger.as_deref()

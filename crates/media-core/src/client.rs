@@ -1,6 +1,6 @@
 //! One provider joined with everything it leaves to others: limits, retries, downloads, checks, files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -40,6 +40,8 @@ pub struct Order {
     pub prior: Prior,
     /// Whether it may be bought. Otherwise only what was bought earlier is fetched.
     pub buys: bool,
+    /// Where what stands at the output path is moved when the new file is whole; without it a file is never replaced.
+    pub replaces: Option<PathBuf>,
     /// What a check made of the request, where the caller has it at hand.
     pub checked: Option<Checked>,
 }
@@ -64,6 +66,7 @@ impl Order {
             attempt: 1,
             prior: Prior::Fresh,
             buys: true,
+            replaces: None,
             checked: None,
         }
     }

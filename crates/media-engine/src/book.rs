@@ -17,6 +17,14 @@ pub(crate) struct Wish {
 }
 
 impl Wish {
+    /// It as a job of its own, no longer another take of what was made before.
+    pub(crate) fn made_anew(&self) -> Planned {
+        Planned {
+            is_redo: false,
+            ..self.planned.clone()
+        }
+    }
+
     pub(crate) fn attempt(&self, number: u32) -> Attempt {
         Attempt {
             job: self.subject.id.clone(),

@@ -2,17 +2,18 @@
 
 use std::sync::Mutex;
 
-use media_core::{Client, Error, ErrorKind, Order, Result};
+use media_core::{Checked, Client, Error, ErrorKind, MediaRequest, Order, Result};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::book::{Book, Pending, Wish};
+use crate::decision::{Decision, Start};
 use crate::ledger::{Made, Planned, TakeRow, asked};
 use crate::line::{Line, Status, Subject};
 use crate::list::{JobSpec, RowProblem};
 use crate::place;
 use crate::plan::Prepared;
-use crate::resume::{Case, Decision, Resume, Start};
+use crate::resume::{Case, Resume};
 use crate::run::{Share, Shared, lock};
 use crate::worklist::equal_key;
 
@@ -126,12 +127,17 @@ impl Feeder<'_> {
         })?;
         let key = equal_key(&prepared);
         let equal = shared.worklist.is_shared(key).then_some(key);
-        let decision = self.resume.decide(Case {
+        let case = Case {
             client: self.client,
             spec,
             prepared: &prepared,
             is_shared: equal.is_some(),
-        })?;
+        };
+        let decision = if shared.worklist.is_redo() {
+            self.resume.decide_anew(case)?
+        } else {
+            self.resume.decide(case)?
+        };
         let mut wish = self.wish(spec, &prepared);
         if shared.only_fetch {
             return match decision {
@@ -162,7 +168,7 @@ impl Feeder<'_> {
                     place::move_aside(out, &prepared.request.output_path)?;
                 }
                 let line = Line::stays(&wish.subject, &stay, shared.folder.is_simulated());
-                if stay.status == Status::Unknown {
+                if stay.status == Status::Unknown && !stay.is_made {
                     // A kill left it open; from now on the ledger says it too.
                     shared.write_down(&wish, &line, None, None, || None);
                 }
@@ -183,6 +189,8 @@ impl Feeder<'_> {
                 Ok(More::Yes)
             }
             Decision::Make(start) => {
+                wish.planned.take = start.take;
+                wish.planned.is_redo = start.is_redo;
                 let wish = match equal {
                     None => Some(wish),
                     Some(key) => self.join(key, wish),
@@ -229,6 +237,7 @@ impl Feeder<'_> {
                 take: 1,
                 listed: estimate.listed,
                 estimate: estimate.expected,
+                is_redo: false,
             },
         }
     }
@@ -249,6 +258,15 @@ impl Feeder<'_> {
             place::move_aside(shared.folder.out(), &prepared.request.output_path)?;
         }
         wish.planned.take = start.take;
+        wish.planned.is_redo = start.is_redo;
+        let replaces = match start.is_redo {
+            true => Some(place::free_aside(
+                shared.folder.out(),
+                &prepared.request.output_path,
+            )?),
+            false => None,
+        };
+        let (request, checked) = self.of_take(prepared, start.take)?;
         if !is_return {
             shared.folder.ledger().planned(wish.planned.clone());
         }
@@ -257,8 +275,9 @@ impl Feeder<'_> {
             attempt: start.attempt,
             prior: start.prior,
             buys: start.buys && !shared.only_fetch,
-            checked: Some(prepared.checked),
-            ..Order::new(self.tag, prepared.request)
+            checked: Some(checked),
+            replaces,
+            ..Order::new(self.tag, request)
         };
         lock(self.book).begin(self.tag, Pending { wish, is_return }, equal);
         self.tag += 1;
@@ -266,6 +285,25 @@ impl Feeder<'_> {
         let is_over = sent.is_err();
         self.take_back(sent);
         Ok(if is_over { More::No } else { More::Yes })
+    }
+
+    /// The request of one take: a seed that is fixed would bring the same again, so it goes on by one with each.
+    fn of_take(&self, prepared: Prepared, take: u32) -> Result<(MediaRequest, Checked)> {
+        let Prepared { mut request, checked } = prepared;
+        let seed = checked
+            .resolved
+            .params
+            .get("seed")
+            .and_then(serde_json::Value::as_u64);
+        let Some(seed) = seed.filter(|_| take > 1) else {
+            return Ok((request, checked));
+        };
+        let next = serde_json::Value::from(seed.saturating_add(u64::from(take) - 1));
+        request.params.insert("seed".to_owned(), next);
+        let resolved = self.client.check(&request)?;
+        // It is still the row's request, whatever its seed: by that it is known again.
+        let hash = checked.hash;
+        Ok((request, Checked { resolved, hash }))
     }
 
     /// Orders that never reached the lane, so that nothing can have been sent for them.

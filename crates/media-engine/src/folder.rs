@@ -24,6 +24,8 @@ pub struct Folder {
 const MARK: &str = "simulated";
 /// Noted in the ledger.
 const ADOPTED: &str = "adopted";
+const LIST: &str = "list";
+const RECIPE: &str = "recipe";
 const STAGING: &str = "staging";
 const PROJECT: &str = "project";
 const LEDGER: &str = "ledger.sqlite";
@@ -36,6 +38,25 @@ fn storage(what: &str, path: &Path, error: std::io::Error) -> Error {
 #[must_use]
 pub fn ledger_path(out: &Path, named: Option<&Path>) -> PathBuf {
     named.map_or_else(|| out.join(".media").join(LEDGER), Path::to_owned)
+}
+
+/// The list, and the recipe, that a ledger was last made from; `None` where it is no longer there.
+///
+/// # Errors
+/// The disk.
+pub fn noted_list(reader: &Reader) -> Result<Option<(PathBuf, Option<PathBuf>)>> {
+    let Some(list) = reader
+        .meta(LIST)?
+        .map(PathBuf::from)
+        .filter(|path| path.is_file())
+    else {
+        return Ok(None);
+    };
+    let recipe = reader.meta(RECIPE)?.filter(|path| path != "-").map(PathBuf::from);
+    Ok(recipe
+        .as_ref()
+        .is_none_or(|path| path.is_file())
+        .then_some((list, recipe)))
 }
 
 impl Folder {
@@ -157,6 +178,21 @@ impl Folder {
     /// The disk.
     pub fn adopt(&self) -> Result<()> {
         self.ledger.note_meta(&[(ADOPTED, "yes")])
+    }
+
+    /// Notes which list it is made from, for commands that name none.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn note_list(&self, list: &Path, recipe: Option<&Path>) -> Result<()> {
+        let absolute = |path: &Path| {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            path.to_string_lossy().into_owned()
+        };
+        // No recipe is noted too: it takes back an earlier one.
+        let recipe = recipe.map_or_else(|| "-".to_owned(), absolute);
+        self.ledger
+            .note_meta(&[(LIST, &absolute(list)), (RECIPE, &recipe)])
     }
 
     /// Whether there is any media file in it, wherever it came from.

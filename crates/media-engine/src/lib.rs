@@ -4,6 +4,7 @@
 //! the files, one lane per provider; [`write_table`] writes the table that a recipe asks for.
 
 mod book;
+mod decision;
 mod estimate;
 mod export;
 mod feed;
@@ -17,13 +18,14 @@ mod place;
 mod plan;
 mod project;
 mod quota;
+mod redo;
 mod resume;
 mod run;
 mod stats;
 mod worklist;
 
 pub use self::export::{export_failed, export_results};
-pub use self::folder::{Folder, ledger_path};
+pub use self::folder::{Folder, ledger_path, noted_list};
 pub use self::ledger::{
     AttemptRow, AttemptState, Caps, Entry, JobStatus, Ledger, Left, OpenAttempt, Reader, Spending, TakeRow,
     Totals,
@@ -32,6 +34,9 @@ pub use self::line::{Line, LineError, Status};
 pub use self::plan::{DayPlan, Plan, ProviderPlan};
 pub use self::project::{Instance, Project};
 pub use self::quota::SharedQuota;
+pub use self::redo::{Chosen, Redo, choose, keep, pick};
 pub use self::run::{Observer, Outcome, RunOptions, run};
 pub use self::stats::{Account, Failure, Stats};
-pub use self::worklist::{Place, Worklist, check_table, is_unknown, plan, plan_given, write_table};
+pub use self::worklist::{
+    Place, Worklist, check_table, is_unknown, plan, plan_anew, plan_given, write_table,
+};

@@ -3,7 +3,7 @@
 use media_core::{Charge, CostBasis, Error, ErrorKind, MediaFile, MediaResult, Provenance, Result, Usd};
 use serde::{Deserialize, Serialize};
 
-use crate::resume::Stay;
+use crate::decision::Stay;
 
 /// The version of the format of a line.
 const VERSION: u32 = 1;

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use media_core::{CostBasis, Error, ErrorKind, MediaFile, Provenance, Result, format_of, validate};
 
-use crate::found::hash_of;
+use crate::found::{Found, find, hash_of};
 use crate::ledger::{
-    AttemptRow, AttemptState, Entry, Finished, JobStatus, Ledger, Made, OpenAttempt, Reader, Settled,
+    AttemptRow, AttemptState, Entry, Finished, JobStatus, Ledger, Made, OpenAttempt, Reader, Settled, TakeRow,
 };
 use crate::line::{Line, Subject};
+use crate::place;
 
 /// Gives staged files their names, and writes down what was made and not yet written down. Gives the staged files that
 /// must stay where they are.
@@ -31,7 +32,10 @@ pub(crate) fn finish_staged(
             .map(|name| out.join(".media").join(name));
         // A file that had its name, and has been taken away since, was made all the same.
         let was_placed = open.attempt.state == AttemptState::Done;
-        match place(out, &entry, &open, staged.as_deref())? {
+        let former = reader.take(&open.job, entry.take)?;
+        // Another take of a job that was made takes the place of the file that it has, and of no other.
+        let replaced = former.filter(|_| open.attempt.take > entry.take);
+        match give_name(out, &entry, &open, staged.as_deref(), replaced.as_ref())? {
             Placed::Lost | Placed::Blocked if was_placed => {
                 ledger.finished(finished(out, &entry, &open, simulated)?);
             }
@@ -61,7 +65,13 @@ enum Placed {
     Lost,
 }
 
-fn place(out: &Path, entry: &Entry, open: &OpenAttempt, staged: Option<&Path>) -> Result<Placed> {
+fn give_name(
+    out: &Path,
+    entry: &Entry,
+    open: &OpenAttempt,
+    staged: Option<&Path>,
+    replaced: Option<&TakeRow>,
+) -> Result<Placed> {
     let target = out.join(&entry.spec.path);
     let is_it = |path: &Path| open.attempt.sha256.is_some() && hash_of(path) == open.attempt.sha256;
     if is_it(&target) {
@@ -72,7 +82,10 @@ fn place(out: &Path, entry: &Entry, open: &OpenAttempt, staged: Option<&Path>) -
         return Ok(Placed::Lost);
     };
     if fs::symlink_metadata(&target).is_ok() {
-        return Ok(Placed::Blocked);
+        if replaced.is_none_or(|take| !matches!(find(&target, Some(take)), Found::AsMade)) {
+            return Ok(Placed::Blocked);
+        }
+        place::move_aside(out, &target)?;
     }
     media_core::prepare(&target)?;
     sweep_beside(&target);
@@ -125,7 +138,7 @@ fn finished(out: &Path, entry: &Entry, open: &OpenAttempt, simulated: bool) -> R
     Ok(Finished {
         id: open.job.clone(),
         take: attempt.take,
-        status: JobStatus::Done,
+        status: Some(JobStatus::Done),
         line: line.to_json()?,
         hash: open.hash,
         attempt: Some(Settled {
@@ -206,6 +219,7 @@ mod tests {
             asked: [0; 32],
             hash,
             take: 1,
+            is_redo: false,
             listed: Some(Usd::from_micros(900)),
             estimate: Some(Usd::from_micros(900)),
         });

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use media_core::{Error, ErrorKind, MediaFile, Result, format_of, validate};
 
 use crate::found::hash_of;
+use crate::ledger::TakeRow;
 
 fn storage(what: &str, path: &Path, error: io::Error) -> Error {
     Error::new(ErrorKind::Storage, format!("{what} {}", path.display()))
@@ -59,6 +60,29 @@ pub(crate) fn describe(path: &Path, sha256: Option<&str>) -> Result<MediaFile> {
 
 /// Moves a file to `.media/old`, under a name that is free there.
 pub(crate) fn move_aside(out: &Path, path: &Path) -> Result<PathBuf> {
+    let place = free_aside(out, path)?;
+    fs::rename(path, &place)
+        .map(|()| place)
+        .map_err(|error| storage("cannot move aside", path, error))
+}
+
+/// Looks in `.media/old` for the file that was made as this take.
+pub(crate) fn find_aside(out: &Path, take: &TakeRow) -> Option<PathBuf> {
+    let old = out.join(".media").join("old").join(&take.path);
+    let name = old.file_name()?.to_string_lossy().into_owned();
+    let entries = fs::read_dir(old.parent()?).ok()?;
+    let mut found = entries.flatten().map(|entry| entry.path()).filter(|path| {
+        let is_named = path
+            .file_name()
+            .is_some_and(|found| found.to_string_lossy().ends_with(&name));
+        let has_length = || fs::metadata(path).is_ok_and(|file| file.len() == take.bytes);
+        is_named && has_length() && hash_of(path).as_deref() == Some(&take.sha256)
+    });
+    found.next()
+}
+
+/// A place in `.media/old` for a file, under a name that is free there.
+pub(crate) fn free_aside(out: &Path, path: &Path) -> Result<PathBuf> {
     let relative = path.strip_prefix(out).unwrap_or(path);
     let old = out.join(".media").join("old").join(relative);
     let failed = |error| storage("cannot move aside", path, error);
@@ -73,7 +97,7 @@ pub(crate) fn move_aside(out: &Path, path: &Path) -> Result<PathBuf> {
         }
         let place = old.with_file_name(free);
         if fs::symlink_metadata(&place).is_err() {
-            return fs::rename(path, &place).map(|()| place).map_err(failed);
+            return Ok(place);
         }
     }
     Err(failed(io::ErrorKind::AlreadyExists.into()))

@@ -6,52 +6,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use media_core::{Client, ErrorKind, Prior, Result};
 
+use crate::decision::{
+    ANOTHER_VARIANT, ASK_AGAIN, Decision, SEND_AGAIN, Start, Stay, copy, gone, in_the_way, start, stay,
+};
 use crate::found::{Found, find};
 use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, Reader, TakeRow, asked};
 use crate::line::{LineError, Status};
 use crate::list::JobSpec;
 use crate::plan::Prepared;
-
-/// What is to be done about a job.
-#[derive(Debug)]
-pub(crate) enum Decision {
-    /// Nothing, for this reason.
-    Stay(Box<Stay>),
-    /// It is made, or an earlier attempt at it is seen to its end.
-    Make(Start),
-    /// A file that was made for it, or for an equal request, is copied to its place: nothing is bought.
-    Copy {
-        from: PathBuf,
-        take: Box<TakeRow>,
-        /// The number of the job's own take.
-        number: u32,
-        /// What stands at its path is broken, and is to be moved away first.
-        is_broken: bool,
-    },
-}
-
-/// Why nothing is done.
-#[derive(Debug)]
-pub(crate) struct Stay {
-    pub(crate) status: Status,
-    /// The file, where the ledger knows it.
-    pub(crate) take: Option<TakeRow>,
-    pub(crate) error: Option<LineError>,
-    /// What stands at its path is broken, and is to be moved away.
-    pub(crate) is_broken: bool,
-}
-
-/// How a job is begun.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Start {
-    pub(crate) take: u32,
-    pub(crate) attempt: u32,
-    pub(crate) prior: Prior,
-    /// Whether it may be bought. Otherwise what fails is only gone.
-    pub(crate) buys: bool,
-    /// What stands at its path is broken, and is to be moved away first.
-    pub(crate) is_broken: bool,
-}
 
 /// What decisions are made by.
 #[derive(Debug)]
@@ -89,8 +51,11 @@ impl Resume<'_> {
         let Some(entry) = entry else {
             return self.of_stranger(case);
         };
-        if let Some(stay) = self.of_former(case)? {
+        if let Some(stay) = self.of_former(case, &entry)? {
             return Ok(stay);
+        }
+        if let Some(decision) = self.of_redo(case, &entry)? {
+            return Ok(decision);
         }
         // What was made stays made, whatever became of its copies since.
         match self.take(&case.spec.id, entry.take)? {
@@ -99,9 +64,85 @@ impl Resume<'_> {
         }
     }
 
+    /// Decides about another take of a job, which a person asked for.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub(crate) fn decide_anew(&self, case: Case<'_>) -> Result<Decision> {
+        let entry = self
+            .reader
+            .map(|reader| reader.job(&case.spec.id))
+            .transpose()?
+            .flatten();
+        let (Some(entry), Some(reader)) = (entry, self.reader) else {
+            return self.of_stranger(case);
+        };
+        if let Some(stay) = self.of_former(case, &entry)? {
+            return Ok(stay);
+        }
+        if let Some(decision) = self.of_redo(case, &entry)? {
+            return Ok(decision);
+        }
+        let is_made = self.take(&case.spec.id, entry.take)?.is_some();
+        if !is_made {
+            // What was billed and came to nothing is bought again on a person's word, which this is.
+            let last = reader.last_attempt(&case.spec.id, entry.take, &case.prepared.checked.hash)?;
+            if last.is_none_or(|attempt| attempt.state != AttemptState::Spent) {
+                return self.of_open(case, &entry);
+            }
+        }
+        let path = &case.prepared.request.output_path;
+        if let Found::InTheWay(what) = find(path, None) {
+            return Ok(in_the_way(path, &what));
+        }
+        let next = reader.last_take(&case.spec.id)?.max(entry.take) + 1;
+        Ok(Decision::Make(Start {
+            is_redo: is_made,
+            ..start(next, 1, Prior::Fresh)
+        }))
+    }
+
+    /// Another take of it was sent, and nobody saw that to its end.
+    fn of_redo(&self, case: Case<'_>, entry: &Entry) -> Result<Option<Decision>> {
+        let Some(reader) = self.reader else {
+            return Ok(None);
+        };
+        let Some(attempt) = reader.open_attempt_after(&case.spec.id, entry.take)? else {
+            return Ok(None);
+        };
+        let Some(take) = self.take(&case.spec.id, entry.take)? else {
+            // There is nothing that it could replace.
+            return Ok(None);
+        };
+        let path = &case.prepared.request.output_path;
+        match find(path, Some(&take)) {
+            Found::Nothing | Found::AsMade => {}
+            Found::Valid | Found::Broken(_) => {
+                let changed = "not the file that its new take was to replace";
+                return Ok(Some(in_the_way(path, changed)));
+            }
+            Found::InTheWay(what) => return Ok(Some(in_the_way(path, &what))),
+        }
+        let (number, of_take) = (attempt.number, attempt.take);
+        let decision = match self.of_attempt(case, entry, attempt) {
+            Decision::Make(begun) => Decision::Make(Start {
+                take: of_take,
+                attempt: number,
+                is_redo: true,
+                ..begun
+            }),
+            Decision::Stay(stay) => Decision::Stay(Box::new(Stay {
+                is_made: true,
+                ..*stay
+            })),
+            copy @ Decision::Copy { .. } => copy,
+        };
+        Ok(Some(decision))
+    }
+
     /// The row, or the configuration, asked for something else when it was last sent, and nobody saw that to its end.
     /// It comes first: who asks for the new request beside it may pay for both.
-    fn of_former(&self, case: Case<'_>) -> Result<Option<Decision>> {
+    fn of_former(&self, case: Case<'_>, entry: &Entry) -> Result<Option<Decision>> {
         let Some(reader) = self.reader else {
             return Ok(None);
         };
@@ -109,6 +150,7 @@ impl Resume<'_> {
         if !reader.has_open_attempt_at_another(&case.spec.id, hash)? {
             return Ok(None);
         }
+        let is_made = self.take(&case.spec.id, entry.take)?.is_some();
         Ok(Some(Decision::Stay(Box::new(Stay {
             status: Status::Unknown,
             take: None,
@@ -123,6 +165,7 @@ impl Resume<'_> {
                 )),
             }),
             is_broken: false,
+            is_made,
         }))))
     }
 
@@ -215,7 +258,7 @@ impl Resume<'_> {
 
     /// It was begun, and no take of it was made.
     fn of_open(&self, case: Case<'_>, entry: &Entry) -> Result<Decision> {
-        let Case { client, prepared, .. } = case;
+        let Case { prepared, .. } = case;
         match find(&prepared.request.output_path, None) {
             Found::Nothing => {}
             Found::AsMade | Found::Valid => return Ok(stay(Status::Skipped, None)),
@@ -225,30 +268,12 @@ impl Resume<'_> {
         }
         let is_same = entry.hash == prepared.checked.hash;
         let last = self.last_attempt(&entry.spec.id, entry.take, prepared)?;
-        let is_recoverable = client.provider().info().capabilities.recoverable;
         let number = last.as_ref().map_or(0, |attempt| attempt.number);
         let again = |prior| Ok(Decision::Make(start(entry.take, number, prior)));
         match last.map(|attempt| (attempt.state, attempt)) {
-            Some((AttemptState::Sending, attempt)) if is_recoverable => again(Prior::Sent {
-                ago: since(attempt.first_sent_ms),
-            }),
-            Some((AttemptState::Sending, _)) => Ok(self.told_before(entry, Status::Unknown, SEND_AGAIN)),
-            Some((AttemptState::Linked, attempt)) => match attempt.link {
-                Some(link) => again(Prior::Linked {
-                    link,
-                    facts: Box::new(attempt.facts),
-                }),
-                None => again(Prior::Sent { ago: None }),
-            },
-            // It could not be placed when the program started.
-            Some((AttemptState::Have, attempt)) => match (attempt.sha256, attempt.staged) {
-                (Some(sha256), Some(staged)) => again(Prior::Have {
-                    sha256,
-                    staged: self.inner.join(staged),
-                    facts: Box::new(attempt.facts),
-                }),
-                _ => again(Prior::Sent { ago: None }),
-            },
+            Some((AttemptState::Sending | AttemptState::Linked | AttemptState::Have, attempt)) => {
+                Ok(self.of_attempt(case, entry, attempt))
+            }
             Some((AttemptState::Spent | AttemptState::Done, _)) => {
                 Ok(self.told_before(entry, Status::Failed, ANOTHER_VARIANT))
             }
@@ -312,6 +337,7 @@ impl Resume<'_> {
                 }),
                 take: Some(take),
                 is_broken: false,
+                is_made: false,
             }))));
         }
         // Bought for another job, perhaps, and not settled: buying it for this one may be buying it twice.
@@ -327,8 +353,33 @@ impl Resume<'_> {
                     next: Some(format!("settle {other} first: media status {other}")),
                 }),
                 is_broken: false,
+                is_made: false,
             }))
         }))
+    }
+
+    /// An attempt was not seen to its end.
+    fn of_attempt(&self, case: Case<'_>, entry: &Entry, attempt: AttemptRow) -> Decision {
+        let is_recoverable = case.client.provider().info().capabilities.recoverable;
+        let again = |prior| Decision::Make(start(entry.take, attempt.number, prior));
+        let asked = Prior::Sent { ago: None };
+        match (attempt.state, attempt.link, attempt.sha256, attempt.staged) {
+            (AttemptState::Linked, Some(link), ..) => again(Prior::Linked {
+                link,
+                facts: Box::new(attempt.facts),
+            }),
+            // It could not be placed when the program started.
+            (AttemptState::Have, _, Some(sha256), Some(staged)) => again(Prior::Have {
+                sha256,
+                staged: self.inner.join(staged),
+                facts: Box::new(attempt.facts),
+            }),
+            (AttemptState::Sending, ..) if is_recoverable => again(Prior::Sent {
+                ago: since(attempt.first_sent_ms),
+            }),
+            (AttemptState::Sending, ..) => self.told_before(entry, Status::Unknown, SEND_AGAIN),
+            _ => again(asked),
+        }
     }
 
     /// Another file with the same bytes.
@@ -380,6 +431,7 @@ impl Resume<'_> {
             take: None,
             error: Some(error),
             is_broken: false,
+            is_made: false,
         }))
     }
 }
@@ -388,85 +440,6 @@ impl Resume<'_> {
 fn since(moment_ms: Option<i64>) -> Option<Duration> {
     let passed = Timestamp::now().as_millisecond().checked_sub(moment_ms?)?;
     u64::try_from(passed).ok().map(Duration::from_millis)
-}
-
-fn start(take: u32, attempt: u32, prior: Prior) -> Start {
-    Start {
-        take,
-        attempt: attempt.max(1),
-        prior,
-        buys: true,
-        is_broken: false,
-    }
-}
-
-fn copy(from: PathBuf, take: TakeRow, number: u32, is_broken: bool) -> Decision {
-    Decision::Copy {
-        from,
-        take: Box::new(take),
-        number,
-        is_broken,
-    }
-}
-
-fn stay(status: Status, take: Option<TakeRow>) -> Decision {
-    let told = match status {
-        Status::Changed => Some("the row was changed after its file was made; the file is left as it is"),
-        Status::Outdated => {
-            Some("the configuration was changed after the file was made; the file is left as it is")
-        }
-        _ => None,
-    };
-    let error = told.map(|message| LineError {
-        kind: status.as_str().to_owned(),
-        charge: "none".to_owned(),
-        message: message.to_owned(),
-        next: Some("to have it made anew give the row another id and path".to_owned()),
-    });
-    Decision::Stay(Box::new(Stay {
-        status,
-        take,
-        error,
-        is_broken: false,
-    }))
-}
-
-const ANOTHER_VARIANT: &str = "to buy it anew give the row another variant";
-const ASK_AGAIN: &str = "change the row, or ask again: media retry";
-const SEND_AGAIN: &str = "look at the service's usage page; media retry --unknown sends it again";
-
-fn gone(take: TakeRow, is_broken: bool) -> Decision {
-    let message = if is_broken {
-        "its file is damaged and was moved to .media/old; it is not bought again by itself"
-    } else {
-        "its file was made and is gone; it is not bought again by itself"
-    };
-    Decision::Stay(Box::new(Stay {
-        status: Status::Gone,
-        take: Some(take),
-        error: Some(LineError {
-            kind: Status::Gone.as_str().to_owned(),
-            charge: "none".to_owned(),
-            message: message.to_owned(),
-            next: Some("put it back; to buy it anew give the row another id and variant".to_owned()),
-        }),
-        is_broken,
-    }))
-}
-
-fn in_the_way(path: &Path, what: &str) -> Decision {
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-    Decision::Stay(Box::new(Stay {
-        status: Status::Failed,
-        take: None,
-        error: Some(LineError {
-            kind: ErrorKind::Storage.as_str().to_owned(),
-            charge: "none".to_owned(),
-            message: format!("{name} is there, but is {what}"),
-            next: Some("move it away and run the same command again".to_owned()),
-        }),
-        is_broken: false,
-    }))
 }
 
 /// Whether a failure fails the same way again.

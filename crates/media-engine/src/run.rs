@@ -251,6 +251,10 @@ impl Shared {
         let subject = &pending.wish.subject;
         let mut line = Line::of(subject, result, self.folder.is_simulated());
         line.take = pending.wish.planned.take;
+        if pending.wish.planned.is_redo && line.status == Status::Done {
+            // From now on the job is what this take was made for.
+            self.folder.ledger().planned(pending.wish.made_anew());
+        }
         if pending.is_return && line.status != Status::Done {
             // The file was made once, and it could not be had again for nothing.
             line.status = Status::Gone;
@@ -287,11 +291,16 @@ impl Shared {
 
     /// Gives a row the file that an equal one has: told where they share it, copied where they do not.
     pub(crate) fn share(&self, made: &Line, wish: &Wish) {
-        let line = made.shared(&wish.subject);
+        let mut line = made.shared(&wish.subject);
+        line.take = wish.planned.take;
+        if wish.planned.is_redo && made.status != Status::Done {
+            // It keeps the file that it has.
+            return self.report(&line, &wish.output, None);
+        }
         let mut file = None;
         if made.status == Status::Done {
             let from = self.folder.out().join(&made.path);
-            match self.placed(&from, &wish.subject.path, made) {
+            match self.placed(&from, wish, made) {
                 Ok(placed) => file = Some(placed),
                 Err(error) => {
                     // Nothing is written down: the next run tries to copy it again.
@@ -300,7 +309,7 @@ impl Shared {
                 }
             }
         }
-        self.folder.ledger().planned(wish.planned.clone());
+        self.folder.ledger().planned(wish.made_anew());
         self.write_down(wish, &line, None, Some(made.id.clone()), || {
             let provenance = media_core::Provenance {
                 provider: made.provider.clone(),
@@ -318,9 +327,12 @@ impl Shared {
         self.report(&line, &wish.output, None);
     }
 
-    fn placed(&self, from: &Path, path: &str, made: &Line) -> Result<media_core::MediaFile> {
-        let to = self.folder.out().join(path);
+    fn placed(&self, from: &Path, wish: &Wish, made: &Line) -> Result<media_core::MediaFile> {
+        let to = self.folder.out().join(&wish.subject.path);
         if from != to {
+            if wish.planned.is_redo && std::fs::symlink_metadata(&to).is_ok() {
+                place::move_aside(self.folder.out(), &to)?;
+            }
             place::copy(from, &to, &self.folder.inner())?;
         }
         place::describe(&to, made.sha256.as_deref())
@@ -345,11 +357,13 @@ impl Shared {
             | Status::Outdated
             | Status::Gone => JobStatus::Done,
         };
+        // Whatever became of another take, what was made before stays made.
+        let keeps = wish.planned.is_redo && line.status != Status::Done;
         match line.to_json() {
             Ok(text) => self.folder.ledger().finished(Finished {
                 id: wish.subject.id.clone(),
                 take: wish.planned.take,
-                status,
+                status: (!keeps).then_some(status),
                 line: text,
                 hash: wish.planned.hash,
                 attempt,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use media_core::validate::NamePolicy;
 use media_core::{Prior, Result, Usd};
 
+use crate::decision::Decision;
 use crate::estimate::Estimates;
 use crate::feed::output_name;
 use crate::folder::Folder;
@@ -18,7 +19,7 @@ use crate::list::{
 };
 use crate::plan::{Plan, Prepared};
 use crate::project::Project;
-use crate::resume::{Case, Decision, Resume};
+use crate::resume::{Case, Resume};
 
 /// What is to be made: a list with its recipe, or jobs that are given.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Worklist {
     work: Work,
     /// Requests that more than one row makes, each by its [`equal_key`].
     shared: Arc<HashSet<u64>>,
+    /// All of it is made anew, whatever there is.
+    is_redo: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -55,6 +58,10 @@ impl Worklist {
             Work::List(source, recipe) => Box::new(Jobs::new(source, recipe.as_deref(), read_param)?),
             Work::Given(jobs) => Box::new(jobs.iter().cloned().map(Ok)),
         })
+    }
+
+    pub(crate) fn is_redo(&self) -> bool {
+        self.is_redo
     }
 
     pub(crate) fn is_shared(&self, key: u64) -> bool {
@@ -95,6 +102,7 @@ struct Counter<'a> {
     estimates: Estimates,
     left: Option<Usd>,
     only: &'a [String],
+    is_redo: bool,
 }
 
 impl<'a> Counter<'a> {
@@ -105,11 +113,12 @@ impl<'a> Counter<'a> {
             estimates: Estimates::of_ledger(place.ledger)?,
             left: place.left,
             only: place.only,
+            is_redo: false,
         })
     }
 }
 
-fn resume_at(place: Place<'_>) -> Resume<'_> {
+pub(crate) fn resume_at(place: Place<'_>) -> Resume<'_> {
     Resume {
         reader: place.ledger,
         out: place.out,
@@ -182,6 +191,7 @@ pub fn plan(
     let worklist = Worklist {
         work: Work::List(Arc::new(source), recipe.map(Arc::new)),
         shared: Arc::new(shared),
+        is_redo: false,
     };
     Ok((worklist, plan))
 }
@@ -191,7 +201,27 @@ pub fn plan(
 /// # Errors
 /// One of them cannot be made with this configuration, or the ledger cannot be read.
 pub fn plan_given(project: &Project, jobs: Vec<JobSpec>, place: Place<'_>) -> Result<(Worklist, Plan)> {
-    let counter = Counter::at(project, place)?;
+    plan_jobs(project, jobs, place, false)
+}
+
+/// Counts what it takes to make given jobs anew, whatever there is of them. Offline.
+///
+/// # Errors
+/// As [`plan_given`].
+pub fn plan_anew(project: &Project, jobs: Vec<JobSpec>, place: Place<'_>) -> Result<(Worklist, Plan)> {
+    plan_jobs(project, jobs, place, true)
+}
+
+fn plan_jobs(
+    project: &Project,
+    jobs: Vec<JobSpec>,
+    place: Place<'_>,
+    is_redo: bool,
+) -> Result<(Worklist, Plan)> {
+    let counter = Counter {
+        is_redo,
+        ..Counter::at(project, place)?
+    };
     let mut plan = Plan::default();
     let (mut seen, mut shared) = (HashSet::new(), HashSet::new());
     let _look = place.ledger.map(Reader::look).transpose()?;
@@ -210,6 +240,7 @@ pub fn plan_given(project: &Project, jobs: Vec<JobSpec>, place: Place<'_>) -> Re
     let worklist = Worklist {
         work: Work::Given(Arc::new(jobs)),
         shared: Arc::new(shared),
+        is_redo,
     };
     Ok((worklist, plan))
 }
@@ -230,7 +261,7 @@ pub fn is_unknown(project: &Project, job: &JobSpec, place: Place<'_>) -> Result<
     Ok(matches!(decision, Decision::Stay(stay) if stay.status == Status::Unknown))
 }
 
-fn prepared(project: &Project, job: &JobSpec, out: &Path) -> Result<Prepared> {
+pub(crate) fn prepared(project: &Project, job: &JobSpec, out: &Path) -> Result<Prepared> {
     project.prepare(job, out).map_err(|why| {
         let message = format!("{}: {why}", job.id);
         media_core::Error::new(media_core::ErrorKind::InvalidRequest, message).not_billed()
@@ -259,12 +290,16 @@ impl Plan {
             provider.shared += 1;
             return Ok(());
         }
-        let decision = counter.resume.decide(Case {
+        let case = Case {
             client,
             spec,
             prepared,
             is_shared: !is_first,
-        })?;
+        };
+        let decision = match counter.is_redo {
+            true => counter.resume.decide_anew(case)?,
+            false => counter.resume.decide(case)?,
+        };
         match decision {
             // Paid for already, or copied.
             Decision::Make(start) if start.prior != Prior::Fresh => provider.fetch += 1,

@@ -43,8 +43,28 @@ pub(crate) async fn retry(
         say!("{what}");
         return Ok(Exit::Done);
     }
+    // Another take that is in doubt is given up, and the file that there is stays.
+    let (made, chosen): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|job| job.status == JobStatus::Done);
+    if !made.is_empty() {
+        let ids: Vec<_> = made.into_iter().map(|job| job.spec.id).collect();
+        let folder = Folder::open(&list.out, list.named_ledger(), session.is_simulated())?;
+        let given_up = folder.ledger().ask_again(ids.clone(), true);
+        folder.close()?;
+        given_up?;
+        say!(
+            "the new takes of {} are given up; media redo makes others",
+            ids.join(", ")
+        );
+        if chosen.is_empty() {
+            return Ok(Exit::Done);
+        }
+    }
     let specs: Vec<_> = chosen.iter().map(|job| job.spec.clone()).collect();
-    let blank = Place::new(&list.out, None);
+    let budget = Budget::of(session.caps(&args.budget), Some(&ledger))?;
+    let blank = Place {
+        left: budget.left(),
+        ..Place::new(&list.out, None)
+    };
     let (worklist, plan) = plan_given(&project, specs.clone(), blank)?;
     let mut work = Work {
         session: &session,
@@ -59,7 +79,7 @@ pub(crate) async fn retry(
     };
     let keys = work.keys()?;
     // What is sent again may be billed a second time, so it is counted beside what it may have cost before.
-    Budget::of(work.caps, Some(&ledger))?.allows(&work.plan, None)?;
+    budget.allows(&work.plan, None)?;
     drop(ledger);
     let folder = Folder::open(&list.out, list.named_ledger(), session.is_simulated())?;
     if args.unknown {

@@ -8,6 +8,7 @@ pub(crate) mod export;
 pub(crate) mod init;
 pub(crate) mod plan;
 pub(crate) mod providers;
+pub(crate) mod redo;
 pub(crate) mod run;
 pub(crate) mod sim;
 pub(crate) mod status;

@@ -1,6 +1,6 @@
 //! `media run`: makes every file of a list.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use media_core::limit::SystemClock;
 use media_core::{Error, ErrorKind, Result};
@@ -10,7 +10,7 @@ use media_registry::Registry;
 use crate::args::{Global, Run};
 use crate::cmd::plan;
 use crate::cmd::wait;
-use crate::cmd::work::{Ran, Work};
+use crate::cmd::work::{Ran, StopAfter, Work};
 use crate::exit::Exit;
 use crate::session::{List, Session};
 use crate::signals::Signals;
@@ -26,11 +26,16 @@ pub(crate) async fn run(
     again: &str,
 ) -> Result<Exit> {
     let began = Instant::now();
-    let left = || args.stop_after.map(|all| all.saturating_sub(began.elapsed()));
+    let stop_after = || {
+        args.stop_after.map(|all| StopAfter {
+            all,
+            left: all.saturating_sub(began.elapsed()),
+        })
+    };
     let simulation = Simulation::wanted(&args.simulate).await?;
     loop {
         let session = Session::load(registry, global, simulation.clone(), args.concurrency)?;
-        let ran = once(&session, quiet, args, left(), again).await?;
+        let ran = once(&session, quiet, args, stop_after(), again).await?;
         let Some(until) = ran.until.filter(|_| args.wait_for_quota) else {
             return Ok(ran.exit);
         };
@@ -43,8 +48,8 @@ pub(crate) async fn run(
             }
         };
         let is_over = async {
-            match left() {
-                Some(left) => tokio::time::sleep(left).await,
+            match stop_after() {
+                Some(stop) => tokio::time::sleep(stop.left).await,
                 None => std::future::pending().await,
             }
         };
@@ -61,7 +66,7 @@ async fn once(
     session: &Session<'_>,
     quiet: bool,
     args: &Run,
-    stop_after: Option<Duration>,
+    stop_after: Option<StopAfter>,
     again: &str,
 ) -> Result<Ran> {
     let list = session.list(&args.list)?;
@@ -98,6 +103,7 @@ async fn once(
         return Err(error);
     }
     media_engine::check_table(&work.worklist, &folder)?;
+    folder.note_list(&list.path, list.recipe.as_deref())?;
     work.run(folder, keys).await
 }
 

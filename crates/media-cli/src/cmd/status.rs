@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use media_core::{Error, ErrorKind, Result};
-use media_engine::{AttemptState, JobStatus, Line, Reader};
+use media_engine::{JobStatus, Line, Reader};
 use media_registry::Registry;
 use serde_json::json;
 
@@ -62,6 +62,7 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
         );
     }
     let (mut unknown, mut failed) = (Vec::new(), Vec::new());
+    let in_doubt = reader.in_doubt()?;
     reader.each_job(|job| {
         let line: Option<Line> = job
             .result
@@ -74,11 +75,7 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
             job.spec.line,
             why.as_deref().unwrap_or("it was not seen to its end")
         );
-        let is_unknown = job.status == JobStatus::Unknown
-            || (job.status == JobStatus::Open
-                && reader
-                    .last_attempt(&job.spec.id, job.take, &job.hash)?
-                    .is_some_and(|attempt| attempt.state == AttemptState::Sending));
+        let is_unknown = job.status == JobStatus::Unknown || in_doubt.contains(&job.spec.id);
         if is_unknown {
             unknown.push(text);
         } else if job.status == JobStatus::Failed {
@@ -132,16 +129,27 @@ fn job(reader: &Reader, id: &str) -> Result<Exit> {
     put!("  {} from {} ({})", job.spec.kind, job.provider, job.model);
     put!("  content: {}", job.spec.content);
     put!("  path:    {}", job.spec.path);
-    if let Some(take) = reader.take(id, job.take)? {
+    if job.is_protected {
+        put!("  protected from every redo");
+    }
+    for take in reader.takes(id)? {
         put!(
-            "  take {}: {} {}, {} bytes, sha256 {}",
+            "  take {}{}: {} {}, {} bytes, sha256 {}",
             take.take,
+            if take.take == job.take {
+                ""
+            } else {
+                " (media pick puts it back)"
+            },
             take.format,
             take.path,
             number(take.bytes),
             take.sha256
         );
+        let seed = take.provenance.seed.map(|seed| seed.to_string());
         for (what, said) in [
+            ("seed", &seed),
+            ("rewritten prompt", &take.provenance.revised_prompt),
             ("credit", &take.provenance.credit),
             ("licence", &take.provenance.licence),
         ] {

@@ -25,11 +25,20 @@ pub(crate) struct Work<'a> {
     pub(crate) options: RunOptions,
     /// What may be spent, all of it and by this run.
     pub(crate) caps: Caps,
-    pub(crate) stop_after: Option<Duration>,
+    pub(crate) stop_after: Option<StopAfter>,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
     /// The command that goes on where this one ends.
     pub(crate) again: &'a str,
+}
+
+/// `--stop-after`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StopAfter {
+    /// All of the time.
+    pub(crate) all: Duration,
+    /// What is left of it.
+    pub(crate) left: Duration,
 }
 
 /// How it ended.
@@ -149,17 +158,17 @@ fn until(outcome: &Outcome) -> Option<Timestamp> {
 fn watch(
     stop: &Stop,
     clients: Vec<(String, Client)>,
-    stop_after: Option<Duration>,
+    stop_after: Option<StopAfter>,
 ) -> (Arc<Ended>, JoinSet<()>) {
     let ended = Arc::new(Ended::default());
     let mut watchers = JoinSet::new();
-    if let Some(time) = stop_after {
+    if let Some(StopAfter { all, left }) = stop_after {
         let (stop, ended, clients) = (stop.clone(), Arc::clone(&ended), clients.clone());
         watchers.spawn(async move {
-            tokio::time::sleep(time).await;
+            tokio::time::sleep(left).await;
             ended.by_time.store(true, Ordering::Relaxed);
             stop.ask();
-            let time = humantime::format_duration(time);
+            let time = humantime::format_duration(all);
             say!("{time} are over: {}", words::being_finished(&clients));
         });
     }

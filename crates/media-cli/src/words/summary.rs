@@ -58,7 +58,7 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, again: &str) -> String {
         let overshoot = outcome.spending.overshoot;
         let _ = writeln!(
             text,
-            "  {:<9}{:>7}   {overshoot} USD more than was set aside for them",
+            "  {:<9}{:>7}   {overshoot} USD of it more than was set aside",
             "", ""
         );
     }

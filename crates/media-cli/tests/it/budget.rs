@@ -163,7 +163,7 @@ fn with_uneven_prices_the_bill_never_passes_the_cap_by_more_than_the_overshoot_t
     let told = ran
         .stderr
         .lines()
-        .find(|line| line.contains("more than was set aside"));
+        .find(|line| line.contains("of it more than was set aside"));
     let overshoot = told.map_or(0.0, |line| {
         line.split_whitespace().next().unwrap().parse::<f64>().unwrap()
     });

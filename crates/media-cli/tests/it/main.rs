@@ -42,4 +42,6 @@ mod signals;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod takes;
+#[cfg(test)]
 mod tools;

@@ -110,6 +110,7 @@ impl Lane {
             self.client.level() == CheckLevel::Full,
         );
         let keeps = !self.is_free();
+        let replaces = task.replaces.clone();
         let resolved = Arc::clone(&task.resolved);
         let (attempt, said) = (task.attempt.clone(), Box::new(facts.clone()));
         let cost = self.cost_of_bought(&resolved, facts);
@@ -135,7 +136,10 @@ impl Lane {
                 // Where this cannot be written down, the file under its name is the best record there is.
                 unrecorded = runtime.block_on(http.journal().record(&[(key, have)])).err();
                 is_secured = unrecorded.is_none();
-                staged.place(&target)?;
+                match &replaces {
+                    Some(aside) => staged.place_over(&target, aside)?,
+                    None => staged.place(&target)?,
+                }
                 Ok((staged.described(&target)?, warning))
             };
             let placed = place().map_err(|error: Error| {

@@ -58,6 +58,7 @@ struct Task {
     key: AttemptKey,
     prior: Prior,
     buys: bool,
+    replaces: Option<PathBuf>,
     began: Instant,
     /// The counted calls set aside for it.
     hold: HoldSlot,
@@ -231,7 +232,7 @@ impl Lane {
         let checked = std::panic::catch_unwind(check)
             .unwrap_or_else(|_| Err(Error::new(ErrorKind::ProviderFault, "the provider panicked")))
             .and_then(|checked| {
-                self.prepare(&order.request)?;
+                self.prepare(&order.request, order.replaces.is_some())?;
                 Ok(checked)
             });
         match checked {
@@ -250,6 +251,7 @@ impl Lane {
                     resolved: Arc::new(resolved),
                     prior: order.prior,
                     buys: order.buys,
+                    replaces: order.replaces,
                     began,
                     hold: HoldSlot::default(),
                     mark: self.client.sent().mark(),
@@ -296,7 +298,7 @@ impl Lane {
         }
     }
 
-    fn prepare(&self, request: &MediaRequest) -> Result<()> {
+    fn prepare(&self, request: &MediaRequest, may_be_there: bool) -> Result<()> {
         let path = &request.output_path;
         let folder = path.parent().unwrap_or(path).to_owned();
         let known = self
@@ -311,7 +313,7 @@ impl Lane {
                 .unwrap_or_else(PoisonError::into_inner)
                 .insert(folder);
         }
-        if std::fs::symlink_metadata(path).is_ok() {
+        if !may_be_there && std::fs::symlink_metadata(path).is_ok() {
             return Err(Error::new(
                 ErrorKind::Storage,
                 format!("{} is already there and is not replaced", path.display()),

@@ -201,6 +201,24 @@ impl Staged {
         outcome
     }
 
+    /// Gives it its name, and moves what stands there to `aside` right before. Where it cannot be placed, what was there
+    /// is put back.
+    pub(crate) fn place_over(&mut self, target: &Path, aside: &Path) -> Result<()> {
+        let failed = |error| storage("cannot move aside", target, error);
+        let mut is_moved = false;
+        if fs::symlink_metadata(target).is_ok() {
+            fs::create_dir_all(parent(aside)).map_err(failed)?;
+            fs::rename(target, aside).map_err(failed)?;
+            is_moved = true;
+        }
+        let placed = self.place(target);
+        if placed.is_err() && is_moved && fs::symlink_metadata(target).is_err() {
+            // Nothing is lost where this fails too: it is where the caller said.
+            let _ = fs::rename(aside, target);
+        }
+        placed
+    }
+
     /// Leaves it in the folder's staging, to be given its name later. Library users have no such folder.
     pub(crate) fn stay(mut self, staging: &Staging) {
         if let (Staging::Folder(_), Held::File(file)) = (staging, &mut self.held) {

@@ -97,6 +97,8 @@ struct Held {
     day: i64,
     /// Whether it counts in this run.
     is_ours: bool,
+    /// Whether anything was known of its price.
+    is_priced: bool,
     /// The service has made it: a refusal of a later send takes nothing back.
     is_bought: bool,
 }
@@ -133,6 +135,7 @@ impl Budget {
                 is_bought: row.get(2)?,
                 day: day_of(sent),
                 is_ours: false,
+                is_priced: true,
             };
             self.held.insert(key, held);
         }
@@ -193,6 +196,7 @@ impl Budget {
                 amount: estimate.unwrap_or_default(),
                 day: today,
                 is_ours: true,
+                is_priced: estimate.is_some(),
                 is_bought: false,
             };
             self.held.insert(key, held);
@@ -245,7 +249,7 @@ impl Budget {
         let before = *held;
         held.amount = cost;
         self.change(before, before.amount, cost);
-        if before.is_ours && cost > before.amount {
+        if before.is_ours && before.is_priced && cost > before.amount {
             self.spending.overshoot += less(cost, before.amount);
         }
     }

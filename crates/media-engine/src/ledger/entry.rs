@@ -97,8 +97,10 @@ pub struct Entry {
     pub status: JobStatus,
     /// Its last result line, JSON.
     pub result: Option<String>,
-    /// What one attempt is expected to cost.
+    /// What one attempt costs by the price list.
     pub estimate: Option<Usd>,
+    /// A person protects its file from every redo.
+    pub is_protected: bool,
 }
 
 /// A file that was made.

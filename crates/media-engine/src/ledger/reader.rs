@@ -12,7 +12,7 @@ use super::{failed, schema};
 
 macro_rules! jobs {
     () => {
-        "SELECT request, provider, model, asked, hash, take, status, result, estimate_micros FROM jobs"
+        "SELECT request, provider, model, asked, hash, take, status, result, estimate_micros, protected FROM jobs"
     };
 }
 
@@ -201,6 +201,41 @@ impl Reader {
         )
     }
 
+    /// The first attempt at a take after this one that is not settled.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(crate) fn open_attempt_after(&self, job: &str, take: u32) -> Result<Option<AttemptRow>> {
+        let text = concat!(
+            attempts!(),
+            " WHERE job = ?1 AND take > ?2 AND state IN ('sending', 'linked', 'have') ORDER BY take, number LIMIT 1"
+        );
+        let mut question = self.ask(self.db.prepare_cached(text))?;
+        self.ask(question.query_row(params![job, take], attempt_row).optional())
+    }
+
+    /// The highest number of a take that was made or tried.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(crate) fn last_take(&self, job: &str) -> Result<u32> {
+        let text = "SELECT max((SELECT coalesce(max(take), 0) FROM takes WHERE job = ?1),
+                (SELECT coalesce(max(take), 0) FROM attempts WHERE job = ?1))";
+        let mut question = self.ask(self.db.prepare_cached(text))?;
+        self.ask(question.query_row([job], |row| row.get(0)))
+    }
+
+    /// All files that were made for a job, oldest first.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn takes(&self, job: &str) -> Result<Vec<TakeRow>> {
+        let text = concat!(takes!(), " WHERE job = ?1 ORDER BY take");
+        let mut question = self.ask(self.db.prepare_cached(text))?;
+        let rows = self.ask(question.query_map([job], take_row))?;
+        self.ask(rows.collect())
+    }
+
     /// All attempts at a job, in order.
     ///
     /// # Errors
@@ -212,12 +247,15 @@ impl Reader {
         self.ask(rows.collect())
     }
 
-    /// Attempts that were not seen to their end.
+    /// Jobs that were sent, with no answer known.
     ///
     /// # Errors
     /// The disk.
-    pub fn open_attempts(&self) -> Result<Vec<OpenAttempt>> {
-        self.attempts_where("a.state IN ('sending', 'linked', 'have')")
+    pub fn in_doubt(&self) -> Result<std::collections::HashSet<String>> {
+        let text = "SELECT job FROM attempts WHERE state = 'sending'";
+        let mut question = self.ask(self.db.prepare(text))?;
+        let rows = self.ask(question.query_map((), |row| row.get(0)))?;
+        self.ask(rows.collect())
     }
 
     /// Attempts whose bytes came, and whose job does not know it.
@@ -344,6 +382,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         status: named(row, 6)?,
         result: row.get(7)?,
         estimate: usd(row, 8)?,
+        is_protected: row.get(9)?,
     })
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Planned {
     pub(crate) listed: Option<Usd>,
     /// What it is expected to cost by what such requests have cost so far.
     pub(crate) estimate: Option<Usd>,
+    /// It is another take of a job that was made, which stays as it is until the new one is made too.
+    pub(crate) is_redo: bool,
 }
 
 /// What became of a job.
@@ -28,7 +30,8 @@ pub(crate) struct Planned {
 pub(crate) struct Finished {
     pub(crate) id: String,
     pub(crate) take: u32,
-    pub(crate) status: JobStatus,
+    /// `None` leaves the job as it was: another take of it came to nothing.
+    pub(crate) status: Option<JobStatus>,
     /// The result line, JSON.
     pub(crate) line: String,
     pub(crate) hash: RequestHash,
@@ -207,10 +210,12 @@ fn linked(
 }
 
 pub(super) fn finished(db: &Transaction<'_>, job: &Finished, now: i64) -> rusqlite::Result<()> {
-    let mut update = db.prepare_cached(
-        "UPDATE jobs SET status = ?2, result = ?3, take = ?4, updated_ms = ?5 WHERE id = ?1",
-    )?;
-    update.execute(params![job.id, job.status.as_str(), job.line, job.take, now])?;
+    if let Some(status) = job.status {
+        let mut update = db.prepare_cached(
+            "UPDATE jobs SET status = ?2, result = ?3, take = ?4, updated_ms = ?5 WHERE id = ?1",
+        )?;
+        update.execute(params![job.id, status.as_str(), job.line, job.take, now])?;
+    }
     let key = job.attempt.as_ref().map(|settled| settled.key.to_string());
     if let Some(settled) = &job.attempt {
         // A link can be followed again, and bytes that are good wait for their place; anything else that was billed and

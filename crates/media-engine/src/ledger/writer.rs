@@ -262,6 +262,8 @@ impl Scribe {
             }
         }
         match note {
+            // Only its money is of interest before it is made.
+            Note::Planned(job) if job.is_redo => {}
             Note::Finished(job) if job.made.is_some() => {
                 self.made_since.get_or_insert_with(Instant::now);
                 self.made.push(*job);

@@ -1,0 +1,289 @@
+//! Takes: what is made anew takes the place of the old file when it is valid, and the old one can be put back.
+
+use std::fs;
+
+use media_sim::{Fault, FaultKind, Op, Provider};
+use serde_json::json;
+
+use crate::support::{Desk, Ran, jobs, until};
+
+fn three(provider: &str) -> String {
+    jobs(&[
+        ("a", provider, "a hat", "a.webp"),
+        ("b", provider, "a kettle", "b.webp"),
+        ("c", provider, "a cap", "c.webp"),
+    ])
+}
+
+fn made(provider: &str) -> Desk {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", three(provider));
+    desk.make("list.jsonl").ended(0);
+    desk
+}
+
+fn redo(desk: &Desk, rest: &[&str]) -> Ran {
+    desk.run(&[&["redo", "--out", "out", "--yes", "--json"], rest].concat())
+}
+
+fn bytes(desk: &Desk, name: &str) -> Vec<u8> {
+    fs::read(desk.path("out").join(name)).unwrap()
+}
+
+fn old(desk: &Desk, name: &str) -> Vec<u8> {
+    fs::read(desk.path("out/.media/old").join(name)).unwrap()
+}
+
+#[test]
+fn a_named_file_is_made_anew_and_the_old_one_is_kept_and_can_be_put_back() {
+    let desk = made("runware");
+    let first = bytes(&desk, "a.webp");
+    let ran = redo(&desk, &["a"]).ended(0);
+    let line = ran.line("a");
+    assert_eq!((&line["status"], &line["take"]), (&json!("done"), &json!(2)));
+    desk.assert_bill_is(4);
+    let second = bytes(&desk, "a.webp");
+    assert_ne!(first, second);
+    assert_eq!(old(&desk, "a.webp"), first);
+    // It is what a run finds, whoever asks.
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 3);
+    desk.run(&["pick", "a", "1", "--out", "out"])
+        .ended(0)
+        .said(&["take 1 of a"]);
+    assert_eq!(bytes(&desk, "a.webp"), first);
+    assert_eq!(old(&desk, "2-a.webp"), second);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 3);
+    desk.run(&["pick", "a", "2", "--out", "out"]).ended(0);
+    assert_eq!(bytes(&desk, "a.webp"), second);
+    let told = desk.run(&["status", "a", "--out", "out"]).ended(0).stdout;
+    assert!(
+        told.contains("take 1 (media pick puts it back)") && told.contains("take 2:"),
+        "{told}"
+    );
+    desk.run(&["pick", "a", "7", "--out", "out"])
+        .ended(2)
+        .said(&["has no take 7", "1, 2"]);
+    let third = redo(&desk, &["a"]).ended(0);
+    assert_eq!(third.line("a")["take"], 3);
+    desk.assert_bill_is(5);
+    desk.assert_clean("out");
+}
+
+#[test]
+fn who_does_not_say_yes_is_told_the_price_and_nothing_is_sent() {
+    let desk = made("runware");
+    desk.run(&["redo", "a", "b", "--out", "out"])
+        .ended(2)
+        .said(&["2 files made anew for about 0.0012 USD", "--yes"]);
+    redo(&desk, &["a", "b", "--max-run-cost", "0.0006"])
+        .ended(3)
+        .said(&["1 of them would fit"]);
+    redo(&desk, &["x"]).ended(2).said(&["there is no job \"x\""]);
+    redo(&desk, &[]).ended(2);
+    desk.assert_bill_is(3);
+}
+
+#[test]
+fn changed_rows_other_settings_and_missing_files_are_chosen_by_what_they_are() {
+    let mut desk = made("runware");
+    redo(&desk, &["--changed"])
+        .ended(0)
+        .said(&["nothing to make anew"]);
+    desk.file("list.jsonl", three("runware").replace("a kettle", "a pan"));
+    fs::remove_file(desk.path("out/c.webp")).unwrap();
+    // Runware would still know it; nobody does after its link is over.
+    desk.configure("runware", "delivery", &json!({ "keep_url": "1h" }));
+    let ran = redo(&desk, &["--changed"]).ended(0);
+    assert_eq!(ran.lines().keys().collect::<Vec<_>>(), ["b"]);
+    desk.assert_bill_is(4);
+    desk.configure("runware", "image", &json!({ "steps": 7 }));
+    let again = desk.make("list.jsonl");
+    assert_eq!(again.count("outdated"), 2, "{again:#?}");
+    let ran = redo(&desk, &["--settings"]).ended(0);
+    assert_eq!(ran.lines().keys().collect::<Vec<_>>(), ["a", "b"]);
+    desk.assert_bill_is(6);
+    let again = desk.make("list.jsonl");
+    assert_eq!(
+        (again.count("skipped"), again.count("gone")),
+        (2, 1),
+        "{again:#?}"
+    );
+    assert!(
+        again.line("c")["error"]["next"]
+            .as_str()
+            .unwrap()
+            .contains("media redo --missing")
+    );
+    redo(&desk, &["--missing"]).ended(0);
+    desk.assert_bill_is(7);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 3);
+}
+
+#[test]
+fn a_failed_take_changes_nothing() {
+    let desk = made("runware");
+    let first = bytes(&desk, "b.webp");
+    let broken = FaultKind::Status {
+        status: 429,
+        retry_after: None,
+        retry_after_ms: None,
+        headers: Default::default(),
+        body: None,
+        billed: false,
+    };
+    desk.sim().arm(
+        Fault::new(Provider::Runware, broken)
+            .on(Op::Image)
+            .matching("kettle")
+            .times(50),
+    );
+    redo(&desk, &["b"]).ended(1);
+    desk.disarm();
+    assert_eq!(bytes(&desk, "b.webp"), first);
+    let again = desk.make("list.jsonl").ended(0);
+    assert_eq!(again.count("skipped"), 3);
+    assert_eq!(redo(&desk, &["b"]).ended(0).line("b")["status"], "done");
+    desk.assert_bill_is(4);
+}
+
+#[test]
+fn a_take_in_doubt_is_unknown_and_the_old_file_stands() {
+    let desk = made("openai");
+    let first = bytes(&desk, "b.webp");
+    desk.sim().arm(
+        Fault::new(Provider::Openai, FaultKind::CutAfterBilling)
+            .on(Op::Image)
+            .matching("kettle"),
+    );
+    redo(&desk, &["b"]).ended(1);
+    assert_eq!(bytes(&desk, "b.webp"), first);
+    assert_eq!(desk.charges(), 4);
+    // Neither a run nor another redo sends it again.
+    for ran in [desk.make("list.jsonl"), redo(&desk, &["b"])] {
+        assert_eq!(ran.ended(1).line("b")["status"], "unknown");
+    }
+    assert!(
+        desk.run(&["status", "--out", "out"])
+            .stdout
+            .contains("  b (line 2)")
+    );
+    assert_eq!(desk.charges(), 4);
+    desk.run(&["retry", "--unknown", "--out", "out"])
+        .ended(0)
+        .said(&["new takes of b are given up"]);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 3);
+    redo(&desk, &["b"]).ended(0);
+    assert_eq!(desk.charges(), 5);
+    assert_ne!(bytes(&desk, "b.webp"), first);
+}
+
+#[test]
+fn a_killed_redo_is_seen_to_its_end_by_the_next_run() {
+    let mut scenario = media_sim::Scenario::instant();
+    scenario.runware.latency_ms.image = 500;
+    let desk = Desk::with(scenario);
+    desk.file("list.jsonl", three("runware"));
+    desk.make("list.jsonl").ended(0);
+    let first = bytes(&desk, "a.webp");
+    let mut command = desk.command(&["redo", "a", "--out", "out", "--yes"]);
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    until("it is bought", || desk.charges() == 4);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(bytes(&desk, "a.webp"), first);
+    let ran = desk.make("list.jsonl").ended(0);
+    assert_eq!(
+        (&ran.line("a")["status"], &ran.line("a")["take"]),
+        (&json!("done"), &json!(2))
+    );
+    desk.assert_bill_is(4);
+    assert_ne!(bytes(&desk, "a.webp"), first);
+    assert_eq!(old(&desk, "a.webp"), first);
+    desk.assert_clean("out");
+}
+
+#[test]
+fn a_protected_file_is_left_out_of_every_redo() {
+    let desk = made("runware");
+    desk.run(&["keep", "a", "--out", "out"])
+        .ended(0)
+        .said(&["protected"]);
+    redo(&desk, &["a"]).ended(2).said(&["the file of a is protected"]);
+    desk.file("list.jsonl", three("runware").replace("\"a ", "\"another "));
+    let ran = redo(&desk, &["--changed"]).ended(0);
+    ran.lines().get("a").map_or((), |line| panic!("{line}"));
+    assert_eq!(ran.lines().len(), 2);
+    ran.said(&["1 file left out"]);
+    desk.run(&["keep", "a", "--off", "--out", "out"]).ended(0);
+    redo(&desk, &["--changed"]).ended(0);
+    desk.assert_bill_is(6);
+    desk.run(&["keep", "x", "--out", "out"])
+        .ended(2)
+        .said(&["no job \"x\""]);
+}
+
+#[test]
+fn a_fixed_seed_goes_on_by_one_with_each_take() {
+    let desk = Desk::with_sim();
+    let list = jobs(&[("a", "runware", "a hat", "a.webp")]).replace("\"width\"", "\"seed\": 7, \"width\"");
+    desk.file("list.jsonl", list);
+    desk.make("list.jsonl").ended(0);
+    redo(&desk, &["a"]).ended(0);
+    redo(&desk, &["a"]).ended(0);
+    let told = desk.run(&["status", "a", "--out", "out"]).ended(0).stdout;
+    let seeds: Vec<_> = told
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("seed: "))
+        .collect();
+    assert_eq!(seeds, ["7", "8", "9"], "{told}");
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 1);
+}
+
+#[test]
+fn rows_that_shared_one_purchase_part_when_one_is_made_anew() {
+    let desk = Desk::with_sim();
+    desk.file(
+        "list.jsonl",
+        jobs(&[
+            ("a", "runware", "a hat", "a.webp"),
+            ("b", "runware", "a hat", "b.webp"),
+        ]),
+    );
+    desk.make("list.jsonl").ended(0);
+    desk.assert_bill_is(1);
+    let first = bytes(&desk, "b.webp");
+    assert_eq!(bytes(&desk, "a.webp"), first);
+    redo(&desk, &["a"]).ended(0);
+    desk.assert_bill_is(2);
+    assert_ne!(bytes(&desk, "a.webp"), first);
+    assert_eq!(bytes(&desk, "b.webp"), first);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 2);
+    // Made anew together they share again.
+    redo(&desk, &["a", "b"]).ended(0);
+    desk.assert_bill_is(3);
+    assert_eq!(bytes(&desk, "a.webp"), bytes(&desk, "b.webp"));
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 2);
+}
+
+#[test]
+fn rows_that_share_a_file_are_made_anew_together() {
+    let desk = Desk::with_sim();
+    desk.file(
+        "list.jsonl",
+        jobs(&[
+            ("a", "runware", "a hat", "x.webp"),
+            ("b", "runware", "a hat", "x.webp"),
+        ]),
+    );
+    desk.make("list.jsonl").ended(0);
+    let first = bytes(&desk, "x.webp");
+    redo(&desk, &["b"]).ended(0);
+    desk.assert_bill_is(2);
+    assert_ne!(bytes(&desk, "x.webp"), first);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 2);
+    desk.run(&["pick", "a", "1", "--out", "out"]).ended(0);
+    assert_eq!(bytes(&desk, "x.webp"), first);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 2);
+    desk.run(&["keep", "a", "--out", "out"]).ended(0);
+    redo(&desk, &["b"]).ended(2).said(&["protected"]);
+}

@@ -1,0 +1,140 @@
+//! What can be decided about a job, and the words for it.
+
+use std::path::{Path, PathBuf};
+
+use media_core::{ErrorKind, Prior};
+
+use crate::ledger::TakeRow;
+use crate::line::{LineError, Status};
+
+/// What is to be done about a job.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    /// Nothing, for this reason.
+    Stay(Box<Stay>),
+    /// It is made, or an earlier attempt at it is seen to its end.
+    Make(Start),
+    /// A file that was made for it, or for an equal request, is copied to its place: nothing is bought.
+    Copy {
+        from: PathBuf,
+        take: Box<TakeRow>,
+        /// The number of the job's own take.
+        number: u32,
+        /// What stands at its path is broken, and is to be moved away first.
+        is_broken: bool,
+    },
+}
+
+/// Why nothing is done.
+#[derive(Debug)]
+pub(crate) struct Stay {
+    pub(crate) status: Status,
+    /// The file, where the ledger knows it.
+    pub(crate) take: Option<TakeRow>,
+    pub(crate) error: Option<LineError>,
+    /// What stands at its path is broken, and is to be moved away.
+    pub(crate) is_broken: bool,
+    /// A take of it was made: whatever is said of another one, it stays done.
+    pub(crate) is_made: bool,
+}
+
+/// How a job is begun.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Start {
+    pub(crate) take: u32,
+    pub(crate) attempt: u32,
+    pub(crate) prior: Prior,
+    /// Whether it may be bought. Otherwise what fails is only gone.
+    pub(crate) buys: bool,
+    /// What stands at its path is broken, and is to be moved away first.
+    pub(crate) is_broken: bool,
+    /// It is another take of a job that was made: what stands at its path is moved away when the new file is whole.
+    pub(crate) is_redo: bool,
+}
+
+pub(crate) fn start(take: u32, attempt: u32, prior: Prior) -> Start {
+    Start {
+        take,
+        attempt: attempt.max(1),
+        prior,
+        buys: true,
+        is_broken: false,
+        is_redo: false,
+    }
+}
+
+pub(crate) fn copy(from: PathBuf, take: TakeRow, number: u32, is_broken: bool) -> Decision {
+    Decision::Copy {
+        from,
+        take: Box::new(take),
+        number,
+        is_broken,
+    }
+}
+
+pub(crate) fn stay(status: Status, take: Option<TakeRow>) -> Decision {
+    let told = match status {
+        Status::Changed => Some((
+            "the row was changed after its file was made; the file is left as it is",
+            "media redo --changed makes such files anew",
+        )),
+        Status::Outdated => Some((
+            "the configuration was changed after the file was made; the file is left as it is",
+            "media redo --settings makes such files anew",
+        )),
+        _ => None,
+    };
+    let error = told.map(|(message, next)| LineError {
+        kind: status.as_str().to_owned(),
+        charge: "none".to_owned(),
+        message: message.to_owned(),
+        next: Some(next.to_owned()),
+    });
+    Decision::Stay(Box::new(Stay {
+        status,
+        take,
+        error,
+        is_broken: false,
+        is_made: false,
+    }))
+}
+
+pub(crate) const ANOTHER_VARIANT: &str = "to buy it anew: media redo, with its id";
+pub(crate) const ASK_AGAIN: &str = "change the row, or ask again: media retry";
+pub(crate) const SEND_AGAIN: &str = "look at the service's usage page; media retry --unknown sends it again";
+
+pub(crate) fn gone(take: TakeRow, is_broken: bool) -> Decision {
+    let message = if is_broken {
+        "its file is damaged and was moved to .media/old; it is not bought again by itself"
+    } else {
+        "its file was made and is gone; it is not bought again by itself"
+    };
+    Decision::Stay(Box::new(Stay {
+        status: Status::Gone,
+        take: Some(take),
+        error: Some(LineError {
+            kind: Status::Gone.as_str().to_owned(),
+            charge: "none".to_owned(),
+            message: message.to_owned(),
+            next: Some("put it back, or buy it anew: media redo --missing".to_owned()),
+        }),
+        is_broken,
+        is_made: true,
+    }))
+}
+
+pub(crate) fn in_the_way(path: &Path, what: &str) -> Decision {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    Decision::Stay(Box::new(Stay {
+        status: Status::Failed,
+        take: None,
+        error: Some(LineError {
+            kind: ErrorKind::Storage.as_str().to_owned(),
+            charge: "none".to_owned(),
+            message: format!("{name} is there, but is {what}"),
+            next: Some("move it away and run the same command again".to_owned()),
+        }),
+        is_broken: false,
+        is_made: false,
+    }))
+}

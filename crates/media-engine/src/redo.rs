@@ -1,0 +1,210 @@
+//! Takes: choosing what is made anew, putting an earlier take back, protecting a file.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use media_core::{Error, ErrorKind, Result};
+
+use crate::decision::Decision;
+use crate::folder::Folder;
+use crate::found::{Found, find};
+use crate::ledger::{Reader, modified_ns};
+use crate::line::Status;
+use crate::list::JobSpec;
+use crate::place;
+use crate::project::Project;
+use crate::resume::Case;
+use crate::worklist::{Place, Worklist, prepared, resume_at};
+
+/// Which jobs are to be made anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Redo {
+    /// These, whatever they are.
+    Ids(Vec<String>),
+    /// Those whose rows were changed, whose configuration was, or whose files are gone.
+    Standing(BTreeSet<Status>),
+}
+
+/// What was chosen to be made anew.
+#[derive(Debug, Default)]
+pub struct Chosen {
+    /// The jobs, as they are to be made.
+    pub jobs: Vec<JobSpec>,
+    /// Jobs that were left out because their files are protected.
+    pub protected: Vec<String>,
+}
+
+/// Chooses jobs of a list, or of the ledger where there is no list. Rows that share a path are made anew together.
+///
+/// # Errors
+/// A name that nothing has, a protected file or a job that cannot be made anew among those that were named, a list that
+/// cannot be read.
+pub fn choose(
+    project: &Project,
+    worklist: Option<&Worklist>,
+    reader: &Reader,
+    out: &Path,
+    redo: &Redo,
+) -> Result<Chosen> {
+    let place = Place::new(out, Some(reader));
+    let mut all = Vec::new();
+    let mut paths = BTreeSet::new();
+    let mut chosen = Chosen::default();
+    let mut named: BTreeSet<&str> = match redo {
+        Redo::Ids(ids) => ids.iter().map(String::as_str).collect(),
+        Redo::Standing(_) => BTreeSet::new(),
+    };
+    let mut look = |spec: JobSpec| -> Result<()> {
+        let is_wanted = match redo {
+            Redo::Ids(_) => named.remove(spec.id.as_str()),
+            Redo::Standing(statuses) => stands(project, &spec, place, statuses)?,
+        };
+        if is_wanted && may_be_redone(reader, &spec.id, redo, &mut chosen)? {
+            paths.insert(spec.path.clone());
+        }
+        all.push(spec);
+        Ok(())
+    };
+    match worklist {
+        Some(worklist) => {
+            let read =
+                |provider: &str, kind, key: &str, cell: &str| project.read_param(provider, kind, key, cell);
+            for job in worklist.jobs(&read)? {
+                look(job.map_err(|problems| {
+                    let first = problems.first().map_or_else(String::new, ToString::to_string);
+                    Error::new(ErrorKind::InvalidRequest, first).not_billed()
+                })?)?;
+            }
+        }
+        None => reader.each_job(|job| look(job.spec))?,
+    }
+    if let Some(stray) = named.first() {
+        let message = format!("there is no job {stray:?}");
+        return Err(Error::new(ErrorKind::Config, message)
+            .not_billed()
+            .hint("an id is ROW/OUTPUT with a recipe: media export results has all of them"));
+    }
+    all.retain(|spec| paths.contains(&spec.path));
+    // Rows that share a file share its protection.
+    for spec in &all {
+        if paths.contains(&spec.path) && reader.job(&spec.id)?.is_some_and(|job| job.is_protected) {
+            may_be_redone(reader, &spec.id, redo, &mut chosen)?;
+            paths.remove(&spec.path);
+        }
+    }
+    all.retain(|spec| paths.contains(&spec.path));
+    chosen.jobs = all;
+    Ok(chosen)
+}
+
+fn stands(project: &Project, spec: &JobSpec, place: Place<'_>, statuses: &BTreeSet<Status>) -> Result<bool> {
+    let prepared = prepared(project, spec, place.out)?;
+    let decision = resume_at(place).decide(Case {
+        client: project.client(spec.providers.first().map_or("", String::as_str))?,
+        spec,
+        prepared: &prepared,
+        is_shared: false,
+    })?;
+    Ok(matches!(decision, Decision::Stay(stay) if statuses.contains(&stay.status)))
+}
+
+/// What is protected is left out of a choice; who names it is told.
+fn may_be_redone(reader: &Reader, id: &str, redo: &Redo, chosen: &mut Chosen) -> Result<bool> {
+    let by_name = matches!(redo, Redo::Ids(_));
+    let refuse =
+        |message: String, next: &str| Err(Error::new(ErrorKind::Config, message).not_billed().hint(next));
+    let Some(job) = reader.job(id)? else {
+        return refuse(format!("{id} was not made yet"), "media run makes it");
+    };
+    if !job.is_protected {
+        return Ok(true);
+    }
+    if by_name {
+        return refuse(
+            format!("the file of {id} is protected"),
+            "media keep --off, with its id, lifts that",
+        );
+    }
+    chosen.protected.push(id.to_owned());
+    Ok(false)
+}
+
+/// Puts the file of an earlier take back in its place; what stands there is moved to `.media/old`.
+///
+/// # Errors
+/// There is no such job or take, its file is no longer there, the disk.
+pub fn pick(folder: &Folder, id: &str, take: u32) -> Result<()> {
+    let reader = folder.ledger().reader()?;
+    let refuse =
+        |message: String, next: String| Err(Error::new(ErrorKind::Config, message).not_billed().hint(next));
+    let job = job_of(&reader, id)?;
+    let takes = reader.takes(id)?;
+    let Some(wanted) = takes.iter().find(|made| made.take == take) else {
+        let known: Vec<_> = takes.iter().map(|made| made.take.to_string()).collect();
+        let message = format!("{id} has no take {take}; it has {}", known.join(", "));
+        return refuse(message, format!("media status {id} tells of each"));
+    };
+    let out = folder.out();
+    let path = out.join(&job.spec.path);
+    if !matches!(find(&path, Some(wanted)), Found::AsMade) {
+        let aside = place::find_aside(out, wanted).or_else(|| {
+            // Made under another path, and still there.
+            let elsewhere = out.join(&wanted.path);
+            matches!(find(&elsewhere, Some(wanted)), Found::AsMade).then_some(elsewhere)
+        });
+        let Some(aside) = aside else {
+            let message = format!("the file of take {take} of {id} is no longer in .media/old");
+            return refuse(message, format!("make another one: media redo {id}"));
+        };
+        if fs::symlink_metadata(&path).is_ok() {
+            place::move_aside(out, &path)?;
+        }
+        place::copy(&aside, &path, &folder.inner())?;
+    }
+    // Rows that share the path share the file.
+    let (modified, relative, sha256) = (modified_ns(&path), job.spec.path, wanted.sha256.clone());
+    folder.ledger().change(move |db| {
+        let jobs = "path = ?1 AND EXISTS (SELECT 1 FROM takes WHERE takes.job = jobs.id AND sha256 = ?2)";
+        db.execute(
+            &format!(
+                "UPDATE jobs SET status = 'done', take =
+                     (SELECT take FROM takes WHERE takes.job = jobs.id AND sha256 = ?2 LIMIT 1) WHERE {jobs}"
+            ),
+            (&relative, &sha256),
+        )?;
+        db.execute(
+            &format!(
+                "UPDATE takes SET path = ?1, modified_ns = ?3 WHERE sha256 = ?2 AND job IN (SELECT id FROM jobs WHERE {jobs})"
+            ),
+            (&relative, &sha256, modified),
+        )
+        .map(drop)
+    })
+}
+
+/// Protects the files of jobs from every redo, or lifts that.
+///
+/// # Errors
+/// There is no such job, the disk.
+pub fn keep(folder: &Folder, ids: &[String], on: bool) -> Result<()> {
+    let reader = folder.ledger().reader()?;
+    for id in ids {
+        job_of(&reader, id)?;
+    }
+    let ids = ids.to_vec();
+    folder.ledger().change(move |db| {
+        for id in &ids {
+            db.execute("UPDATE jobs SET protected = ?2 WHERE id = ?1", (id, on))?;
+        }
+        Ok(())
+    })
+}
+
+fn job_of(reader: &Reader, id: &str) -> Result<crate::ledger::Entry> {
+    reader.job(id)?.ok_or_else(|| {
+        Error::new(ErrorKind::Config, format!("the ledger knows no job {id:?}"))
+            .not_billed()
+            .hint("media export results has all ids")
+    })
+}

@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::book::{Book, Pending, Wish};
+use crate::chain::{Standing, Tried, standing};
 use crate::decision::{Decision, Start};
 use crate::ledger::{Made, Planned, TakeRow, asked};
 use crate::line::{Line, Status, Subject};
@@ -61,7 +62,7 @@ pub(crate) fn feed(
 ) -> Result<()> {
     let reader = shared.folder.ledger().reader()?;
     // What this run writes down it knows by itself; a ledger that was empty when it began need not be asked.
-    let reader = (!shared.folder.was_empty()).then_some(reader);
+    let reader = (shared.is_later_round || !shared.folder.was_empty()).then_some(reader);
     let mut feeder = Feeder {
         shared,
         client,
@@ -109,8 +110,12 @@ impl Feeder<'_> {
                 return Ok(());
             }
             let spec: JobSpec = job.map_err(|problems| changed(&problems))?;
-            if share.holds(&spec)
-                && let More::No = self.job(&spec)?
+            if spec.kind != share.kind || !spec.providers.contains(&share.provider) {
+                continue;
+            }
+            let standing = standing(&spec, self.resume.reader)?;
+            if standing.provider == share.provider
+                && let More::No = self.job(&spec, standing)?
             {
                 return Ok(());
             }
@@ -118,13 +123,16 @@ impl Feeder<'_> {
         Ok(())
     }
 
-    fn job(&mut self, spec: &JobSpec) -> Result<More> {
+    fn job(&mut self, spec: &JobSpec, standing: Standing) -> Result<More> {
         let shared = self.shared;
         let out = shared.folder.out();
-        let prepared = shared.project.prepare(spec, out).map_err(|why| {
-            let message = format!("the list changed while it was being run: {why}");
-            Error::new(ErrorKind::InvalidRequest, message).not_billed()
-        })?;
+        let prepared = shared
+            .project
+            .prepare(spec, &standing.provider, out)
+            .map_err(|why| {
+                let message = format!("the list changed while it was being run: {why}");
+                Error::new(ErrorKind::InvalidRequest, message).not_billed()
+            })?;
         let key = equal_key(&prepared);
         let equal = shared.worklist.is_shared(key).then_some(key);
         let case = Case {
@@ -138,7 +146,7 @@ impl Feeder<'_> {
         } else {
             self.resume.decide(case)?
         };
-        let mut wish = self.wish(spec, &prepared);
+        let mut wish = self.wish(spec, &prepared, standing.tried);
         if shared.only_fetch {
             return match decision {
                 Decision::Make(start) if start.prior != media_core::Prior::Fresh => {
@@ -215,7 +223,7 @@ impl Feeder<'_> {
         }
     }
 
-    fn wish(&self, spec: &JobSpec, prepared: &Prepared) -> Wish {
+    fn wish(&self, spec: &JobSpec, prepared: &Prepared, tried: Vec<Tried>) -> Wish {
         let resolved = &prepared.checked.resolved;
         let estimate = self.shared.estimates.of(self.client, resolved);
         let provider = self.client.provider().info().name.clone();
@@ -226,6 +234,7 @@ impl Feeder<'_> {
                 path: spec.path.clone(),
                 provider: provider.clone(),
                 request: Some(prepared.checked.hash.short()),
+                tried,
             },
             output: output_name(spec),
             planned: Planned {
@@ -246,7 +255,8 @@ impl Feeder<'_> {
         let shared = self.shared;
         let is_return = !start.buys;
         if start.prior == media_core::Prior::Fresh {
-            if !shared.may_make() {
+            // One that passed on has its place already.
+            if wish.subject.tried.is_empty() && !shared.may_make() {
                 return Ok(More::No);
             }
             // Something cheaper may still fit.

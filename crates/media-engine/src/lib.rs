@@ -4,6 +4,7 @@
 //! the files, one lane per provider; [`write_table`] writes the table that a recipe asks for.
 
 mod book;
+mod chain;
 mod decision;
 mod estimate;
 mod export;
@@ -24,6 +25,7 @@ mod run;
 mod stats;
 mod worklist;
 
+pub use self::chain::Tried;
 pub use self::export::{export_failed, export_results};
 pub use self::folder::{Folder, ledger_path, noted_list};
 pub use self::ledger::{

@@ -3,6 +3,7 @@
 use media_core::{Charge, CostBasis, Error, ErrorKind, MediaFile, MediaResult, Provenance, Result, Usd};
 use serde::{Deserialize, Serialize};
 
+use crate::chain::Tried;
 use crate::decision::Stay;
 
 /// The version of the format of a line.
@@ -99,6 +100,9 @@ pub struct Line {
     pub provider: String,
     /// The model.
     pub model: Option<String>,
+    /// Providers that were asked and did not deliver, in order.
+    #[serde(default)]
+    pub tried: Vec<Tried>,
     /// The take.
     pub take: u32,
     /// Dollars; null is unknown, 0 is free.
@@ -145,6 +149,8 @@ pub(crate) struct Subject {
     pub(crate) provider: String,
     /// The hash of the resolved request, once it is known.
     pub(crate) request: Option<String>,
+    /// Providers that were asked before.
+    pub(crate) tried: Vec<Tried>,
 }
 
 impl Line {
@@ -164,6 +170,7 @@ impl Line {
             duration_ms: None,
             provider: subject.provider.clone(),
             model: None,
+            tried: subject.tried.clone(),
             take: 1,
             cost_usd: Some(0.0),
             cost_basis: "none".to_owned(),
@@ -194,6 +201,7 @@ impl Line {
             Ok(file) => line.describe(file),
             Err(error) => {
                 line.until = error.resets_at().map(|moment| moment.to_string());
+                line.did_not_deliver(error.kind());
                 line.error = Some(LineError {
                     kind: error.kind().as_str().to_owned(),
                     charge: error.charge().unwrap_or(Charge::Unknown).as_str().to_owned(),
@@ -274,6 +282,16 @@ impl Line {
             next: error.next().map(str::to_owned),
         });
         line
+    }
+
+    /// Names its provider among those that were asked; what was never begun was not.
+    fn did_not_deliver(&mut self, kind: ErrorKind) {
+        if self.attempts > 0 {
+            self.tried.push(Tried {
+                provider: self.provider.clone(),
+                kind: kind.as_str().to_owned(),
+            });
+        }
     }
 
     fn describe(&mut self, file: &MediaFile) {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use media_core::{CostBasis, Error, ErrorKind, MediaFile, Provenance, Result, format_of, validate};
 
+use crate::chain::Tried;
 use crate::found::{Found, find, hash_of};
 use crate::ledger::{
     AttemptRow, AttemptState, Entry, Finished, JobStatus, Ledger, Made, OpenAttempt, Reader, Settled, TakeRow,
@@ -123,6 +124,7 @@ fn finished(out: &Path, entry: &Entry, open: &OpenAttempt, simulated: bool) -> R
         path: entry.spec.path.clone(),
         provider: entry.provider.clone(),
         request: Some(open.hash.short()),
+        tried: tried_before(entry),
     };
     let file = file_at(&out.join(&entry.spec.path), attempt)?;
     let provenance = Provenance::of(&entry.provider, Some(&entry.model), attempt.facts.clone());
@@ -155,6 +157,15 @@ fn finished(out: &Path, entry: &Entry, open: &OpenAttempt, simulated: bool) -> R
         }),
         shared_with: None,
     })
+}
+
+/// Those of its chain that were asked before and did not deliver.
+fn tried_before(entry: &Entry) -> Vec<Tried> {
+    let line = entry.result.as_deref();
+    let line: Option<Line> = line.and_then(|line| serde_json::from_str(line).ok());
+    let mut tried = line.map(|line| line.tried).unwrap_or_default();
+    tried.retain(|tried| tried.provider != entry.provider);
+    tried
 }
 
 /// The file as it was made: as it stands, or what is known of it when it is gone.

@@ -44,6 +44,10 @@ pub struct ProviderPlan {
     pub fetch: u64,
     /// Rows that get the file of an equal row.
     pub shared: u64,
+    /// Files of other providers that are asked for here when those have nothing.
+    pub fallback: u64,
+    /// What those would cost at most.
+    pub fallback_cost: Usd,
     /// What the files to make are expected to cost, as far as they have a price.
     pub cost: Usd,
     /// Files to make that have no price.
@@ -105,29 +109,16 @@ pub(crate) struct Prepared {
 }
 
 impl Project {
-    /// Turns a job of the list into a checked request for `out`.
+    /// Turns a job of the list into a checked request to one of its providers, for `out`.
     ///
     /// # Errors
     /// Why it cannot be sent, as a fragment.
-    pub(crate) fn prepare(&self, spec: &JobSpec, out: &Path) -> Result<Prepared, String> {
-        let [provider] = spec.providers.as_slice() else {
-            return Err("several providers for one file are not supported yet: name one".to_owned());
-        };
+    pub(crate) fn prepare(&self, spec: &JobSpec, provider: &str, out: &Path) -> Result<Prepared, String> {
         let client = self.client(provider).map_err(|error| error.full())?;
         let request = MediaRequest {
-            id: spec.id.clone(),
-            kind: spec.kind,
-            content: spec.content.clone(),
-            language: spec.language.clone(),
-            variant: spec.variant,
             output_path: out.join(&spec.path),
-            params: spec.params.get(provider).cloned().unwrap_or_default(),
+            ..spec.request(provider)
         };
-        if let Some(stray) = spec.params.keys().find(|name| *name != provider) {
-            return Err(format!(
-                "there are parameters for {stray}, but the file comes from {provider}"
-            ));
-        }
         let resolved = client.check(&request).map_err(|error| error.full())?;
         let hash = client.hash(&request, &resolved);
         Ok(Prepared {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use media_core::{Error, ErrorKind, Result};
 
+use crate::chain::standing;
 use crate::decision::Decision;
 use crate::folder::Folder;
 use crate::found::{Found, find};
@@ -99,9 +100,10 @@ pub fn choose(
 }
 
 fn stands(project: &Project, spec: &JobSpec, place: Place<'_>, statuses: &BTreeSet<Status>) -> Result<bool> {
-    let prepared = prepared(project, spec, place.out)?;
+    let standing = standing(spec, place.ledger)?;
+    let prepared = prepared(project, spec, &standing.provider, place.out)?;
     let decision = resume_at(place).decide(Case {
-        client: project.client(spec.providers.first().map_or("", String::as_str))?,
+        client: project.client(&standing.provider)?,
         spec,
         prepared: &prepared,
         is_shared: false,

@@ -11,6 +11,7 @@ use media_core::{AttemptKey, Client, Delivery, Error, ErrorKind, MediaKind, Medi
 use tokio::sync::mpsc;
 
 use crate::book::{Book, Pending, Wish};
+use crate::chain;
 use crate::estimate::Estimates;
 use crate::feed::{ORDERS_AHEAD, feed};
 use crate::folder::Folder;
@@ -21,7 +22,7 @@ use crate::place;
 use crate::plan::Plan;
 use crate::project::Project;
 use crate::stats::{Account, Stats};
-use crate::worklist::Worklist;
+use crate::worklist::{Place, Worklist, plan_given};
 
 /// What the caller wishes.
 #[derive(Clone, Debug, Default)]
@@ -74,18 +75,17 @@ pub(crate) struct Shared {
     unaffordable: AtomicU64,
     pub(crate) estimates: Estimates,
     trouble: Mutex<Option<Error>>,
+    /// Who can be asked.
+    clients: BTreeMap<String, Client>,
+    /// Jobs that go on with the next provider of their chain, when everything that goes before is done.
+    passed: Mutex<Vec<JobSpec>>,
+    pub(crate) is_later_round: bool,
 }
 
 /// What of a list one lane makes.
 pub(crate) struct Share {
     pub(crate) provider: String,
     pub(crate) kind: MediaKind,
-}
-
-impl Share {
-    pub(crate) fn holds(&self, spec: &JobSpec) -> bool {
-        spec.kind == self.kind && spec.providers.first() == Some(&self.provider)
-    }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -105,7 +105,7 @@ pub async fn run(
     observer: Arc<dyn Observer>,
     stats: Arc<Stats>,
 ) -> Result<(Outcome, Folder)> {
-    let clients: Vec<(String, Client)> = plan
+    let clients: BTreeMap<String, Client> = plan
         .providers
         .keys()
         .map(|name| Ok((name.clone(), project.client(name)?.clone())))
@@ -113,7 +113,7 @@ pub async fn run(
     let reader = folder.ledger().reader()?;
     let estimates = Estimates::of_ledger((!folder.was_empty()).then_some(&reader))?;
     drop(reader);
-    let shared = Arc::new(Shared {
+    let mut shared = Shared {
         project,
         worklist,
         folder,
@@ -126,31 +126,34 @@ pub async fn run(
         unaffordable: AtomicU64::new(0),
         estimates,
         trouble: Mutex::new(None),
-    });
-    let mut lanes = tokio::task::JoinSet::new();
-    for (name, client) in &clients {
-        let kinds = plan.providers.get(name).map(|plan| plan.kinds.clone());
-        for kind in kinds.unwrap_or_default() {
-            let share = Share {
-                provider: name.clone(),
-                kind,
-            };
-            lanes.spawn(lane(Arc::clone(&shared), share, client.clone()));
-        }
-    }
-    while let Some(ended) = lanes.join_next().await {
-        if let Err(failure) = ended {
-            let error = Error::new(ErrorKind::Cancelled, "a lane of the run broke down");
-            shared.give_up(error.because(failure));
-        }
-    }
-    let Some(shared) = Arc::into_inner(shared) else {
-        return Err(Error::new(ErrorKind::Cancelled, "the run was torn down"));
+        clients,
+        passed: Mutex::default(),
+        is_later_round: false,
     };
+    let mut shares = shares_of(plan);
+    loop {
+        shared = shared.round(shares).await?;
+        // A chain goes on when all that goes before is done: its next provider is then asked for all of them together.
+        let passed = std::mem::take(&mut *lock(&shared.passed));
+        if passed.is_empty() || shared.stop.is_asked() {
+            break;
+        }
+        if let Err(error) = shared.folder.ledger().settle() {
+            shared.give_up(error);
+            break;
+        }
+        let reader = shared.folder.ledger().reader()?;
+        let place = Place::new(shared.folder.out(), Some(&reader));
+        let (worklist, plan) = plan_given(&shared.project, passed, place)?;
+        drop(reader);
+        shares = shares_of(&plan);
+        shared.worklist = worklist;
+        shared.is_later_round = true;
+    }
     let ledger = shared.folder.ledger();
     let (settled, spending) = (ledger.settle(), ledger.spending());
     let trouble = lock(&shared.trouble).take().or(settled.err());
-    let slowed = clients.iter().flat_map(|(name, client)| {
+    let slowed = shared.clients.iter().flat_map(|(name, client)| {
         client
             .slowed()
             .into_iter()
@@ -165,6 +168,17 @@ pub async fn run(
         trouble,
     };
     Ok((outcome, shared.folder))
+}
+
+/// A lane for each kind that is asked of a provider.
+fn shares_of(plan: &Plan) -> Vec<Share> {
+    let shares = plan.providers.iter().flat_map(|(name, plan)| {
+        plan.kinds.iter().map(|kind| Share {
+            provider: name.clone(),
+            kind: *kind,
+        })
+    });
+    shares.collect()
 }
 
 /// One share of the list: a thread reads and feeds, this task takes the results.
@@ -212,6 +226,45 @@ async fn lane(shared: Arc<Shared>, share: Share, client: Client) {
 }
 
 impl Shared {
+    /// Every lane once through the list.
+    async fn round(self, shares: Vec<Share>) -> Result<Shared> {
+        let shared = Arc::new(self);
+        let mut lanes = tokio::task::JoinSet::new();
+        for share in shares {
+            if let Some(client) = shared.clients.get(&share.provider) {
+                lanes.spawn(lane(Arc::clone(&shared), share, client.clone()));
+            }
+        }
+        while let Some(ended) = lanes.join_next().await {
+            if let Err(failure) = ended {
+                let error = Error::new(ErrorKind::Cancelled, "a lane of the run broke down");
+                shared.give_up(error.because(failure));
+            }
+        }
+        Arc::into_inner(shared).ok_or_else(|| Error::new(ErrorKind::Cancelled, "the run was torn down"))
+    }
+
+    /// The provider that is asked after this result, where there is one.
+    fn next<'w>(&self, line: &Line, wish: &'w Wish) -> Option<&'w str> {
+        let error = line.error.as_ref()?;
+        if line.status == Status::Done || wish.planned.is_redo || self.only_fetch {
+            return None;
+        }
+        chain::next(&wish.planned.spec, &line.provider, error).filter(|next| self.clients.contains_key(*next))
+    }
+
+    /// Tells of a result, unless it is for the next provider of the job's chain to tell.
+    fn conclude(&self, line: &Line, wish: &Wish, estimate: Option<Usd>) {
+        match self.next(line, wish) {
+            Some(next) => {
+                tracing::debug!(id = %line.id, next, "asked of the next provider");
+                self.stats.pass_on(&line.provider, next);
+                lock(&self.passed).push(wish.planned.spec.clone());
+            }
+            None => self.report(line, &wish.output, estimate),
+        }
+    }
+
     /// Tells of a result; where it is written down is the caller's affair.
     pub(crate) fn report(&self, line: &Line, output: &str, estimate: Option<Usd>) {
         self.stats.add(line, output, estimate);
@@ -268,7 +321,7 @@ impl Shared {
                 })
             });
         }
-        self.report(&line, &pending.wish.output, pending.wish.planned.estimate);
+        self.conclude(&line, &pending.wish, pending.wish.planned.estimate);
         line
     }
 
@@ -324,7 +377,7 @@ impl Shared {
                 provenance,
             })
         });
-        self.report(&line, &wish.output, None);
+        self.conclude(&line, wish, None);
     }
 
     fn placed(&self, from: &Path, wish: &Wish, made: &Line) -> Result<media_core::MediaFile> {
@@ -349,6 +402,8 @@ impl Shared {
         let status = match line.status {
             Status::Failed => JobStatus::Failed,
             Status::Unknown => JobStatus::Unknown,
+            // Its provider is done with it; the next one goes on from here, in a later run too.
+            _ if self.next(line, wish).is_some() => JobStatus::Failed,
             Status::Waiting | Status::Cancelled => JobStatus::Open,
             Status::Done
             | Status::Skipped

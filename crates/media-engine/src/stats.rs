@@ -24,6 +24,8 @@ pub struct Stats {
 pub struct Account {
     /// Files that the list asks of it.
     pub asked: u64,
+    /// Files that it did not have and that were asked of the next in their chain.
+    pub passed_on: u64,
     /// Results by status.
     pub by_status: BTreeMap<Status, u64>,
     /// Files done, by output of the recipe or kind.
@@ -137,6 +139,16 @@ impl Stats {
                 failure.next.clone_from(&error.next);
             }
         }
+    }
+
+    /// A file that one provider does not have is asked of the next.
+    pub(crate) fn pass_on(&self, from: &str, to: &str) {
+        let mut accounts = self.accounts();
+        if let Some(from) = accounts.get_mut(from) {
+            from.asked = from.asked.saturating_sub(1);
+            from.passed_on += 1;
+        }
+        accounts.entry(to.to_owned()).or_default().asked += 1;
     }
 
     /// How long the run has been going.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use media_core::validate::NamePolicy;
 use media_core::{Prior, Result, Usd};
+use sha2::{Digest as _, Sha256};
 
+use crate::chain::{fallbacks, standing};
 use crate::decision::Decision;
 use crate::estimate::Estimates;
 use crate::feed::output_name;
@@ -45,6 +47,32 @@ pub(crate) fn equal_key(prepared: &Prepared) -> u64 {
         *to = *from;
     }
     u64::from_le_bytes(first)
+}
+
+/// Checks a job at every provider of its chain; gives what is to be sent to the one that it is at, and what makes two
+/// chains equal.
+fn prepare_all(
+    project: &Project,
+    spec: &JobSpec,
+    provider: &str,
+    out: &Path,
+) -> std::result::Result<(Option<Prepared>, [u8; 32]), String> {
+    let (mut wanted, mut hashes) = (None, Sha256::new());
+    let mut only = None;
+    for name in &spec.providers {
+        let ready = project.prepare(spec, name, out)?;
+        let hash = *ready.checked.hash.bytes();
+        hashes.update(hash);
+        only = Some(hash);
+        if name == provider {
+            wanted = Some(ready);
+        }
+    }
+    let hash = match only {
+        Some(hash) if spec.providers.len() == 1 => hash,
+        _ => hashes.finalize().into(),
+    };
+    Ok((wanted, hash))
 }
 
 type SpecOrProblems = std::result::Result<JobSpec, Vec<RowProblem>>;
@@ -166,10 +194,10 @@ pub fn plan(
         check.problems(row.problems);
         for spec in &row.jobs {
             let mut prepared = None;
+            let standing = standing(spec, place.ledger)?;
             let verdict = check.job(spec, |spec| {
-                let ready = project.prepare(spec, place.out)?;
-                let hash = *ready.checked.hash.bytes();
-                prepared = Some(ready);
+                let (ready, hash) = prepare_all(project, spec, &standing.provider, place.out)?;
+                prepared = ready;
                 Ok(hash)
             });
             let (Some(prepared), false) = (prepared, verdict == Verdict::Bad) else {
@@ -180,7 +208,14 @@ pub fn plan(
             if !is_first {
                 shared.insert(key);
             }
-            plan.count(&counter, spec, &prepared, is_first, verdict == Verdict::New)?;
+            plan.count(
+                &counter,
+                spec,
+                &standing.provider,
+                &prepared,
+                is_first,
+                verdict == Verdict::New,
+            )?;
         }
     }
     plan.fields = rows.counts().clone();
@@ -226,13 +261,14 @@ fn plan_jobs(
     let (mut seen, mut shared) = (HashSet::new(), HashSet::new());
     let _look = place.ledger.map(Reader::look).transpose()?;
     for spec in &jobs {
-        let prepared = prepared(project, spec, place.out)?;
+        let standing = standing(spec, place.ledger)?;
+        let prepared = prepared(project, spec, &standing.provider, place.out)?;
         let key = equal_key(&prepared);
         let is_first = seen.insert(key);
         if !is_first {
             shared.insert(key);
         }
-        plan.count(&counter, spec, &prepared, is_first, true)?;
+        plan.count(&counter, spec, &standing.provider, &prepared, is_first, true)?;
     }
     for (name, provider) in &mut plan.providers {
         provider.conclude(project.client(name)?);
@@ -251,9 +287,10 @@ fn plan_jobs(
 /// # Errors
 /// As [`plan_given`].
 pub fn is_unknown(project: &Project, job: &JobSpec, place: Place<'_>) -> Result<bool> {
-    let prepared = prepared(project, job, place.out)?;
+    let standing = standing(job, place.ledger)?;
+    let prepared = prepared(project, job, &standing.provider, place.out)?;
     let decision = resume_at(place).decide(Case {
-        client: project.client(job.providers.first().map_or("", String::as_str))?,
+        client: project.client(&standing.provider)?,
         spec: job,
         prepared: &prepared,
         is_shared: false,
@@ -261,8 +298,8 @@ pub fn is_unknown(project: &Project, job: &JobSpec, place: Place<'_>) -> Result<
     Ok(matches!(decision, Decision::Stay(stay) if stay.status == Status::Unknown))
 }
 
-pub(crate) fn prepared(project: &Project, job: &JobSpec, out: &Path) -> Result<Prepared> {
-    project.prepare(job, out).map_err(|why| {
+pub(crate) fn prepared(project: &Project, job: &JobSpec, provider: &str, out: &Path) -> Result<Prepared> {
+    project.prepare(job, provider, out).map_err(|why| {
         let message = format!("{}: {why}", job.id);
         media_core::Error::new(media_core::ErrorKind::InvalidRequest, message).not_billed()
     })
@@ -273,18 +310,18 @@ impl Plan {
         &mut self,
         counter: &Counter<'_>,
         spec: &JobSpec,
+        name: &str,
         prepared: &Prepared,
         is_first: bool,
         is_new_file: bool,
     ) -> Result<()> {
-        let name = spec.providers.first().cloned().unwrap_or_default();
-        let client = counter.project.client(&name)?;
+        let client = counter.project.client(name)?;
         if is_new_file {
             self.files += 1;
             *self.by_output.entry(output_name(spec)).or_default() += 1;
         }
-        let is_wanted = counter.only.is_empty() || counter.only.contains(&name);
-        let provider = self.providers.entry(name).or_default();
+        let is_wanted = counter.only.is_empty() || counter.only.iter().any(|only| only == name);
+        let provider = self.providers.entry(name.to_owned()).or_default();
         provider.kinds.insert(spec.kind);
         if !is_new_file {
             provider.shared += 1;
@@ -305,6 +342,19 @@ impl Plan {
             Decision::Make(start) if start.prior != Prior::Fresh => provider.fetch += 1,
             Decision::Make(_) if !is_first => provider.shared += 1,
             Decision::Make(_) => {
+                for next in fallbacks(spec, name) {
+                    // Whether it comes to it nobody knows; its key must be there all the same.
+                    let client = counter.project.client(next)?;
+                    let prepared = counter.project.prepare(spec, next, counter.resume.out);
+                    let cost = prepared
+                        .ok()
+                        .and_then(|ready| counter.estimates.of(client, &ready.checked.resolved).expected);
+                    let next = self.providers.entry(next.clone()).or_default();
+                    next.kinds.insert(spec.kind);
+                    next.fallback += 1;
+                    next.fallback_cost += cost.unwrap_or_default();
+                }
+                let provider = self.providers.entry(name.to_owned()).or_default();
                 let resolved = &prepared.checked.resolved;
                 let expected = counter.estimates.of(client, resolved).expected;
                 provider.add(client, prepared, expected);

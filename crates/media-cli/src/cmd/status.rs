@@ -180,6 +180,9 @@ fn job(reader: &Reader, id: &str) -> Result<Exit> {
         .result
         .as_deref()
         .and_then(|line| serde_json::from_str(line).ok());
+    for tried in line.iter().flat_map(|line| &line.tried) {
+        put!("  {} did not: {}", tried.provider, tried.kind);
+    }
     if let Some(error) = line.and_then(|line| line.error) {
         put!("  {}: {}", error.kind, error.message);
         if let Some(next) = error.next {

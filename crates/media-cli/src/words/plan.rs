@@ -59,6 +59,18 @@ pub(crate) fn plan(plan: &Plan, list: &List) -> String {
             number(provider.make),
             number(provider.there())
         );
+        if provider.fallback > 0 {
+            let cost = match provider.fallback_cost {
+                Usd::ZERO => String::new(),
+                cost => format!(", {} USD at most", cents(cost)),
+            };
+            let files = counted(provider.fallback, "file");
+            let _ = writeln!(
+                text,
+                "{:<12}  and of {files} those that the providers before it do not have{cost}",
+                ""
+            );
+        }
     }
     for field in &plan.fields.fields {
         let mut rules = Vec::new();
@@ -109,7 +121,7 @@ pub(crate) fn plan_json(plan: &Plan) -> serde_json::Value {
                 .collect();
             let value = json!({
                 "make": provider.make, "fetch": provider.fetch, "there": provider.there(), "shared": provider.shared,
-                "stays": stays,
+                "stays": stays, "fallback": provider.fallback, "fallback_cost_usd": provider.fallback_cost,
                 "cost_usd": provider.cost, "unpriced": provider.unpriced,
                 "seconds": provider.time.as_secs(), "daily_quota": days,
             });

@@ -63,6 +63,10 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, again: &str) -> String {
         );
     }
     for (name, account) in &outcome.accounts {
+        if account.passed_on > 0 {
+            let files = counted(account.passed_on, "file");
+            let _ = writeln!(text, "{name}: {files} passed on to the next provider");
+        }
         for (kind, failure) in &account.failures {
             let mut ids = failure.ids.join(", ");
             let more = failure.count.saturating_sub(failure.ids.len() as u64);

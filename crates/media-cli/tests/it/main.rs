@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod budget;
 #[cfg(test)]
+mod chains;
+#[cfg(test)]
 mod charges;
 #[cfg(test)]
 mod config;

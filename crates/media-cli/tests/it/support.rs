@@ -25,7 +25,7 @@ pub(crate) const KEYS: [(&str, &str); 3] = [
 ];
 
 /// The keys of a result line: each is always there.
-const LINE_KEYS: [&str; 24] = [
+const LINE_KEYS: [&str; 25] = [
     "v",
     "id",
     "line",
@@ -39,6 +39,7 @@ const LINE_KEYS: [&str; 24] = [
     "duration_ms",
     "provider",
     "model",
+    "tried",
     "take",
     "cost_usd",
     "cost_basis",

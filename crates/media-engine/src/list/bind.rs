@@ -337,6 +337,7 @@ impl Making<'_> {
                 output: Some(output.name.clone()),
                 kind: output.kind,
                 providers: output.providers.clone(),
+                next_when: output.next_when.clone(),
                 content,
                 language: output
                     .language

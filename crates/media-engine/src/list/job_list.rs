@@ -4,23 +4,24 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use media_core::MediaKind;
+use media_core::{ErrorKind, MediaKind};
 use serde_json::Value;
 
 use super::bind::Values;
 use super::jobs::{JobRow, JobSpec, ReadParam, id_problem};
 use super::json::Json;
 use super::problem::{ListError, RowProblem, listed, quoted};
-use super::recipe::{chain_problem, variant};
+use super::recipe::{chain_problem, error_kind, variant};
 use super::row::{Cell, Row};
 use super::source::Source;
 use super::template::key_of;
 
 /// The columns that mean something.
-const COLUMNS: [&str; 7] = [
+const COLUMNS: [&str; 8] = [
     "id",
     "kind",
     "provider",
+    "next_when",
     "content",
     "language",
     "output_path",
@@ -196,6 +197,7 @@ impl<'a> Reading<'a> {
         }
         let kind = self.kind();
         let providers = self.providers();
+        let next_when = self.next_when();
         let content = self
             .need("content", "write the prompt of the picture, or the text to speak")
             .map(str::to_owned);
@@ -219,6 +221,7 @@ impl<'a> Reading<'a> {
             output,
             kind,
             providers,
+            next_when,
             content,
             language,
             variant,
@@ -284,6 +287,31 @@ impl<'a> Reading<'a> {
                 None
             }
         }
+    }
+
+    fn next_when(&mut self) -> Vec<ErrorKind> {
+        let names: Vec<String> = match self.given("next_when") {
+            None => return Vec::new(),
+            Some(Cell::Json(Json::List(items))) => {
+                let names = items.iter().map(|item| match item {
+                    Json::Text(name) => name.trim().to_owned(),
+                    other => other.describe().to_owned(),
+                });
+                names.collect()
+            }
+            Some(_) => {
+                let text = self.text("next_when").unwrap_or_default();
+                text.split(',').map(|name| name.trim().to_owned()).collect()
+            }
+        };
+        let mut kinds = Vec::new();
+        for name in names {
+            match error_kind(&name) {
+                Ok(kind) => kinds.push(kind),
+                Err(message) => self.problem("next_when", message),
+            }
+        }
+        kinds
     }
 
     fn variant(&mut self) -> u32 {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
-use media_core::{MediaKind, MediaRequest};
+use media_core::{ErrorKind, MediaKind, MediaRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -33,6 +33,9 @@ pub struct JobSpec {
     pub providers: Vec<String>,
     /// The prompt of a picture, or the text to speak.
     pub content: String,
+    /// Failures, besides `not_found`, after which the next provider is asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub next_when: Vec<ErrorKind>,
     /// A BCP 47 language tag.
     pub language: Option<String>,
     /// Another number makes a different purchase of an otherwise equal request.

@@ -324,7 +324,10 @@ fn output(name: String, json: Json, mistakes: &mut Mistakes) -> Option<Output> {
     let next_when = keys.texts("next_when", mistakes);
     let next_when = next_when
         .into_iter()
-        .filter_map(|name| error_kind(&key, name, mistakes))
+        .filter_map(|name| {
+            let kind = error_kind(&name);
+            kind.map_err(|message| mistakes.add(&key, message)).ok()
+        })
         .collect();
     keys.end(mistakes);
     let (kind, params) = (kind?, params.unwrap_or_default());
@@ -408,13 +411,15 @@ fn params(
     all
 }
 
-fn error_kind(key: &str, name: String, mistakes: &mut Mistakes) -> Option<ErrorKind> {
-    let shown = quoted(&name);
-    let kind = serde_json::from_value(Value::String(name));
-    if kind.is_err() {
-        mistakes.add(key, format!("{shown} is not a kind of error; the usual ones are: content_rejected, rate_limited, quota_exhausted, provider_fault, timeout"));
-    }
-    kind.ok()
+/// A kind of failure by its name.
+pub(super) fn error_kind(name: &str) -> Result<ErrorKind, String> {
+    serde_json::from_value(Value::from(name)).map_err(|_| {
+        format!(
+            "{} is not a kind of error; the usual ones are: content_rejected, rate_limited, quota_exhausted, \
+             provider_fault, timeout",
+            quoted(name)
+        )
+    })
 }
 
 fn table(json: Json, outputs: &[String], mistakes: &mut Mistakes) -> Table {

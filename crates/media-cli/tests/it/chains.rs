@@ -1,0 +1,180 @@
+//! Chains: the next provider is asked when one does not have it, and never after a charge.
+
+use media_sim::{Fault, FaultKind, Op, Provider, Scenario};
+use serde_json::json;
+
+use crate::support::{Desk, Ran};
+
+fn list(words: &[&str], chain: &[&str], next_when: &[&str]) -> String {
+    let rows = words.iter().map(|word| {
+        json!({
+            "id": word, "kind": "audio", "provider": chain, "next_when": next_when, "content": word, "language": "es",
+            "output_path": format!("{word}.mp3"), "params": { "forvo": { "sex": "any" } },
+        })
+    });
+    rows.map(|row| format!("{row}\n")).collect()
+}
+
+fn lookups(desk: &Desk) -> usize {
+    desk.sim()
+        .calls()
+        .iter()
+        .filter(|call| call.path.contains("word-pronunciations"))
+        .count()
+}
+
+/// Forvo has no recording of these.
+fn desk() -> Desk {
+    let mut scenario = Scenario::instant();
+    scenario.forvo.missing = ["xyzzya", "xyzzyb", "xyzzy gore"].map(str::to_owned).to_vec();
+    Desk::with(scenario)
+}
+
+#[track_caller]
+fn delivered(ran: &Ran, id: &str, provider: &str, tried: &[(&str, &str)]) {
+    let line = ran.line(id);
+    let tried: Vec<_> = tried
+        .iter()
+        .map(|(name, kind)| json!({ "provider": name, "kind": kind }))
+        .collect();
+    assert_eq!(
+        (&line["provider"], &line["tried"]),
+        (&json!(provider), &json!(tried)),
+        "{line}"
+    );
+}
+
+const CHAIN: [&str; 2] = ["forvo", "runware"];
+
+#[test]
+fn what_one_does_not_have_the_next_one_makes() {
+    let desk = desk();
+    desk.file(
+        "list.jsonl",
+        list(&["perro", "xyzzya", "gato", "xyzzyb"], &CHAIN, &[]),
+    );
+    let plan = desk.run(&["plan", "list.jsonl", "--out", "out"]).ended(0).stdout;
+    assert!(
+        plan.contains("of 4 files those that the providers before it do not have"),
+        "{plan}"
+    );
+    let ran = desk
+        .make("list.jsonl")
+        .ended(0)
+        .said(&["forvo: 2 files passed on"]);
+    assert_eq!(ran.count("done"), 4);
+    delivered(&ran, "perro", "forvo", &[]);
+    delivered(&ran, "xyzzya", "runware", &[("forvo", "not_found")]);
+    desk.assert_bill_is(2);
+    desk.assert_clean("out");
+    // A second run asks nobody.
+    let lookups_then = lookups(&desk);
+    let again = desk.make("list.jsonl").ended(0);
+    assert_eq!((again.count("skipped"), lookups(&desk)), (4, lookups_then));
+    assert_eq!(again.line("xyzzya")["provider"], "runware");
+    desk.assert_bill_is(2);
+    let told = desk.run(&["status", "xyzzya", "--out", "out"]).ended(0).stdout;
+    assert!(told.contains("forvo did not: not_found"), "{told}");
+}
+
+#[test]
+fn who_failed_last_says_who_failed_before_and_is_not_asked_again_by_itself() {
+    let desk = desk();
+    desk.file("list.jsonl", list(&["xyzzy gore"], &CHAIN, &[]));
+    let ran = desk.make("list.jsonl").ended(1);
+    delivered(
+        &ran,
+        "xyzzy gore",
+        "runware",
+        &[("forvo", "not_found"), ("runware", "content_rejected")],
+    );
+    let calls = desk.sim().calls().len();
+    let again = desk.make("list.jsonl").ended(1);
+    assert_eq!((again.count("failed"), desk.sim().calls().len()), (1, calls));
+    desk.assert_bill_is(0);
+}
+
+#[test]
+fn other_causes_pass_on_only_where_they_are_named() {
+    let mut scenario = Scenario::instant();
+    scenario.forvo.keys[0].requests_per_day = 2;
+    for (next_when, code, charges) in [(&[][..], 4, 0), (&["quota_exhausted"][..], 0, 1)] {
+        let desk = Desk::with(scenario.clone());
+        desk.file("list.jsonl", list(&["perro", "gato"], &CHAIN, next_when));
+        let ran = desk.make("list.jsonl").ended(code);
+        assert_eq!(desk.charges(), charges, "{ran:#?}");
+        assert_eq!(ran.count("done"), 1 + charges);
+        if charges == 1 {
+            assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 2);
+        }
+    }
+    let desk = desk();
+    desk.file("list.jsonl", list(&["perro"], &CHAIN, &["tuesday"]));
+    desk.make("list.jsonl")
+        .ended(2)
+        .said(&["next_when", "\"tuesday\" is not a kind of error"]);
+}
+
+#[test]
+fn after_a_charge_or_a_doubt_nobody_else_is_asked() {
+    let desk = desk();
+    let chain = ["openai", "runware"];
+    let list = list(
+        &["perro"],
+        &chain,
+        &["network", "timeout", "cancelled", "bad_response"],
+    );
+    desk.file("list.jsonl", list.replace("\"forvo\":{\"sex\":\"any\"}", ""));
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, FaultKind::CutAfterBilling).on(Op::Speech));
+    for _ in 0..2 {
+        let ran = desk.make("list.jsonl").ended(1);
+        assert_eq!(ran.line("perro")["status"], "unknown");
+        assert_eq!(desk.charges(), 1);
+    }
+}
+
+#[test]
+fn a_run_that_ends_between_two_providers_goes_on_with_the_second() {
+    let mut desk = desk();
+    desk.file("list.jsonl", list(&["xyzzya"], &CHAIN, &[]));
+    // Only the first of them is wanted for now.
+    let ran = desk
+        .run(&[
+            "run",
+            "list.jsonl",
+            "--out",
+            "out",
+            "--json",
+            "--provider",
+            "forvo",
+        ])
+        .ended(1);
+    delivered(&ran, "xyzzya", "forvo", &[("forvo", "not_found")]);
+    let asked = lookups(&desk);
+    let ran = desk.make("list.jsonl").ended(0);
+    delivered(&ran, "xyzzya", "runware", &[("forvo", "not_found")]);
+    assert_eq!(lookups(&desk), asked);
+    desk.assert_bill_is(1);
+    // All of its keys are asked for before anything is sent.
+    desk.unset("RUNWARE_API_KEY");
+    desk.file("list.jsonl", list(&["perro"], &CHAIN, &[]));
+    desk.make("list.jsonl").ended(2).said(&["RUNWARE_API_KEY"]);
+}
+
+#[test]
+fn equal_rows_pass_on_together_and_buy_once() {
+    let desk = desk();
+    let rows = list(&["xyzzya"], &CHAIN, &[]);
+    let other = rows.replace("\"id\":\"xyzzya\"", "\"id\":\"b\"");
+    let third = other
+        .replace("\"id\":\"b\"", "\"id\":\"c\"")
+        .replace("xyzzya.mp3", "c.mp3");
+    desk.file("list.jsonl", format!("{rows}{other}{third}"));
+    let ran = desk.make("list.jsonl").ended(0);
+    assert_eq!(ran.count("done"), 3, "{ran:#?}");
+    assert_eq!(lookups(&desk), 1);
+    desk.assert_bill_is(1);
+    assert_eq!(desk.outputs("out"), ["c.mp3", "xyzzya.mp3"]);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 3);
+}

@@ -1,0 +1,117 @@
+//! Several providers for one file: which of them a job is at, and when it passes on to the next.
+
+use media_core::{Charge, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::{Entry, JobStatus, Reader};
+use crate::line::{Line, LineError};
+use crate::list::JobSpec;
+
+/// A provider that was asked and did not deliver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// The provider instance.
+    pub provider: String,
+    /// Why it did not.
+    pub kind: String,
+}
+
+/// Where a job stands in its chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The provider that it is at.
+    pub(crate) provider: String,
+    /// Those that were asked before.
+    pub(crate) tried: Vec<Tried>,
+}
+
+/// Where a job stands, by what the ledger knows: at the provider that was asked last, or at the next one where that
+/// failed in a way that passes on.
+pub(crate) fn standing(spec: &JobSpec, reader: Option<&Reader>) -> Result<Standing> {
+    let first = Standing {
+        provider: spec.providers.first().cloned().unwrap_or_default(),
+        tried: Vec::new(),
+    };
+    let (Some(reader), true) = (reader, spec.providers.len() > 1) else {
+        return Ok(first);
+    };
+    let entry = reader.job(&spec.id)?;
+    Ok(entry.and_then(|entry| after(spec, &entry)).unwrap_or(first))
+}
+
+fn after(spec: &JobSpec, entry: &Entry) -> Option<Standing> {
+    let line = entry.result.as_deref();
+    let line: Option<Line> = line.and_then(|line| serde_json::from_str(line).ok());
+    if !spec.providers.contains(&entry.provider) {
+        // The chain was changed; the job is new to it.
+        return None;
+    }
+    let mut tried = line.as_ref().map(|line| line.tried.clone()).unwrap_or_default();
+    let error = line.and_then(|line| line.error);
+    let failed = error.filter(|_| entry.status == JobStatus::Failed);
+    let next = failed.and_then(|error| next(spec, &entry.provider, &error));
+    if next.is_none() {
+        // It is asked again itself.
+        tried.retain(|tried| tried.provider != entry.provider);
+    }
+    Some(Standing {
+        provider: next.unwrap_or(&entry.provider).to_owned(),
+        tried,
+    })
+}
+
+/// Who is asked after this provider failed like this. Nobody when it may have been billed: a second provider would be a
+/// second purchase.
+pub(crate) fn next<'s>(spec: &'s JobSpec, provider: &str, error: &LineError) -> Option<&'s str> {
+    let passes = |kind: &ErrorKind| kind.as_str() == error.kind;
+    let may_pass = error.charge == Charge::None.as_str()
+        && (passes(&ErrorKind::NotFound) || spec.next_when.iter().any(passes));
+    let place = spec.providers.iter().position(|name| name == provider)?;
+    spec.providers
+        .get(place + 1)
+        .filter(|_| may_pass)
+        .map(String::as_str)
+}
+
+/// Those that can still be asked after this one.
+pub(crate) fn fallbacks<'s>(spec: &'s JobSpec, provider: &str) -> &'s [String] {
+    let place = spec.providers.iter().position(|name| name == provider);
+    place
+        .and_then(|place| spec.providers.get(place + 1..))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> JobSpec {
+        serde_json::from_value(serde_json::json!({
+            "id": "a", "line": 2, "kind": "audio", "providers": ["forvo", "runware", "openai"], "content": "x",
+            "next_when": ["quota_exhausted"], "path": "a.mp3", "variant": 1, "params": {},
+        }))
+        .unwrap()
+    }
+
+    fn error(kind: &str, charge: &str) -> LineError {
+        LineError {
+            kind: kind.to_owned(),
+            charge: charge.to_owned(),
+            message: String::new(),
+            next: None,
+        }
+    }
+
+    #[test]
+    fn it_passes_on_for_what_is_named_and_never_after_a_charge() {
+        let spec = spec();
+        let next = |kind, charge| super::next(&spec, "forvo", &error(kind, charge));
+        assert_eq!(next("not_found", "none"), Some("runware"));
+        assert_eq!(next("quota_exhausted", "none"), Some("runware"));
+        assert_eq!(next("rate_limited", "none"), None);
+        assert_eq!(next("not_found", "certain"), None);
+        assert_eq!(next("not_found", "unknown"), None);
+        assert_eq!(super::next(&spec, "openai", &error("not_found", "none")), None);
+        assert_eq!(fallbacks(&spec, "runware"), ["openai"]);
+    }
+}

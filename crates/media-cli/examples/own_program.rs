@@ -90,6 +90,7 @@ mod parrot {
                     recoverable: false,
                     resend_seconds: None,
                     free: true,
+                    candidates: false,
                 },
             };
             let http = Http::new(HttpOptions {

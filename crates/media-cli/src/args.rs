@@ -91,6 +91,8 @@ pub(crate) enum Command {
     Keep(Keep),
     /// Write out results, or the failed rows of a list with why they failed
     Export(Export),
+    /// List the recordings of a word, in our order and with why (one counted call)
+    Voices(Voices),
     /// Ask each service, for nothing, whether its key works
     Check(Check),
     /// List the providers: built in, configured, what they can do
@@ -328,6 +330,23 @@ pub(crate) enum ExportWhat {
         #[command(flatten)]
         list: ListArgs,
     },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Voices {
+    /// The word, as a list would give it
+    pub(crate) word: String,
+    /// Its language: a BCP 47 tag such as es or pt-BR
+    #[arg(long, value_name = "TAG")]
+    pub(crate) language: String,
+    /// The instance to ask [default: the only one that has recordings to choose from]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    #[command(flatten)]
+    pub(crate) simulate: SimulateArgs,
+    /// Print them as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, clap::Args)]

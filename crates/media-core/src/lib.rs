@@ -40,7 +40,8 @@ pub use self::money::Usd;
 pub use self::output::{Staged, Staging, prepare};
 pub use self::params::{ParamSpec, ParamType, Params};
 pub use self::provider::{
-    Capabilities, Connection, Factory, Facts, Generated, Link, Media, MediaProvider, ProviderInfo, Resolved,
+    Candidate, Capabilities, Connection, Factory, Facts, Generated, Link, Media, MediaProvider, ProviderInfo,
+    Resolved,
 };
 pub use self::request::MediaRequest;
 pub use self::result::{Cost, CostBasis, MediaFile, MediaResult, Provenance};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Format, MediaKind};
 use crate::http::Http;
 use crate::job::Job;
@@ -59,6 +59,20 @@ pub trait MediaProvider: fmt::Debug + Send + Sync {
         let _ = jobs;
     }
 
+    /// What the service has for a request, in the order of preference, before one of them is chosen: recordings by
+    /// several speakers. Only where [`Capabilities::candidates`] says so.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`], or why it could not be asked.
+    async fn candidates(&self, request: &MediaRequest) -> Result<Vec<Candidate>> {
+        let message = format!(
+            "{} makes what it is asked for: it has nothing to choose from",
+            self.info().name
+        );
+        let _ = request;
+        Err(Error::new(ErrorKind::Unsupported, message).not_billed())
+    }
+
     /// Asks the service, for nothing, whether the key works.
     ///
     /// # Errors
@@ -101,6 +115,32 @@ pub struct Capabilities {
     pub resend_seconds: Option<u64>,
     /// Results are free (subscription or own server): money is never at stake.
     pub free: bool,
+    /// A request is answered with one of several things that are there, which can be listed.
+    #[serde(default)]
+    pub candidates: bool,
+}
+
+/// One of several things that a service has for a request.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The service's id of it.
+    pub id: Option<String>,
+    /// Who made it.
+    pub speaker: String,
+    /// `f` or `m`, where it is told.
+    pub sex: Option<String>,
+    /// Where they come from: an ISO 3166-1 alpha-2 code, or the country's name where that is not known.
+    pub country: Option<String>,
+    /// Positive votes minus negative ones.
+    pub rate: i64,
+    /// Votes in all.
+    pub votes: i64,
+    /// Whether the rules of the request would take it.
+    pub fits: bool,
+    /// Why it stands where it does.
+    pub why: String,
+    /// The parameters by which a request takes this one and no other.
+    pub pin: BTreeMap<String, Value>,
 }
 
 /// A request as it would be sent: everything that decides what comes back, and nothing else.
@@ -206,6 +246,9 @@ pub struct Facts {
     pub credit: Option<String>,
     /// Under which terms it may be used.
     pub licence: Option<String>,
+    /// What it was chosen from, in the order of preference.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<Candidate>,
     /// What is odd but no failure.
     pub warnings: Vec<String>,
 }
@@ -226,6 +269,11 @@ impl Facts {
             revised_prompt: self.revised_prompt.or(earlier.revised_prompt),
             credit: self.credit.or(earlier.credit),
             licence: self.licence.or(earlier.licence),
+            candidates: if self.candidates.is_empty() {
+                earlier.candidates
+            } else {
+                self.candidates
+            },
             warnings: if self.warnings.is_empty() {
                 earlier.warnings
             } else {

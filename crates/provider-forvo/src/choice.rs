@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use media_core::{Error, ErrorKind, ParamSpec, ParamType, Params, Result};
+use media_core::{Candidate, Error, ErrorKind, Format, ParamSpec, ParamType, Params, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -218,6 +218,80 @@ impl Rules {
         });
     }
 
+    /// All recordings in our order, each with why it stands where it does.
+    pub(crate) fn listed(&self, recordings: &[Pronunciation], word: &str, format: Format) -> Vec<Candidate> {
+        let mut all: Vec<&Pronunciation> = recordings.iter().collect();
+        self.sort(&mut all, word);
+        let candidates = all.into_iter().map(|one| {
+            let refusal = self.refusal(one, format);
+            Candidate {
+                id: one.id.map(|id| id.to_string()),
+                speaker: one.speaker.clone(),
+                sex: match one.sex {
+                    Sex::Any => None,
+                    Sex::Female => Some("f".to_owned()),
+                    Sex::Male => Some("m".to_owned()),
+                },
+                country: one
+                    .country_code
+                    .clone()
+                    .or_else(|| Some(one.country.clone()).filter(|name| !name.is_empty())),
+                rate: one.rate,
+                votes: one.votes,
+                fits: refusal.is_none(),
+                why: refusal.unwrap_or_else(|| self.merits(one)),
+                pin: one
+                    .id
+                    .map(|id| ("id".to_owned(), Value::from(id)))
+                    .into_iter()
+                    .collect(),
+            }
+        });
+        let (fitting, others): (Vec<_>, Vec<_>) = candidates.partition(|candidate| candidate.fits);
+        fitting.into_iter().chain(others).collect()
+    }
+
+    /// Why a recording may not be taken.
+    fn refusal(&self, recording: &Pronunciation, format: Format) -> Option<String> {
+        if recording.link_to(format).is_none() {
+            return Some(format!("there is no {format} of it"));
+        }
+        if self.group_of(recording.country_code.as_deref()).is_none() {
+            return Some(format!("only {} are asked for", self.country.concat().join(", ")));
+        }
+        if self.sex != Sex::Any && self.sex != recording.sex {
+            let wanted = if self.sex == Sex::Female { "women" } else { "men" };
+            return Some(format!("only {wanted} are asked for"));
+        }
+        (recording.rate < self.minimum_rate)
+            .then(|| format!("its rate of {} is under {}", recording.rate, self.minimum_rate))
+    }
+
+    /// What puts a recording before others, most telling first.
+    fn merits(&self, recording: &Pronunciation) -> String {
+        let group = self.group_of(recording.country_code.as_deref());
+        let mut merits = Vec::new();
+        if let Some((place, countries)) = group.and_then(|place| Some((place, self.country.get(place)?))) {
+            let of = self.country.len();
+            merits.push(match countries.as_slice() {
+                [any] if any == ANYBODY => format!("group {} of {of} (anybody)", place + 1),
+                countries => format!("group {} of {of} ({})", place + 1, countries.join(", ")),
+            });
+        }
+        if self
+            .speaker
+            .iter()
+            .any(|name| is_speaker(name, &recording.speaker))
+        {
+            merits.push("a preferred speaker".to_owned());
+        }
+        merits.push(format!(
+            "{} of {} votes for it",
+            recording.positive_votes, recording.votes
+        ));
+        merits.join(", ")
+    }
+
     /// What is asked of a recording beyond being of the word, for a message: `from MX, by a woman`.
     pub(crate) fn describe(&self) -> String {
         let mut parts = Vec::new();
@@ -397,5 +471,58 @@ mod tests {
         assert!(!strict.fits(&recording(1, None, "x", 5)));
         assert!(rules(json!({"country": "PT;*"}), "pt").fits(&recording(1, None, "x", 5)));
         assert_eq!(strict.describe(), "from PT, with a rate of -1 or more");
+    }
+
+    #[test]
+    fn candidates_say_why_they_stand_where_they_do() {
+        let rules = Rules {
+            country: vec![vec!["MX".to_owned()], vec![ANYBODY.to_owned()]],
+            speaker: vec!["Ana".to_owned()],
+            sex: Sex::Female,
+            minimum_rate: 0,
+            candidates: 50,
+        };
+        let recording = |id, speaker: &str, country: Option<&str>, sex, rate| Pronunciation {
+            id: Some(id),
+            speaker: speaker.to_owned(),
+            country_code: country.map(str::to_owned),
+            sex,
+            rate,
+            votes: 4,
+            positive_votes: 3,
+            mp3: Some(media_core::Link::new(url::Url::parse("https://h/x").unwrap())),
+            ..Pronunciation::blank("perro")
+        };
+        let all = [
+            recording(1, "Eva", None, Sex::Female, 9),
+            recording(2, "ana", Some("MX"), Sex::Female, 2),
+            recording(3, "Bob", Some("MX"), Sex::Male, 9),
+            recording(4, "Isa", Some("MX"), Sex::Female, -1),
+        ];
+        let listed = rules.listed(&all, "perro", Format::Mp3);
+        let told: Vec<_> = listed
+            .iter()
+            .map(|one| (one.id.as_deref().unwrap(), one.fits, one.why.as_str()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (
+                    "2",
+                    true,
+                    "group 1 of 2 (MX), a preferred speaker, 3 of 4 votes for it"
+                ),
+                ("1", true, "group 2 of 2 (anybody), 3 of 4 votes for it"),
+                ("3", false, "only women are asked for"),
+                ("4", false, "its rate of -1 is under 0"),
+            ]
+        );
+        assert_eq!(listed[0].pin["id"], 2);
+        assert!(
+            rules
+                .listed(&all, "perro", Format::Ogg)
+                .iter()
+                .all(|one| one.why.contains("no ogg"))
+        );
     }
 }

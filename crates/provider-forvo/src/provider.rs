@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderValue, header};
 use media_core::http::{Auth, Http, HttpOptions, Request, Wiring};
 use media_core::limit::Units;
 use media_core::{
-    ApiKey, Capabilities, Connection, Error, ErrorKind, Format, Generated, Job, Link, Media, MediaKind,
-    MediaProvider, MediaRequest, Params, Prior, ProviderInfo, Resolved, Result, format_of,
+    ApiKey, Candidate, Capabilities, Connection, Error, ErrorKind, Format, Generated, Job, Link, Media,
+    MediaKind, MediaProvider, MediaRequest, Params, Prior, ProviderInfo, Resolved, Result, format_of,
 };
 use serde_json::Value;
 use url::Url;
@@ -108,6 +108,7 @@ impl Forvo {
                 recoverable: true,
                 resend_seconds: None,
                 free: true,
+                candidates: true,
             },
         };
         Ok(Forvo {
@@ -235,10 +236,18 @@ impl Forvo {
                     .ok_or_else(|| missing.that_fits(rules, fitting.len()))?
             }
         };
-        self.generated(job, chosen)
+        // A pinned one was chosen from all, by a person.
+        let rules = match choice {
+            Choice::Best(rules) => rules,
+            Choice::Pinned { .. } => {
+                Rules::of(&self.config, resolved.language.as_deref().unwrap_or_default())
+            }
+        };
+        let candidates = rules.listed(&found.exact, &resolved.content, resolved.format);
+        self.generated(job, chosen, candidates)
     }
 
-    fn generated(&self, job: &Job, chosen: &Pronunciation) -> Result<Generated> {
+    fn generated(&self, job: &Job, chosen: &Pronunciation, candidates: Vec<Candidate>) -> Result<Generated> {
         let resolved = job.resolved();
         let link = chosen.link_to(resolved.format).cloned();
         let mut link = link.ok_or_else(|| Error::new(ErrorKind::NotFound, "the recording has no link"))?;
@@ -246,6 +255,7 @@ impl Forvo {
             link.url.set_fragment(Some(&format!("{MARK}{id}")));
         }
         let mut facts = chosen.facts(&self.config.licence);
+        facts.candidates = candidates;
         if chosen.word != resolved.content {
             facts
                 .warnings
@@ -395,6 +405,18 @@ impl MediaProvider for Forvo {
             let found = self.look_up_for(&[job]).await;
             job.finish(found.and_then(|found| self.choose(job, &found, marked(link))));
         }
+    }
+
+    /// One counted call.
+    async fn candidates(&self, request: &MediaRequest) -> Result<Vec<Candidate>> {
+        let resolved = self.check(request)?;
+        let language = resolved.language.as_deref().unwrap_or_default();
+        let rules = match Choice::from_params(&resolved.params)? {
+            Choice::Best(rules) => rules,
+            Choice::Pinned { .. } => Rules::of(&self.config, language),
+        };
+        let found = self.look_up(&resolved.content, language, &[]).await?;
+        Ok(rules.listed(&found.exact, &resolved.content, resolved.format))
     }
 
     async fn test_connection(&self) -> Result<Connection> {

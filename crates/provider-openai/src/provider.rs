@@ -71,6 +71,7 @@ impl OpenAi {
                 recoverable: false,
                 resend_seconds: None,
                 free: config.free,
+                candidates: false,
             },
         };
         let http = Http::new(HttpOptions {

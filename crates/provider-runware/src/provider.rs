@@ -78,6 +78,7 @@ impl Runware {
                 recoverable: true,
                 resend_seconds: Some(config.resend_window.0.as_secs()),
                 free: false,
+                candidates: false,
             },
         };
         Ok(Runware { info, config, http })

@@ -13,5 +13,6 @@ pub(crate) mod run;
 pub(crate) mod sim;
 pub(crate) mod status;
 pub(crate) mod verify;
+pub(crate) mod voices;
 pub(crate) mod wait;
 pub(crate) mod work;

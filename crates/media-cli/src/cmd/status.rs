@@ -7,6 +7,7 @@ use media_registry::Registry;
 use serde_json::json;
 
 use crate::args::{Global, Status};
+use crate::cmd::voices;
 use crate::exit::Exit;
 use crate::session::Session;
 use crate::talk::put;
@@ -175,6 +176,15 @@ fn job(reader: &Reader, id: &str) -> Result<Exit> {
             attempt.key,
             words::of_attempt(attempt.state)
         );
+    }
+    let attempts = reader.attempts(id)?;
+    if let Some(attempt) = attempts
+        .iter()
+        .rev()
+        .find(|attempt| !attempt.facts.candidates.is_empty())
+    {
+        put!("  chosen from, as they were then:");
+        voices::show(&attempt.facts.candidates, &job.provider);
     }
     let line: Option<Line> = job
         .result

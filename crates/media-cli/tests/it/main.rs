@@ -47,3 +47,5 @@ mod support;
 mod takes;
 #[cfg(test)]
 mod tools;
+#[cfg(test)]
+mod voices;

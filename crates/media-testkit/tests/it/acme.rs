@@ -84,6 +84,7 @@ impl Acme {
                 recoverable: false,
                 resend_seconds: None,
                 free: false,
+                candidates: false,
             },
         };
         let shown = if flaw == Flaw::ShowsKey {

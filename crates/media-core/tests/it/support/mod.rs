@@ -92,6 +92,7 @@ impl Lab {
                 recoverable: false,
                 resend_seconds: None,
                 free,
+                candidates: false,
             },
             settings,
             units: Units::default(),

@@ -91,6 +91,8 @@ pub(crate) enum Command {
     Keep(Keep),
     /// Write out results, or the failed rows of a list with why they failed
     Export(Export),
+    /// Write a page with every picture and sound, costs, times and failures
+    Report(Report),
     /// List the recordings of a word, in our order and with why (one counted call)
     Voices(Voices),
     /// Ask each service, for nothing, whether its key works
@@ -330,6 +332,15 @@ pub(crate) enum ExportWhat {
         #[command(flatten)]
         list: ListArgs,
     },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Report {
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+    /// The page to write [default: report.html in the output folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

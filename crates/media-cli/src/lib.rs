@@ -89,6 +89,7 @@ fn start(registry: &Registry, args: Args, again: &str) -> media_core::Result<Exi
             Command::Pick(pick) => cmd::redo::pick(registry, &global, &pick),
             Command::Keep(keep) => cmd::redo::keep(registry, &global, &keep),
             Command::Export(export) => cmd::export::run(registry, &global, &export),
+            Command::Report(report) => cmd::report::run(registry, &global, &report),
             Command::Voices(voices) => cmd::voices::run(registry, &global, &voices).await,
             Command::Check(check) => cmd::check::run(registry, &global, &check).await,
             Command::Providers(providers) => cmd::providers::run(registry, &global, &providers),

@@ -1,7 +1,8 @@
 //! Lists and recipes to files on disk: plan, run, report.
 //!
 //! [`plan`] reads a whole list once, finds everything that is wrong with it and counts what it asks for; [`run`] makes
-//! the files, one lane per provider; [`write_table`] writes the table that a recipe asks for.
+//! the files, one lane per provider; [`write_table`] writes the table that a recipe asks for; [`Report`] shows what came
+//! of all of it.
 
 mod book;
 mod chain;
@@ -20,6 +21,7 @@ mod plan;
 mod project;
 mod quota;
 mod redo;
+mod report;
 mod resume;
 mod run;
 mod stats;
@@ -37,6 +39,7 @@ pub use self::plan::{DayPlan, Plan, ProviderPlan};
 pub use self::project::{Instance, Project};
 pub use self::quota::SharedQuota;
 pub use self::redo::{Chosen, Redo, choose, keep, pick};
+pub use self::report::{Report, report_path};
 pub use self::run::{Observer, Outcome, RunOptions, run};
 pub use self::stats::{Account, Failure, Stats};
 pub use self::worklist::{

@@ -85,11 +85,16 @@ impl Resume<'_> {
         }
         let is_made = self.take(&case.spec.id, entry.take)?.is_some();
         if !is_made {
-            // What was billed and came to nothing is bought again on a person's word, which this is.
             let last = reader.last_attempt(&case.spec.id, entry.take, &case.prepared.checked.hash)?;
-            if last.is_none_or(|attempt| attempt.state != AttemptState::Spent) {
+            let number = last.as_ref().map_or(0, |attempt| attempt.number);
+            let open = [AttemptState::Sending, AttemptState::Linked, AttemptState::Have];
+            let is_open = last.is_some_and(|attempt| open.contains(&attempt.state));
+            if is_open || entry.status != JobStatus::Failed {
                 return self.of_open(case, &entry);
             }
+            // What failed for good is asked again on a person's word, which this is; what was billed and came to nothing
+            // is bought again.
+            return Ok(Decision::Make(start(entry.take, number + 1, Prior::Fresh)));
         }
         let path = &case.prepared.request.output_path;
         if let Found::InTheWay(what) = find(path, None) {
@@ -97,7 +102,7 @@ impl Resume<'_> {
         }
         let next = reader.last_take(&case.spec.id)?.max(entry.take) + 1;
         Ok(Decision::Make(Start {
-            is_redo: is_made,
+            is_redo: true,
             ..start(next, 1, Prior::Fresh)
         }))
     }

@@ -9,6 +9,7 @@ pub(crate) mod init;
 pub(crate) mod plan;
 pub(crate) mod providers;
 pub(crate) mod redo;
+pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod sim;
 pub(crate) mod status;

@@ -36,6 +36,8 @@ mod pipes;
 #[cfg(test)]
 mod quota;
 #[cfg(test)]
+mod report;
+#[cfg(test)]
 mod resume;
 #[cfg(test)]
 mod run;

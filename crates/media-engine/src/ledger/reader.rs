@@ -46,6 +46,17 @@ pub(crate) struct CostsSoFar {
     pub(crate) listed: Option<Usd>,
 }
 
+/// When an attempt was sent and answered, and what it cost.
+#[derive(Clone, Debug)]
+pub(crate) struct Timing {
+    pub(crate) provider: String,
+    pub(crate) model: String,
+    pub(crate) cost: Option<Usd>,
+    /// Its last send; of a free one, when its link came.
+    pub(crate) sent_ms: Option<i64>,
+    pub(crate) have_ms: Option<i64>,
+}
+
 /// What the ledger holds, counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -282,6 +293,31 @@ impl Reader {
             })
         }))?;
         self.ask(rows.collect())
+    }
+
+    /// Every attempt's times and cost.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(crate) fn each_timing(&self, mut each: impl FnMut(Timing)) -> Result<()> {
+        let text =
+            "SELECT j.provider, j.model, a.cost_micros, coalesce(a.last_sent_ms, a.linked_ms), a.have_ms
+            FROM attempts a JOIN jobs j ON j.id = a.job";
+        let mut question = self.ask(self.db.prepare(text))?;
+        let mut rows = self.ask(question.query(()))?;
+        while let Some(row) = self.ask(rows.next())? {
+            let timing = || {
+                Ok(Timing {
+                    provider: row.get(0)?,
+                    model: row.get(1)?,
+                    cost: usd(row, 2)?,
+                    sent_ms: row.get(3)?,
+                    have_ms: row.get(4)?,
+                })
+            };
+            each(self.ask(timing())?);
+        }
+        Ok(())
     }
 
     /// Whom to name for which file.

@@ -1,0 +1,78 @@
+//! The report: every file on one page, which names what failed and builds the command that makes files anew.
+
+use std::fs;
+
+use crate::support::{Desk, jobs};
+
+fn made() -> Desk {
+    let desk = Desk::with_sim();
+    desk.file(
+        "list.jsonl",
+        jobs(&[
+            (
+                "a <b>&\"'",
+                "runware",
+                "a hat <script>alert(1)</script>",
+                "p/a b#1.webp",
+            ),
+            ("b", "runware", "a bloody kettle", "b.webp"),
+            ("c", "forvo", "perro", "c.mp3"),
+            ("d", "runware", "a cap", "d.webp"),
+        ]),
+    );
+    desk.make("list.jsonl").ended(1);
+    fs::remove_file(desk.path("out/d.webp")).unwrap();
+    desk
+}
+
+#[test]
+fn it_shows_every_file_and_says_why_others_are_missing() {
+    let desk = made();
+    desk.run(&["report", "--out", "out"])
+        .ended(0)
+        .said(&["4 files in out/report.html"]);
+    let page = desk.read("out/report.html");
+    for part in [
+        "<img src=\"p/a%20b%231.webp\" loading=\"lazy\"",
+        "src=\"c.mp3\"",
+        "data-id=\"a &lt;b&gt;&amp;&quot;&#39;\"",
+        "data-id=\"b\" data-status=\"failed\"",
+        "data-id=\"d\" data-status=\"gone\"",
+        "content_rejected",
+        "Pronunciation by",
+        "0.0012 USD</b>known cost",
+        "[&quot;media&quot;,&quot;redo&quot;,&quot;--out&quot;,&quot;out&quot;]",
+        "<td>runware<td>runware:100@1<td class=\"n\">2<td class=\"n\">1",
+    ] {
+        assert!(page.contains(part), "{part} is missing:\n{page}");
+    }
+    assert!(!page.contains("<script>alert"), "it breaks out of its place");
+    // Nothing of it is fetched from elsewhere.
+    assert!(!page.contains("src=\"http") && !page.contains("href=\"http") && !page.contains("url("));
+    // A run does not mind it, and it is written anew.
+    desk.make("list.jsonl");
+    desk.run(&["report", "--out", "out"]).ended(0);
+    // What is ticked there is made anew by that command, what failed too.
+    desk.file("list.jsonl", desk.read("list.jsonl").replace("bloody ", ""));
+    desk.run(&["redo", "--out", "out", "--yes", "b", "d"]).ended(0);
+    assert_eq!(
+        desk.outputs("out"),
+        ["b.webp", "c.mp3", "d.webp", "p/a b#1.webp", "report.html"]
+    );
+}
+
+#[test]
+fn it_can_stand_elsewhere_and_replaces_nothing_that_is_not_its_own() {
+    let desk = made();
+    desk.run(&["report", "--out", "out", "--to", "pages/mine.html"])
+        .ended(0);
+    assert!(desk.read("pages/mine.html").contains("src=\"../out/c.mp3\""));
+    desk.file("out/report.html", "<p>my own page");
+    desk.run(&["report", "--out", "out"])
+        .ended(2)
+        .said(&["is no report of this program", "--to"]);
+    assert_eq!(desk.read("out/report.html"), "<p>my own page");
+    desk.run(&["report", "--out", "nowhere"])
+        .ended(2)
+        .said(&["no ledger"]);
+}

@@ -7,6 +7,8 @@ mod budget;
 mod chains;
 #[cfg(test)]
 mod charges;
+#[cfg(all(test, unix))]
+mod ci;
 #[cfg(test)]
 mod config;
 #[cfg(test)]

@@ -1,0 +1,79 @@
+//! The workflow of docs/ci.md, run as it is printed there.
+
+use std::fs;
+
+use crate::support::{Desk, Ran, checkout};
+
+fn script() -> String {
+    let page = fs::read_to_string(checkout().join("docs/ci.md")).unwrap();
+    let (_, rest) = page.split_once("```sh\n").unwrap();
+    rest.split_once("```").unwrap().0.to_owned()
+}
+
+/// A pipeline's machine: nothing of an earlier run is on it but what is in the store.
+fn run(desk: &Desk, cap: &str, script: &str) -> Ran {
+    let _ = fs::remove_dir_all(desk.path("deck"));
+    let bin = std::path::Path::new(env!("CARGO_BIN_EXE_media"))
+        .parent()
+        .unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let base = desk.command(&[]);
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", script])
+        .current_dir(base.get_current_dir().unwrap())
+        .env_clear();
+    for (name, value) in base.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    command
+        .env("PATH", path)
+        .env("STORE", desk.path("store"))
+        .env("CAP", cap);
+    desk.finish(command)
+}
+
+fn desk() -> Desk {
+    let desk = Desk::with_sim();
+    desk.file("words.csv", "id,word\na,hat\nb,kettle\nc,cap\nd,pan\n");
+    desk.file(
+        "recipe.json",
+        r#"{ "needs": ["id", "word"], "outputs": { "picture": { "kind": "image", "provider": "runware",
+            "content": "a {word}", "path": "{id}.webp", "params": { "runware": { "width": 256, "height": 256 } } } } }"#,
+    );
+    desk
+}
+
+#[test]
+fn it_makes_the_list_and_a_second_run_on_another_machine_buys_nothing() {
+    let desk = desk();
+    run(&desk, "1", &script()).ended(0);
+    desk.assert_bill_is(4);
+    assert!(desk.path("store/deck/a.webp").exists() && desk.path("store/deck/report.html").exists());
+    run(&desk, "1", &script()).ended(0);
+    desk.assert_bill_is(4);
+}
+
+#[test]
+fn over_the_cap_the_gate_stops_it_and_nothing_is_sent() {
+    let desk = desk();
+    run(&desk, "0.001", &script())
+        .ended(3)
+        .said(&["1 of them would fit"]);
+    assert!(desk.sim().calls().is_empty());
+}
+
+#[test]
+fn what_a_cut_run_made_is_put_back_and_the_next_one_goes_on() {
+    let desk = desk();
+    // In place of five hours, after which there is more to do.
+    let short = script().replace("--stop-after 5h", "--max-items 2");
+    run(&desk, "1", &short).ended(0);
+    desk.assert_bill_is(2);
+    // A step that fails does not keep the folder from being put back.
+    let failing = script().replace("media report --out deck", "false");
+    run(&desk, "1", &failing).ended(1);
+    desk.assert_bill_is(4);
+    run(&desk, "1", &script()).ended(0);
+    desk.assert_bill_is(4);
+}

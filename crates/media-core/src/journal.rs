@@ -41,6 +41,8 @@ pub enum Event {
         bytes: u64,
         /// Where they are staged.
         staged: PathBuf,
+        /// The path that they are for.
+        target: PathBuf,
         /// What the service said of them.
         facts: Box<Facts>,
         /// What they cost, as far as anybody knows.

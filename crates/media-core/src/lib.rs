@@ -37,7 +37,7 @@ pub use self::image_rules::ImageRules;
 pub use self::job::{Attempt, AttemptKey, Job, Prior, RequestHash, hex};
 pub use self::journal::{Event, Journal, NoJournal};
 pub use self::money::Usd;
-pub use self::output::{Staged, Staging, prepare};
+pub use self::output::{Staged, Staging, keep_aside, prepare};
 pub use self::params::{ParamSpec, ParamType, Params};
 pub use self::provider::{
     Candidate, Capabilities, Connection, Factory, Facts, Generated, Link, Media, MediaProvider, ProviderInfo,

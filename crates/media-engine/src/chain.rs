@@ -3,7 +3,7 @@
 use media_core::{Charge, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::{Entry, JobStatus, Reader};
+use crate::ledger::{Entry, JobStatus, Reader, asked};
 use crate::line::{Line, LineError};
 use crate::list::JobSpec;
 
@@ -42,11 +42,11 @@ pub(crate) fn standing(spec: &JobSpec, reader: Option<&Reader>) -> Result<Standi
 fn after(spec: &JobSpec, entry: &Entry) -> Option<Standing> {
     let line = entry.result.as_deref();
     let line: Option<Line> = line.and_then(|line| serde_json::from_str(line).ok());
-    if !spec.providers.contains(&entry.provider) {
-        // The chain was changed; the job is new to it.
+    if entry.asked != asked(spec) {
+        // The row was changed: it begins at the front.
         return None;
     }
-    let mut tried = line.as_ref().map(|line| line.tried.clone()).unwrap_or_default();
+    let mut tried = line.as_ref().map(tried_with).unwrap_or_default();
     let error = line.and_then(|line| line.error);
     let failed = error.filter(|_| entry.status == JobStatus::Failed);
     let next = failed.and_then(|error| next(spec, &entry.provider, &error));
@@ -58,6 +58,19 @@ fn after(spec: &JobSpec, entry: &Entry) -> Option<Standing> {
         provider: next.unwrap_or(&entry.provider).to_owned(),
         tried,
     })
+}
+
+/// Those that did not deliver by this result, its own provider among them, even where it could not be asked.
+pub(crate) fn tried_with(line: &Line) -> Vec<Tried> {
+    let mut tried = line.tried.clone();
+    let last = line.error.as_ref().map(|error| Tried {
+        provider: line.provider.clone(),
+        kind: error.kind.clone(),
+    });
+    if !tried.iter().any(|tried| tried.provider == line.provider) {
+        tried.extend(last);
+    }
+    tried
 }
 
 /// Who is asked after this provider failed like this. Nobody when it may have been billed: a second provider would be a

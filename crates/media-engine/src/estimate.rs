@@ -28,7 +28,9 @@ impl Estimates {
     /// What this ledger has seen.
     pub(crate) fn of_ledger(ledger: Option<&Reader>) -> Result<Estimates> {
         let seen = ledger.map(Reader::costs).transpose()?.unwrap_or_default();
-        let enough = seen.into_iter().filter(|seen| seen.count >= ENOUGH);
+        let enough = seen
+            .into_iter()
+            .filter(|seen| seen.count >= ENOUGH && seen.listed > Usd::ZERO);
         Ok(Estimates {
             by_model: enough
                 .map(|seen| ((seen.provider.clone(), seen.model.clone()), seen))
@@ -48,22 +50,19 @@ impl Estimates {
         let seen = self.by_model.get(&name).filter(|_| !is_free);
         Estimate {
             listed,
-            expected: seen.map_or(listed, |seen| seen.expected(listed)),
+            // Where the list is silent nothing is known: requests of one model differ by their size and quality.
+            expected: listed.map(|listed| seen.map_or(listed, |seen| seen.put_right(listed))),
         }
     }
 }
 
 impl CostsSoFar {
-    fn expected(&self, listed: Option<Usd>) -> Option<Usd> {
-        let (part, whole, of) = match (listed, self.listed) {
-            // The price list knows what is dearer than what, the answers how much it is off in all.
-            (Some(listed), Some(all)) if all > Usd::ZERO => (self.cost, all, listed),
-            (Some(listed), _) if listed > Usd::ZERO => return Some(listed),
-            _ => (self.cost, Usd::from_micros(self.count), Usd::from_micros(1)),
-        };
-        let micros = u128::from(part.micros()) * u128::from(of.micros());
-        let rounded_up = micros.div_ceil(u128::from(whole.micros().max(1)));
-        Some(Usd::from_micros(u64::try_from(rounded_up).unwrap_or(u64::MAX)))
+    /// What something is expected to cost that the price list says this of: it knows what is dearer than what, the
+    /// answers how much it is off in all.
+    fn put_right(&self, listed: Usd) -> Usd {
+        let micros = u128::from(self.cost.micros()) * u128::from(listed.micros());
+        let rounded_up = micros.div_ceil(u128::from(self.listed.micros().max(1)));
+        Usd::from_micros(u64::try_from(rounded_up).unwrap_or(u64::MAX))
     }
 }
 
@@ -71,27 +70,19 @@ impl CostsSoFar {
 mod tests {
     use super::*;
 
-    fn seen(count: u64, cost: u64, listed: Option<u64>) -> CostsSoFar {
-        CostsSoFar {
+    #[test]
+    fn answers_put_the_price_list_right() {
+        // Everything cost half as much again.
+        let seen = CostsSoFar {
             provider: String::new(),
             model: String::new(),
-            count,
-            cost: Usd::from_micros(cost),
-            listed: listed.map(Usd::from_micros),
-        }
-    }
-
-    #[test]
-    fn answers_put_the_price_list_right_and_stand_in_where_it_is_silent() {
-        let of = |seen: CostsSoFar, listed: Option<u64>| {
-            let expected = seen.expected(listed.map(Usd::from_micros));
-            expected.map(Usd::micros)
+            count: 10,
+            cost: Usd::from_micros(9000),
+            listed: Usd::from_micros(6000),
         };
-        // Everything cost half as much again.
-        assert_eq!(of(seen(10, 9000, Some(6000)), Some(600)), Some(900));
-        assert_eq!(of(seen(10, 9000, Some(6000)), Some(1)), Some(2), "rounded up");
-        assert_eq!(of(seen(10, 9000, None), None), Some(900));
-        assert_eq!(of(seen(10, 0, None), None), Some(0));
-        assert_eq!(of(seen(3, 9000, None), Some(600)), Some(600));
+        let expected = |listed| seen.put_right(Usd::from_micros(listed)).micros();
+        assert_eq!(expected(600), 900);
+        assert_eq!(expected(1), 2, "rounded up");
+        assert_eq!(expected(0), 0);
     }
 }

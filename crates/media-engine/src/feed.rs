@@ -113,7 +113,10 @@ impl Feeder<'_> {
             if spec.kind != share.kind || !spec.providers.contains(&share.provider) {
                 continue;
             }
-            let standing = standing(&spec, self.resume.reader)?;
+            let standing = match shared.worklist.standing(&spec.id) {
+                Some(known) => known.clone(),
+                None => standing(&spec, self.resume.reader)?,
+            };
             if standing.provider == share.provider
                 && let More::No = self.job(&spec, standing)?
             {
@@ -178,7 +181,7 @@ impl Feeder<'_> {
                 let line = Line::stays(&wish.subject, &stay, shared.folder.is_simulated());
                 if stay.status == Status::Unknown && !stay.is_made {
                     // A kill left it open; from now on the ledger says it too.
-                    shared.write_down(&wish, &line, None, None, || None);
+                    shared.write_down(&wish, &line, None, None, None, || None);
                 }
                 shared.report(&line, &wish.output, None);
                 Ok(More::Yes)
@@ -256,7 +259,7 @@ impl Feeder<'_> {
         let is_return = !start.buys;
         if start.prior == media_core::Prior::Fresh {
             // One that passed on has its place already.
-            if wish.subject.tried.is_empty() && !shared.may_make() {
+            if !shared.is_later_round && !shared.may_make() {
                 return Ok(More::No);
             }
             // Something cheaper may still fit.
@@ -269,13 +272,9 @@ impl Feeder<'_> {
         }
         wish.planned.take = start.take;
         wish.planned.is_redo = start.is_redo;
-        let replaces = match start.is_redo {
-            true => Some(place::free_aside(
-                shared.folder.out(),
-                &prepared.request.output_path,
-            )?),
-            false => None,
-        };
+        let replaces = start
+            .is_redo
+            .then(|| place::aside(shared.folder.out(), &prepared.request.output_path));
         let (request, checked) = self.of_take(prepared, start.take)?;
         if !is_return {
             shared.folder.ledger().planned(wish.planned.clone());
@@ -332,8 +331,13 @@ impl Feeder<'_> {
         let shared = self.shared;
         let to = &prepared.request.output_path;
         let is_simulated = shared.folder.is_simulated();
-        let copied = place::copy(from, to, &shared.folder.inner())
-            .and_then(|()| place::describe(to, Some(&take.sha256)));
+        // It may stand there already: a kill came between the copy and its entry.
+        let placed = if from == to {
+            Ok(())
+        } else {
+            place::copy(from, to, &shared.folder.inner())
+        };
+        let copied = placed.and_then(|()| place::describe(to, Some(&take.sha256)));
         let (line, file) = match copied {
             Ok(file) => (
                 Line::copied(&wish.subject, &file, &take.provenance, is_simulated),
@@ -343,8 +347,8 @@ impl Feeder<'_> {
         };
         // A copy that failed changes nothing about what the ledger knows: the next run tries it again.
         if let Some(file) = file {
-            shared.folder.ledger().planned(wish.planned.clone());
-            shared.write_down(wish, &line, None, None, || {
+            let planned = Some(wish.planned.clone());
+            shared.write_down(wish, &line, planned, None, None, || {
                 Some(Made {
                     path: wish.subject.path.clone(),
                     file,

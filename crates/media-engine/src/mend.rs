@@ -8,7 +8,7 @@ use media_core::{CostBasis, Error, ErrorKind, MediaFile, Provenance, Result, for
 use crate::chain::Tried;
 use crate::found::{Found, find, hash_of};
 use crate::ledger::{
-    AttemptRow, AttemptState, Entry, Finished, JobStatus, Ledger, Made, OpenAttempt, Reader, Settled, TakeRow,
+    AttemptRow, Entry, Finished, JobStatus, Ledger, Made, OpenAttempt, Reader, Settled, TakeRow,
 };
 use crate::line::{Line, Subject};
 use crate::place;
@@ -31,15 +31,10 @@ pub(crate) fn finish_staged(
             .staged
             .as_ref()
             .map(|name| out.join(".media").join(name));
-        // A file that had its name, and has been taken away since, was made all the same.
-        let was_placed = open.attempt.state == AttemptState::Done;
         let former = reader.take(&open.job, entry.take)?;
         // Another take of a job that was made takes the place of the file that it has, and of no other.
         let replaced = former.filter(|_| open.attempt.take > entry.take);
         match give_name(out, &entry, &open, staged.as_deref(), replaced.as_ref())? {
-            Placed::Lost | Placed::Blocked if was_placed => {
-                ledger.finished(finished(out, &entry, &open, simulated)?);
-            }
             Placed::Stands => ledger.finished(finished(out, &entry, &open, simulated)?),
             Placed::Blocked => kept.extend(staged),
             Placed::Lost => {
@@ -73,7 +68,7 @@ fn give_name(
     staged: Option<&Path>,
     replaced: Option<&TakeRow>,
 ) -> Result<Placed> {
-    let target = out.join(&entry.spec.path);
+    let target = out.join(path_of(entry, open));
     let is_it = |path: &Path| open.attempt.sha256.is_some() && hash_of(path) == open.attempt.sha256;
     if is_it(&target) {
         // The rename had happened. What is staged beside it is a copy across file systems.
@@ -115,19 +110,25 @@ fn sweep_beside(target: &Path) {
     }
 }
 
+/// Where its file belongs: a row may have got another path since.
+fn path_of<'a>(entry: &'a Entry, open: &'a OpenAttempt) -> &'a str {
+    open.attempt.path.as_deref().unwrap_or(&entry.spec.path)
+}
+
 fn finished(out: &Path, entry: &Entry, open: &OpenAttempt, simulated: bool) -> Result<Finished> {
     let attempt = &open.attempt;
     let (cost, basis) = (attempt.cost, attempt.basis.unwrap_or(CostBasis::Estimated));
     let subject = Subject {
         id: entry.spec.id.clone(),
         line: entry.spec.line,
-        path: entry.spec.path.clone(),
-        provider: entry.provider.clone(),
+        path: path_of(entry, open).to_owned(),
+        provider: attempt.provider.clone().unwrap_or_else(|| entry.provider.clone()),
         request: Some(open.hash.short()),
         tried: tried_before(entry),
     };
-    let file = file_at(&out.join(&entry.spec.path), attempt)?;
-    let provenance = Provenance::of(&entry.provider, Some(&entry.model), attempt.facts.clone());
+    let file = file_at(&out.join(path_of(entry, open)), attempt)?;
+    let model = attempt.model.as_ref().unwrap_or(&entry.model);
+    let provenance = Provenance::of(&subject.provider, Some(model), attempt.facts.clone());
     let line = Line::finished(
         &subject,
         &file,
@@ -138,6 +139,7 @@ fn finished(out: &Path, entry: &Entry, open: &OpenAttempt, simulated: bool) -> R
         simulated,
     );
     Ok(Finished {
+        planned: None,
         id: open.job.clone(),
         take: attempt.take,
         status: Some(JobStatus::Done),
@@ -151,7 +153,7 @@ fn finished(out: &Path, entry: &Entry, open: &OpenAttempt, simulated: bool) -> R
             is_no_good: false,
         }),
         made: Some(Made {
-            path: entry.spec.path.clone(),
+            path: path_of(entry, open).to_owned(),
             file,
             provenance,
         }),
@@ -250,6 +252,7 @@ mod tests {
                 sha256: hash_of(&staged).unwrap(),
                 bytes: sound().len() as u64,
                 staged: std::path::absolute(&staged).unwrap(),
+                target: out.join("a.wav"),
                 facts: Box::new(Facts::default()),
                 cost: Some(computed),
             },

@@ -20,14 +20,7 @@ pub(crate) fn copy(from: &Path, to: &Path, inner: &Path) -> Result<()> {
     media_core::prepare(to)?;
     let failed = |error| storage("cannot copy to", to, error);
     let mut source = fs::File::open(from).map_err(failed)?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".media-").suffix(".part");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    let mut staged = builder.tempfile_in(inner.join("staging")).map_err(failed)?;
+    let mut staged = staged_in(&inner.join("staging")).map_err(failed)?;
     io::copy(&mut source, &mut staged).map_err(failed)?;
     staged.as_file().sync_all().map_err(failed)?;
     staged
@@ -81,10 +74,40 @@ pub(crate) fn find_aside(out: &Path, take: &TakeRow) -> Option<PathBuf> {
     found.next()
 }
 
-/// A place in `.media/old` for a file, under a name that is free there.
-pub(crate) fn free_aside(out: &Path, path: &Path) -> Result<PathBuf> {
+/// Where a file belongs in `.media/old`.
+pub(crate) fn aside(out: &Path, path: &Path) -> PathBuf {
     let relative = path.strip_prefix(out).unwrap_or(path);
-    let old = out.join(".media").join("old").join(relative);
+    out.join(".media").join("old").join(relative)
+}
+
+/// Puts a copy of a file in the place of another one, which is kept in `.media/old`. The place is never empty.
+pub(crate) fn swap_in(from: &Path, to: &Path, out: &Path) -> Result<()> {
+    let failed = |error| storage("cannot put a file at", to, error);
+    let mut source = fs::File::open(from).map_err(failed)?;
+    let mut staged = staged_in(&out.join(".media").join("staging")).map_err(failed)?;
+    io::copy(&mut source, &mut staged).map_err(failed)?;
+    staged.as_file().sync_all().map_err(failed)?;
+    media_core::keep_aside(to, &aside(out, to))?;
+    staged
+        .persist(to)
+        .map(drop)
+        .map_err(|failure| failed(failure.error))
+}
+
+fn staged_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".media-").suffix(".part");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
+}
+
+/// A place in `.media/old` for a file, under a name that is free there.
+fn free_aside(out: &Path, path: &Path) -> Result<PathBuf> {
+    let old = aside(out, path);
     let failed = |error| storage("cannot move aside", path, error);
     if let Some(folder) = old.parent() {
         fs::create_dir_all(folder).map_err(failed)?;

@@ -46,8 +46,10 @@ pub struct ProviderPlan {
     pub shared: u64,
     /// Files of other providers that are asked for here when those have nothing.
     pub fallback: u64,
-    /// What those would cost at most.
+    /// What those would cost at most, as far as they have a price.
     pub fallback_cost: Usd,
+    /// Those that have none.
+    pub fallback_unpriced: u64,
     /// What the files to make are expected to cost, as far as they have a price.
     pub cost: Usd,
     /// Files to make that have no price.
@@ -133,6 +135,12 @@ impl Plan {
     #[must_use]
     pub fn cost(&self) -> Usd {
         self.providers.values().map(|provider| provider.cost).sum()
+    }
+
+    /// Files to make that have no price.
+    #[must_use]
+    pub fn unpriced(&self) -> u64 {
+        self.providers.values().map(|provider| provider.unpriced).sum()
     }
 
     /// Leaves out what other providers make.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use media_core::{Error, ErrorKind, Result};
+use media_core::{Error, ErrorKind, Format, Result, format_of};
 
 use crate::chain::standing;
 use crate::decision::Decision;
@@ -149,6 +149,17 @@ pub fn pick(folder: &Folder, id: &str, take: u32) -> Result<()> {
     };
     let out = folder.out();
     let path = out.join(&job.spec.path);
+    let named = format_of(&path)?;
+    if !Format::from_extension(&wanted.format).is_some_and(|format| format.satisfies(named)) {
+        let message = format!(
+            "take {take} of {id} is {}, and its path is now {}",
+            wanted.format, job.spec.path
+        );
+        return refuse(
+            message,
+            "give the row its earlier path, and run the list once".to_owned(),
+        );
+    }
     if !matches!(find(&path, Some(wanted)), Found::AsMade) {
         let aside = place::find_aside(out, wanted).or_else(|| {
             // Made under another path, and still there.
@@ -160,9 +171,10 @@ pub fn pick(folder: &Folder, id: &str, take: u32) -> Result<()> {
             return refuse(message, format!("make another one: media redo {id}"));
         };
         if fs::symlink_metadata(&path).is_ok() {
-            place::move_aside(out, &path)?;
+            place::swap_in(&aside, &path, out)?;
+        } else {
+            place::copy(&aside, &path, &folder.inner())?;
         }
-        place::copy(&aside, &path, &folder.inner())?;
     }
     // Rows that share the path share the file.
     let (modified, relative, sha256) = (modified_ns(&path), job.spec.path, wanted.sha256.clone());
@@ -192,7 +204,13 @@ pub fn pick(folder: &Folder, id: &str, take: u32) -> Result<()> {
 pub fn keep(folder: &Folder, ids: &[String], on: bool) -> Result<()> {
     let reader = folder.ledger().reader()?;
     for id in ids {
-        job_of(&reader, id)?;
+        let job = job_of(&reader, id)?;
+        if on && reader.open_attempt_after(id, job.take)?.is_some() {
+            let message = format!("another take of {id} was sent already and is not settled");
+            return Err(Error::new(ErrorKind::Config, message)
+                .not_billed()
+                .hint("run the list first, which sees it to its end"));
+        }
     }
     let ids = ids.to_vec();
     folder.ledger().change(move |db| {

@@ -100,6 +100,13 @@ impl Resume<'_> {
         if let Found::InTheWay(what) = find(path, None) {
             return Ok(in_the_way(path, &what));
         }
+        if self.is_in_doubt_elsewhere(case)? {
+            let mut waits = self.told_before(&entry, Status::Unknown, SEND_AGAIN);
+            if let Decision::Stay(stay) = &mut waits {
+                stay.is_made = true;
+            }
+            return Ok(waits);
+        }
         let next = reader.last_take(&case.spec.id)?.max(entry.take) + 1;
         Ok(Decision::Make(Start {
             is_redo: true,
@@ -179,7 +186,7 @@ impl Resume<'_> {
         let Case { client, prepared, .. } = case;
         match find(&prepared.request.output_path, None) {
             Found::Nothing => {}
-            Found::AsMade | Found::Valid => return Ok(stay(Status::Skipped, None)),
+            Found::AsMade | Found::Valid => return self.of_file(case, 1),
             Found::Broken(what) | Found::InTheWay(what) => {
                 return Ok(in_the_way(&prepared.request.output_path, &what));
             }
@@ -194,6 +201,22 @@ impl Resume<'_> {
             Prior::Fresh
         };
         Ok(Decision::Make(start(1, 1, prior)))
+    }
+
+    /// A valid file stands where nothing was made: the user's, or what an equal row had made, which a kill left out of the
+    /// ledger.
+    fn of_file(&self, case: Case<'_>, number: u32) -> Result<Decision> {
+        let path = &case.prepared.request.output_path;
+        let equals = match self.reader.filter(|_| case.is_shared) {
+            Some(reader) => reader.equals(&case.prepared.checked.hash)?,
+            None => Vec::new(),
+        };
+        for take in equals {
+            if matches!(find(path, Some(&take)), Found::AsMade) {
+                return Ok(copy(path.clone(), take, number, false));
+            }
+        }
+        Ok(stay(Status::Skipped, None))
     }
 
     /// A take of it was made.
@@ -266,7 +289,7 @@ impl Resume<'_> {
         let Case { prepared, .. } = case;
         match find(&prepared.request.output_path, None) {
             Found::Nothing => {}
-            Found::AsMade | Found::Valid => return Ok(stay(Status::Skipped, None)),
+            Found::AsMade | Found::Valid => return self.of_file(case, entry.take),
             Found::Broken(what) | Found::InTheWay(what) => {
                 return Ok(in_the_way(&prepared.request.output_path, &what));
             }

@@ -11,18 +11,18 @@ use media_core::{AttemptKey, Client, Delivery, Error, ErrorKind, MediaKind, Medi
 use tokio::sync::mpsc;
 
 use crate::book::{Book, Pending, Wish};
-use crate::chain;
+use crate::chain::{self, Standing};
 use crate::estimate::Estimates;
 use crate::feed::{ORDERS_AHEAD, feed};
 use crate::folder::Folder;
-use crate::ledger::{Finished, JobStatus, Made, Settled, Spending};
+use crate::ledger::{Caps, Finished, JobStatus, Made, Planned, Settled, Spending};
 use crate::line::{Line, Status};
 use crate::list::JobSpec;
 use crate::place;
 use crate::plan::Plan;
 use crate::project::Project;
 use crate::stats::{Account, Stats};
-use crate::worklist::{Place, Worklist, plan_given};
+use crate::worklist::{Place, Worklist, plan_passed};
 
 /// What the caller wishes.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +33,9 @@ pub struct RunOptions {
     pub only_fetch: bool,
     /// Leave out what is expected to cost more than is left of this.
     pub allowance: Option<Usd>,
+    /// What may be spent. The ledger must be held under it already; here it decides how much of what passed on to another
+    /// provider is begun.
+    pub caps: Caps,
     /// The wish to stop; share it with the wiring of the clients.
     pub stop: Stop,
 }
@@ -72,13 +75,14 @@ pub(crate) struct Shared {
     left: Option<AtomicU64>,
     /// In millionths of a dollar.
     allowance: Option<AtomicU64>,
+    caps: Caps,
     unaffordable: AtomicU64,
     pub(crate) estimates: Estimates,
     trouble: Mutex<Option<Error>>,
     /// Who can be asked.
     clients: BTreeMap<String, Client>,
     /// Jobs that go on with the next provider of their chain, when everything that goes before is done.
-    passed: Mutex<Vec<JobSpec>>,
+    passed: Mutex<Vec<(JobSpec, Standing)>>,
     pub(crate) is_later_round: bool,
 }
 
@@ -123,6 +127,7 @@ pub async fn run(
         observer,
         left: options.max_items.map(AtomicU64::new),
         allowance: options.allowance.map(|usd| AtomicU64::new(usd.micros())),
+        caps: options.caps,
         unaffordable: AtomicU64::new(0),
         estimates,
         trouble: Mutex::new(None),
@@ -144,8 +149,9 @@ pub async fn run(
         }
         let reader = shared.folder.ledger().reader()?;
         let place = Place::new(shared.folder.out(), Some(&reader));
-        let (worklist, plan) = plan_given(&shared.project, passed, place)?;
+        let (worklist, plan) = plan_passed(&shared.project, passed, place, shared.worklist.is_redo())?;
         drop(reader);
+        shared.allow_round(&plan);
         shares = shares_of(&plan);
         shared.worklist = worklist;
         shared.is_later_round = true;
@@ -247,10 +253,19 @@ impl Shared {
     /// The provider that is asked after this result, where there is one.
     fn next<'w>(&self, line: &Line, wish: &'w Wish) -> Option<&'w str> {
         let error = line.error.as_ref()?;
-        if line.status == Status::Done || wish.planned.is_redo || self.only_fetch {
+        if line.status == Status::Done || self.only_fetch {
             return None;
         }
         chain::next(&wish.planned.spec, &line.provider, error).filter(|next| self.clients.contains_key(*next))
+    }
+
+    /// Whether later providers would cost more than is left was not known before: then what fits is made.
+    fn allow_round(&mut self, plan: &Plan) {
+        let spent = self.folder.ledger().spending().unwrap_or_default();
+        let left = self.caps.left(&spent).map(|left| left.left);
+        if let Some(left) = left.filter(|left| plan.cost() > *left || plan.unpriced() > 0) {
+            self.allowance = Some(AtomicU64::new(left.micros()));
+        }
     }
 
     /// Tells of a result, unless it is for the next provider of the job's chain to tell.
@@ -259,7 +274,11 @@ impl Shared {
             Some(next) => {
                 tracing::debug!(id = %line.id, next, "asked of the next provider");
                 self.stats.pass_on(&line.provider, next);
-                lock(&self.passed).push(wish.planned.spec.clone());
+                let standing = Standing {
+                    provider: next.to_owned(),
+                    tried: chain::tried_with(line),
+                };
+                lock(&self.passed).push((wish.planned.spec.clone(), standing));
             }
             None => self.report(line, &wish.output, estimate),
         }
@@ -304,22 +323,28 @@ impl Shared {
         let subject = &pending.wish.subject;
         let mut line = Line::of(subject, result, self.folder.is_simulated());
         line.take = pending.wish.planned.take;
-        if pending.wish.planned.is_redo && line.status == Status::Done {
-            // From now on the job is what this take was made for.
-            self.folder.ledger().planned(pending.wish.made_anew());
-        }
         if pending.is_return && line.status != Status::Done {
             // The file was made once, and it could not be had again for nothing.
             line.status = Status::Gone;
         } else {
-            self.write_down(&pending.wish, &line, self.settled(pending, result), None, || {
-                let file = result.outcome.as_ref().ok()?;
-                Some(Made {
-                    path: subject.path.clone(),
-                    file: file.clone(),
-                    provenance: result.provenance.clone(),
-                })
-            });
+            // From now on the job is what another take was made for.
+            let is_new = pending.wish.planned.is_redo && line.status == Status::Done;
+            let planned = is_new.then(|| pending.wish.made_anew());
+            self.write_down(
+                &pending.wish,
+                &line,
+                planned,
+                self.settled(pending, result),
+                None,
+                || {
+                    let file = result.outcome.as_ref().ok()?;
+                    Some(Made {
+                        path: subject.path.clone(),
+                        file: file.clone(),
+                        provenance: result.provenance.clone(),
+                    })
+                },
+            );
         }
         self.conclude(&line, &pending.wish, pending.wish.planned.estimate);
         line
@@ -362,8 +387,9 @@ impl Shared {
                 }
             }
         }
-        self.folder.ledger().planned(wish.made_anew());
-        self.write_down(wish, &line, None, Some(made.id.clone()), || {
+        // The row and its file in one commit: a kill in between must not leave a row that was begun and never made.
+        let planned = Some(wish.made_anew());
+        self.write_down(wish, &line, planned, None, Some(made.id.clone()), || {
             let provenance = media_core::Provenance {
                 provider: made.provider.clone(),
                 model: made.model.clone(),
@@ -395,6 +421,7 @@ impl Shared {
         &self,
         wish: &Wish,
         line: &Line,
+        planned: Option<Planned>,
         attempt: Option<Settled>,
         shared_with: Option<String>,
         made: impl FnOnce() -> Option<Made>,
@@ -417,6 +444,7 @@ impl Shared {
         match line.to_json() {
             Ok(text) => self.folder.ledger().finished(Finished {
                 id: wish.subject.id.clone(),
+                planned,
                 take: wish.planned.take,
                 status: (!keeps).then_some(status),
                 line: text,

@@ -1,6 +1,6 @@
 //! A list and its recipe, opened together: checked once as a whole, then read again by every lane.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use media_core::validate::NamePolicy;
 use media_core::{Prior, Result, Usd};
 use sha2::{Digest as _, Sha256};
 
-use crate::chain::{fallbacks, standing};
-use crate::decision::Decision;
+use crate::chain::{Standing, fallbacks, standing};
+use crate::decision::{Decision, start};
 use crate::estimate::Estimates;
 use crate::feed::output_name;
 use crate::folder::Folder;
@@ -31,6 +31,8 @@ pub struct Worklist {
     shared: Arc<HashSet<u64>>,
     /// All of it is made anew, whatever there is.
     is_redo: bool,
+    /// Where jobs stand in their chains, of which the ledger need not be asked.
+    standings: Arc<HashMap<String, Standing>>,
 }
 
 #[derive(Clone, Debug)]
@@ -88,6 +90,10 @@ impl Worklist {
         })
     }
 
+    pub(crate) fn standing(&self, id: &str) -> Option<&Standing> {
+        self.standings.get(id)
+    }
+
     pub(crate) fn is_redo(&self) -> bool {
         self.is_redo
     }
@@ -130,7 +136,7 @@ struct Counter<'a> {
     estimates: Estimates,
     left: Option<Usd>,
     only: &'a [String],
-    is_redo: bool,
+    how: How,
 }
 
 impl<'a> Counter<'a> {
@@ -141,7 +147,7 @@ impl<'a> Counter<'a> {
             estimates: Estimates::of_ledger(place.ledger)?,
             left: place.left,
             only: place.only,
-            is_redo: false,
+            how: How::Resumed,
         })
     }
 }
@@ -227,6 +233,7 @@ pub fn plan(
         work: Work::List(Arc::new(source), recipe.map(Arc::new)),
         shared: Arc::new(shared),
         is_redo: false,
+        standings: Arc::default(),
     };
     Ok((worklist, plan))
 }
@@ -236,7 +243,7 @@ pub fn plan(
 /// # Errors
 /// One of them cannot be made with this configuration, or the ledger cannot be read.
 pub fn plan_given(project: &Project, jobs: Vec<JobSpec>, place: Place<'_>) -> Result<(Worklist, Plan)> {
-    plan_jobs(project, jobs, place, false)
+    plan_jobs(project, jobs, HashMap::new(), place, How::Resumed)
 }
 
 /// Counts what it takes to make given jobs anew, whatever there is of them. Offline.
@@ -244,24 +251,63 @@ pub fn plan_given(project: &Project, jobs: Vec<JobSpec>, place: Place<'_>) -> Re
 /// # Errors
 /// As [`plan_given`].
 pub fn plan_anew(project: &Project, jobs: Vec<JobSpec>, place: Place<'_>) -> Result<(Worklist, Plan)> {
-    plan_jobs(project, jobs, place, true)
+    plan_jobs(project, jobs, HashMap::new(), place, How::Anew)
+}
+
+/// Counts what it takes to send given jobs once more, whatever there is of them. Offline.
+///
+/// # Errors
+/// As [`plan_given`].
+pub fn plan_sent_again(project: &Project, jobs: Vec<JobSpec>, place: Place<'_>) -> Result<(Worklist, Plan)> {
+    plan_jobs(project, jobs, HashMap::new(), place, How::SentAgain)
+}
+
+/// Counts what it takes to ask the next provider for what passed on to it. Offline.
+pub(crate) fn plan_passed(
+    project: &Project,
+    passed: Vec<(JobSpec, Standing)>,
+    place: Place<'_>,
+    is_redo: bool,
+) -> Result<(Worklist, Plan)> {
+    let standings = passed
+        .iter()
+        .map(|(spec, standing)| (spec.id.clone(), standing.clone()))
+        .collect();
+    let jobs = passed.into_iter().map(|(spec, _)| spec).collect();
+    let how = if is_redo { How::Anew } else { How::Resumed };
+    plan_jobs(project, jobs, standings, place, how)
+}
+
+/// How jobs are decided about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// By what there is of them.
+    Resumed,
+    /// They are made anew.
+    Anew,
+    /// They are sent once more.
+    SentAgain,
 }
 
 fn plan_jobs(
     project: &Project,
     jobs: Vec<JobSpec>,
+    standings: HashMap<String, Standing>,
     place: Place<'_>,
-    is_redo: bool,
+    how: How,
 ) -> Result<(Worklist, Plan)> {
     let counter = Counter {
-        is_redo,
+        how,
         ..Counter::at(project, place)?
     };
     let mut plan = Plan::default();
     let (mut seen, mut shared) = (HashSet::new(), HashSet::new());
     let _look = place.ledger.map(Reader::look).transpose()?;
     for spec in &jobs {
-        let standing = standing(spec, place.ledger)?;
+        let standing = match standings.get(&spec.id) {
+            Some(known) => known.clone(),
+            None => standing(spec, place.ledger)?,
+        };
         let prepared = prepared(project, spec, &standing.provider, place.out)?;
         let key = equal_key(&prepared);
         let is_first = seen.insert(key);
@@ -276,7 +322,8 @@ fn plan_jobs(
     let worklist = Worklist {
         work: Work::Given(Arc::new(jobs)),
         shared: Arc::new(shared),
-        is_redo,
+        is_redo: how == How::Anew,
+        standings: Arc::new(standings),
     };
     Ok((worklist, plan))
 }
@@ -333,9 +380,10 @@ impl Plan {
             prepared,
             is_shared: !is_first,
         };
-        let decision = match counter.is_redo {
-            true => counter.resume.decide_anew(case)?,
-            false => counter.resume.decide(case)?,
+        let decision = match counter.how {
+            How::Resumed => counter.resume.decide(case)?,
+            How::Anew => counter.resume.decide_anew(case)?,
+            How::SentAgain => Decision::Make(start(1, 1, Prior::Fresh)),
         };
         match decision {
             // Paid for already, or copied.
@@ -352,7 +400,10 @@ impl Plan {
                     let next = self.providers.entry(next.clone()).or_default();
                     next.kinds.insert(spec.kind);
                     next.fallback += 1;
-                    next.fallback_cost += cost.unwrap_or_default();
+                    match cost {
+                        Some(usd) => next.fallback_cost += usd,
+                        None => next.fallback_unpriced += 1,
+                    }
                 }
                 let provider = self.providers.entry(name.to_owned()).or_default();
                 let resolved = &prepared.checked.resolved;

@@ -6,6 +6,7 @@ use std::path::Path;
 use media_core::{Error, ErrorKind, Result, Usd};
 use media_engine::{
     AttemptState, Caps, Entry, Folder, JobStatus, Place, Project, Reader, RunOptions, is_unknown, plan_given,
+    plan_sent_again,
 };
 use media_registry::Registry;
 
@@ -45,27 +46,13 @@ pub(crate) async fn retry(
     }
     // Another take that is in doubt is given up, and the file that there is stays.
     let (made, chosen): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|job| job.status == JobStatus::Done);
-    if !made.is_empty() {
-        let ids: Vec<_> = made.into_iter().map(|job| job.spec.id).collect();
-        let folder = Folder::open(&list.out, list.named_ledger(), session.is_simulated())?;
-        let given_up = folder.ledger().ask_again(ids.clone(), true);
-        folder.close()?;
-        given_up?;
-        say!(
-            "the new takes of {} are given up; media redo makes others",
-            ids.join(", ")
-        );
-        if chosen.is_empty() {
-            return Ok(Exit::Done);
-        }
-    }
     let specs: Vec<_> = chosen.iter().map(|job| job.spec.clone()).collect();
     let budget = Budget::of(session.caps(&args.budget), Some(&ledger))?;
-    let blank = Place {
+    let place = Place {
         left: budget.left(),
-        ..Place::new(&list.out, None)
+        ..Place::new(&list.out, Some(&ledger))
     };
-    let (worklist, plan) = plan_given(&project, specs.clone(), blank)?;
+    let (worklist, plan) = plan_sent_again(&project, specs.clone(), place)?;
     let mut work = Work {
         session: &session,
         worklist,
@@ -78,10 +65,23 @@ pub(crate) async fn retry(
         caps: session.caps(&args.budget),
     };
     let keys = work.keys()?;
-    // What is sent again may be billed a second time, so it is counted beside what it may have cost before.
-    budget.allows(&work.plan, None)?;
+    // Before anything is given up. What is sent again may be billed a second time, so it is counted beside what it may have
+    // cost before.
+    budget.allows(&work.plan, None, "")?;
     drop(ledger);
     let folder = Folder::open(&list.out, list.named_ledger(), session.is_simulated())?;
+    if !made.is_empty() {
+        let ids: Vec<_> = made.into_iter().map(|job| job.spec.id).collect();
+        folder.ledger().ask_again(ids.clone(), true)?;
+        say!(
+            "the new takes of {} are given up; media redo makes others",
+            ids.join(", ")
+        );
+        if specs.is_empty() {
+            folder.close()?;
+            return Ok(Exit::Done);
+        }
+    }
     if args.unknown {
         let stake: Usd = chosen.iter().filter_map(|job| job.estimate).sum();
         say!(
@@ -106,10 +106,12 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
             let attempts = reader.attempts(&job.spec.id)?;
             // Bytes that are here are never given up: they wait for their place.
             let open = [AttemptState::Sending, AttemptState::Linked];
-            let is_open = attempts.iter().any(|attempt| open.contains(&attempt.state));
+            let is_open = attempts
+                .iter()
+                .any(|attempt| attempt.sends > 0 && open.contains(&attempt.state));
             if args.unknown {
                 // What can be asked for is not given up unless a person names it: a run asks for it, and pays nothing.
-                let is_named = !args.ids.is_empty() && job.status == JobStatus::Unknown;
+                let is_named = !args.ids.is_empty();
                 let place = Place::new(out, Some(reader));
                 return Ok(is_open && (is_named || is_unknown(project, &job.spec, place)?));
             }
@@ -177,8 +179,9 @@ pub(crate) async fn rescue(
     } else {
         let reader = status::open(&list.ledger())?;
         let mut specs = Vec::new();
+        let unsettled = reader.unsettled()?;
         reader.each_job(|job| {
-            if job.status != JobStatus::Done {
+            if job.status != JobStatus::Done || unsettled.contains(&job.spec.id) {
                 specs.push(job.spec);
             }
             Ok(())

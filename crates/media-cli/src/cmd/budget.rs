@@ -1,7 +1,7 @@
 //! Whether what a plan would cost is allowed, before anything is sent.
 
 use media_core::{Error, ErrorKind, Result, Usd};
-use media_engine::{Caps, Left, Plan, Reader};
+use media_engine::{Caps, Left, Plan, ProviderPlan, Reader};
 
 use crate::words::{counted, number};
 
@@ -33,10 +33,11 @@ impl Budget {
         if self.left.is_none() {
             return Ok(());
         }
-        if let Some((name, provider)) = plan.providers.iter().find(|(_, provider)| provider.unpriced > 0) {
+        let unpriced = |provider: &ProviderPlan| provider.unpriced + provider.fallback_unpriced;
+        if let Some((name, provider)) = plan.providers.iter().find(|(_, provider)| unpriced(provider) > 0) {
             let message = format!(
                 "{} from {name} have no price, so nobody can tell whether they fit the budget",
-                counted(provider.unpriced, "file")
+                counted(unpriced(provider), "file")
             );
             return Err(Error::new(ErrorKind::BudgetExceeded, message)
                 .not_billed()
@@ -49,7 +50,9 @@ impl Budget {
     ///
     /// # Errors
     /// How many of its files are, and what to do; or as [`can_count`](Budget::can_count).
-    pub(crate) fn allows(&self, plan: &Plan, most: Option<u64>) -> Result<()> {
+    ///
+    /// `otherwise` is what the command offers for that.
+    pub(crate) fn allows(&self, plan: &Plan, most: Option<u64>, otherwise: &str) -> Result<()> {
         self.can_count(plan)?;
         let Some(left) = self.left else { return Ok(()) };
         let cost = plan.cost();
@@ -67,6 +70,8 @@ impl Budget {
         );
         Err(Error::new(ErrorKind::BudgetExceeded, message)
             .not_billed()
-            .hint("--up-to-cap makes those that fit; or raise the cap (--max-cost, --max-run-cost, budget in media.json)"))
+            .hint(format!(
+                "{otherwise}raise the cap (--max-cost, --max-run-cost, budget in media.json)"
+            )))
     }
 }

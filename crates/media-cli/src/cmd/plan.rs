@@ -26,12 +26,15 @@ pub(crate) async fn run(registry: &Registry, global: &Global, args: &Plan) -> Re
             words::run_command(global, &args.list, &args.simulate)
         );
     }
-    if let Err(error) = budget.allows(&plan, None) {
+    if let Err(error) = budget.allows(&plan, None, UP_TO_CAP) {
         say!("{}", words::of_error(&error));
         return Ok(Exit::Act);
     }
     Ok(Exit::Done)
 }
+
+/// What a run offers where the budget does not allow all of it.
+pub(crate) const UP_TO_CAP: &str = "--up-to-cap makes those that fit; or ";
 
 /// Opens and checks the list; a list with findings is an error that shows them.
 pub(crate) fn make(

@@ -59,7 +59,7 @@ pub(crate) async fn redo(
         ..Place::new(&list.out, Some(&ledger))
     };
     let (worklist, plan) = media_engine::plan_anew(&project, jobs, place)?;
-    budget.allows(&plan, None)?;
+    budget.allows(&plan, None, "")?;
     drop(ledger);
     let work = Work {
         session: &session,

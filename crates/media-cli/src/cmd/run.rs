@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use media_core::limit::SystemClock;
-use media_core::{Error, ErrorKind, Result};
-use media_engine::{Folder, Plan, RunOptions};
+use media_core::{Error, ErrorKind, Result, Usd};
+use media_engine::{Caps, Folder, Plan, RunOptions};
 use media_registry::Registry;
 
 use crate::args::{Global, Run};
@@ -33,9 +33,12 @@ pub(crate) async fn run(
         })
     };
     let simulation = Simulation::wanted(&args.simulate).await?;
+    let mut used = Used::default();
     loop {
         let session = Session::load(registry, global, simulation.clone(), args.concurrency)?;
-        let ran = once(&session, quiet, args, stop_after(), again).await?;
+        let ran = once(&session, quiet, args, stop_after(), used, again).await?;
+        used.files += ran.made;
+        used.spent += ran.spent;
         let Some(until) = ran.until.filter(|_| args.wait_for_quota) else {
             return Ok(ran.exit);
         };
@@ -61,31 +64,53 @@ pub(crate) async fn run(
     }
 }
 
+/// What earlier days of one command have used of its bounds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Used {
+    files: u64,
+    spent: Usd,
+}
+
+impl Used {
+    fn max_items(self, args: &Run) -> Option<u64> {
+        args.max_items.map(|most| most.saturating_sub(self.files))
+    }
+
+    fn caps(self, caps: Caps) -> Caps {
+        let run = caps
+            .run
+            .map(|cap| Usd::from_micros(cap.micros().saturating_sub(self.spent.micros())));
+        Caps { run, ..caps }
+    }
+}
+
 /// From the list as it is now to its end, or to a quota that is used up.
 async fn once(
     session: &Session<'_>,
     quiet: bool,
     args: &Run,
     stop_after: Option<StopAfter>,
+    used: Used,
     again: &str,
 ) -> Result<Ran> {
     let list = session.list(&args.list)?;
-    let caps = session.caps(&args.budget);
+    let caps = used.caps(session.caps(&args.budget));
     let (worklist, plan, budget) = plan::make(session, &list, caps)?;
     let mut allowance = None;
     if args.up_to_cap {
         budget.can_count(&plan)?;
         allowance = budget.left();
     } else {
-        budget.allows(&plan, args.max_items)?;
+        budget.allows(&plan, used.max_items(args), plan::UP_TO_CAP)?;
     }
     let work = Work {
         session,
         worklist,
         plan,
         options: RunOptions {
-            max_items: args.max_items,
+            max_items: used.max_items(args),
             allowance,
+            caps,
             ..RunOptions::default()
         },
         caps,

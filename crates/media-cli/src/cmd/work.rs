@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use media_core::{ApiKey, Client, Result, Stop};
+use media_core::{ApiKey, Client, Result, Stop, Usd};
 use media_engine::{Caps, Folder, Outcome, Plan, RunOptions, Stats, Status, Worklist};
 use tokio::task::JoinSet;
 
@@ -47,6 +47,10 @@ pub(crate) struct Ran {
     pub(crate) exit: Exit,
     /// When a quota that it waits for is there again, and nothing else ended it.
     pub(crate) until: Option<Timestamp>,
+    /// Files that it made.
+    pub(crate) made: u64,
+    /// What it spent, or may have.
+    pub(crate) spent: Usd,
 }
 
 /// What ended a run before its end.
@@ -90,6 +94,7 @@ impl Work<'_> {
         let only_fetch = self.options.only_fetch;
         let options = RunOptions {
             stop: session.stop.clone(),
+            caps: self.caps,
             ..self.options
         };
         let observer = progress.observer();
@@ -126,6 +131,12 @@ impl Work<'_> {
         let ran = Ran {
             exit,
             until: until(&outcome).filter(|_| exit == Exit::Later && !is_cut),
+            made: outcome
+                .accounts
+                .values()
+                .map(|account| account.count(Status::Done))
+                .sum(),
+            spent: outcome.spending.run,
         };
         if self.quiet && exit == Exit::Done {
             return Ok(ran);

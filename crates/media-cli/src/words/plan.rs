@@ -122,6 +122,7 @@ pub(crate) fn plan_json(plan: &Plan) -> serde_json::Value {
             let value = json!({
                 "make": provider.make, "fetch": provider.fetch, "there": provider.there(), "shared": provider.shared,
                 "stays": stays, "fallback": provider.fallback, "fallback_cost_usd": provider.fallback_cost,
+                "fallback_unpriced": provider.fallback_unpriced,
                 "cost_usd": provider.cost, "unpriced": provider.unpriced,
                 "seconds": provider.time.as_secs(), "daily_quota": days,
             });

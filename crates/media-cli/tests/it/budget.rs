@@ -231,3 +231,119 @@ fn estimates_are_near_what_is_billed() {
         );
     }
 }
+
+#[test]
+fn what_one_size_costs_says_nothing_about_another_that_has_no_price() {
+    let desk = Desk::with_sim();
+    let rows = |from: usize, size: &str| {
+        let rows: Vec<_> = (from..from + 6)
+            .map(|n| (format!("p{n}"), format!("picture {n}"), format!("p{n}.webp")))
+            .collect();
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|(id, text, path)| (&**id, "openai", &**text, &**path))
+            .collect();
+        jobs(&rows).replace("1024x640", size)
+    };
+    desk.file("list.jsonl", rows(0, "1024x1024"));
+    run(&desk, &[]).ended(0);
+    desk.file("list.jsonl", rows(10, "2048x2048"));
+    run(&desk, &["--max-run-cost", "5"])
+        .ended(3)
+        .said(&["6 files from openai have no price"]);
+    assert_eq!(desk.charges(), 6);
+}
+
+#[test]
+fn estimates_compare_what_was_asked_with_what_it_cost_and_nothing_else() {
+    let mut desk = Desk::with_sim();
+    desk.file("list.jsonl", pictures(0, 10));
+    run(&desk, &[]).ended(0);
+    // The same jobs move to a dearer provider; what the first one billed is no measure of it.
+    desk.file(
+        "list.jsonl",
+        square(
+            &pictures(0, 10)
+                .replace("\"runware\"", "\"openai\"")
+                .replace("{\"height\":128,\"width\":256}", "{\"size\":\"1024x1024\"}"),
+        ),
+    );
+    desk.run(&["redo", "--changed", "--out", "out", "--yes"]).ended(0);
+    let first = billed(&desk) - 0.006;
+    desk.file("more.jsonl", square(&jobs(&[("x", "openai", "a hat", "x.webp")])));
+    let plan = desk
+        .run(&["plan", "more.jsonl", "--out", "out", "--json"])
+        .ended(0);
+    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    let (planned, real) = (plan["cost_usd"].as_f64().unwrap(), first / 10.0);
+    assert!(
+        (planned - real).abs() < real * 0.1,
+        "planned {planned}, real {real}"
+    );
+    // Files that had no price when they were made say nothing once there is one.
+    desk.configure("runware", "prices", &json!({ "items": [] }));
+    desk.file("list.jsonl", pictures(20, 10));
+    run(&desk, &[]).ended(0);
+    desk.configure(
+        "runware",
+        "prices",
+        &json!({ "items": [{ "when": {}, "usd": 0.0006 }] }),
+    );
+    desk.file("list.jsonl", pictures(40, 1));
+    let plan = desk
+        .run(&["plan", "list.jsonl", "--out", "out", "--json"])
+        .ended(0);
+    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    assert_eq!(plan["cost_usd"], json!(0.0006));
+}
+
+#[test]
+fn a_retry_over_the_cap_gives_nothing_up() {
+    let desk = Desk::with_sim();
+    desk.file(
+        "list.jsonl",
+        square(&jobs(&[("b", "openai", "a kettle", "b.webp")])),
+    );
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, FaultKind::CutAfterBilling).on(Op::Image));
+    desk.make("list.jsonl").ended(1);
+    let retry = ["retry", "--unknown", "--out", "out", "--max-cost", "0.0001"];
+    desk.run(&retry).ended(3);
+    let again = desk.make("list.jsonl").ended(1);
+    assert_eq!(
+        (again.line("b")["status"].as_str(), desk.charges()),
+        (Some("unknown"), 1)
+    );
+    desk.run(&["retry", "--unknown", "--out", "out"]).ended(0);
+    assert_eq!(desk.charges(), 2);
+}
+
+#[test]
+fn what_passes_on_is_made_as_far_as_the_budget_allows() {
+    let mut scenario = Scenario::instant();
+    scenario.forvo.missing = (0..6).map(|n| format!("w{n}")).collect();
+    let mut desk = Desk::with(scenario);
+    desk.configure(
+        "runware",
+        "prices",
+        &json!({ "items": [{ "when": {}, "usd": 0.001 }] }),
+    );
+    let rows: String = (0..6)
+        .map(|n| json!({ "id": n.to_string(), "kind": "audio", "provider": ["forvo", "runware"], "content": format!("w{n}"), "language": "es", "output_path": format!("w{n}.mp3") }).to_string() + "\n")
+        .collect();
+    desk.file("list.jsonl", rows);
+    let ran = run(&desk, &["--max-cost", "0.0025"])
+        .ended(3)
+        .said(&["4 files are not made"]);
+    assert_eq!(
+        (ran.count("done"), ran.count("failed"), desk.charges()),
+        (2, 0, 2)
+    );
+    // Without a price for the second provider nothing is begun.
+    desk.configure("runware", "prices", &json!({ "items": [] }));
+    let calls = desk.sim().calls().len();
+    run(&desk, &["--max-cost", "1"])
+        .ended(3)
+        .said(&["from runware have no price"]);
+    assert_eq!(desk.sim().calls().len(), calls);
+}

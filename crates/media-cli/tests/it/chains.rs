@@ -178,3 +178,50 @@ fn equal_rows_pass_on_together_and_buy_once() {
     assert_eq!(desk.outputs("out"), ["c.mp3", "xyzzya.mp3"]);
     assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 3);
 }
+
+#[test]
+fn an_edited_row_begins_at_the_front_of_its_chain() {
+    let desk = desk();
+    desk.file("list.jsonl", list(&["xyzzya"], &CHAIN, &[]));
+    desk.run(&["run", "list.jsonl", "--out", "out", "--provider", "forvo"])
+        .ended(1);
+    let edited = list(&["xyzzya"], &CHAIN, &[]).replace("\"content\":\"xyzzya\"", "\"content\":\"perro\"");
+    desk.file("list.jsonl", &edited);
+    let ran = desk.make("list.jsonl").ended(0);
+    delivered(&ran, "xyzzya", "forvo", &[]);
+    desk.assert_bill_is(0);
+    // And a redo passes on like a run.
+    desk.file("list.jsonl", edited.replace("perro", "xyzzyb"));
+    let ran = desk
+        .run(&["redo", "--changed", "--out", "out", "--yes", "--json"])
+        .ended(0);
+    delivered(&ran, "xyzzya", "runware", &[("forvo", "not_found")]);
+    desk.assert_bill_is(1);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 1);
+}
+
+#[test]
+fn a_recording_that_stays_damaged_passes_on_and_blocks_nothing() {
+    let desk = desk();
+    desk.file("list.jsonl", list(&["perro"], &CHAIN, &["invalid_media"]));
+    desk.sim().arm(
+        Fault::new(Provider::Forvo, FaultKind::Corrupt)
+            .on(Op::Audio)
+            .times(100),
+    );
+    let ran = desk.make("list.jsonl").ended(0);
+    delivered(&ran, "perro", "runware", &[("forvo", "invalid_media")]);
+    desk.assert_bill_is(1);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 1);
+}
+
+#[test]
+fn a_bound_on_files_holds_for_the_second_provider_in_a_later_run_too() {
+    let desk = desk();
+    desk.file("list.jsonl", list(&["xyzzya", "xyzzyb"], &CHAIN, &[]));
+    desk.run(&["run", "list.jsonl", "--out", "out", "--provider", "forvo"])
+        .ended(1);
+    desk.run(&["run", "list.jsonl", "--out", "out", "--max-items", "1"])
+        .ended(4);
+    desk.assert_bill_is(1);
+}

@@ -287,3 +287,110 @@ fn rows_that_share_a_file_are_made_anew_together() {
     desk.run(&["keep", "a", "--out", "out"]).ended(0);
     redo(&desk, &["b"]).ended(2).said(&["protected"]);
 }
+
+#[test]
+fn what_is_kept_aside_is_never_replaced() {
+    let desk = Desk::with_sim();
+    desk.file(
+        "list.jsonl",
+        jobs(&[
+            ("a", "runware", "a hat", "a.webp"),
+            ("b", "runware", "a cap", "2-a.webp"),
+        ]),
+    );
+    desk.make("list.jsonl").ended(0);
+    let (first, other) = (bytes(&desk, "a.webp"), bytes(&desk, "2-a.webp"));
+    redo(&desk, &["a"]).ended(0);
+    let second = bytes(&desk, "a.webp");
+    redo(&desk, &["a", "b"]).ended(0);
+    for (id, take, wanted) in [("a", "1", &first), ("a", "2", &second), ("b", "1", &other)] {
+        desk.run(&["pick", id, take, "--out", "out"]).ended(0);
+        assert_eq!(
+            &bytes(&desk, if id == "a" { "a.webp" } else { "2-a.webp" }),
+            wanted
+        );
+    }
+}
+
+#[test]
+fn a_take_is_not_put_under_the_name_of_another_format() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("a", "runware", "a hat", "a.png")]));
+    desk.make("list.jsonl").ended(0);
+    desk.file("list.jsonl", jobs(&[("a", "runware", "a hat", "a.webp")]));
+    redo(&desk, &["a"]).ended(0);
+    desk.run(&["pick", "a", "1", "--out", "out"])
+        .ended(2)
+        .said(&["take 1 of a is png"]);
+    desk.assert_clean("out");
+}
+
+#[test]
+fn a_take_in_doubt_is_protected_by_nobody_and_bought_by_no_equal_row() {
+    let desk = Desk::with_sim();
+    let rows = [
+        ("a", "openai", "a kettle", "a.webp"),
+        ("b", "openai", "a kettle", "b.webp"),
+    ];
+    desk.file("list.jsonl", jobs(&rows));
+    desk.make("list.jsonl").ended(0);
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, FaultKind::CutAfterBilling).on(Op::Image));
+    redo(&desk, &["a", "b"]).ended(1);
+    assert_eq!(desk.charges(), 2);
+    for id in ["a", "b"] {
+        assert_eq!(redo(&desk, &[id]).ended(1).line(id)["status"], "unknown");
+    }
+    assert_eq!(desk.charges(), 2);
+    let doubted = ["a", "b"]
+        .into_iter()
+        .filter(|id| desk.run(&["keep", id, "--out", "out"]).code == Some(2));
+    assert_eq!(doubted.count(), 1);
+    // An edited row must not be a dead end.
+    desk.file("list.jsonl", jobs(&rows).replace("a kettle", "a pan"));
+    let told = desk.make("list.jsonl").ended(1);
+    assert!(told.count("unknown") >= 1, "{told:#?}");
+    let id = if told.line("a")["status"] == "unknown" {
+        "a"
+    } else {
+        "b"
+    };
+    desk.run(&["retry", "--unknown", id, "--out", "out"]).ended(0);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("changed"), 2);
+}
+
+/// Wherever it is killed, the rows of takes that were made before stay what they were.
+#[test]
+fn a_redo_that_is_killed_while_files_are_replaced_changes_no_earlier_take() {
+    let mut scenario = media_sim::Scenario::instant();
+    scenario.media.bytes = 20_000;
+    let desk = Desk::with(scenario);
+    let rows: Vec<_> = (0..12)
+        .map(|n| (format!("s{n}"), format!("picture {n}"), format!("s{n}.webp")))
+        .collect();
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(id, text, path)| (&**id, "runware", &**text, &**path))
+        .collect();
+    desk.file("list.jsonl", jobs(&rows));
+    desk.make("list.jsonl").ended(0);
+    let first: Vec<_> = rows.iter().map(|(_, _, _, path)| bytes(&desk, path)).collect();
+    let ids: Vec<&str> = rows.iter().map(|(id, ..)| *id).collect();
+    let mut command = desk.command(&[&["redo", "--out", "out", "--yes"], &ids[..]].concat());
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    until("some are replaced", || {
+        desk.path("out/.media/old")
+            .read_dir()
+            .is_ok_and(|old| old.count() >= 3)
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(desk.make("list.jsonl").ended(0).count("failed"), 0);
+    for ((id, _, _, path), first) in rows.iter().zip(&first) {
+        if bytes(&desk, path) != *first {
+            desk.run(&["pick", id, "1", "--out", "out"]).ended(0);
+        }
+        assert_eq!(&bytes(&desk, path), first, "{id}");
+    }
+    desk.assert_clean("out");
+}

@@ -130,6 +130,7 @@ impl Lane {
                     staged: staged.secure()?,
                     sha256: staged.sha256().to_owned(),
                     bytes: staged.len(),
+                    target: target.clone(),
                     facts: said,
                     cost,
                 };

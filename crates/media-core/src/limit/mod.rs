@@ -181,6 +181,13 @@ impl Limiter {
         let Some((limit, day)) = self.day(group) else {
             return Ok(None);
         };
+        if u64::from(calls) > limit {
+            let message =
+                format!("it needs {calls} {group} calls, and the configuration allows {limit} a day");
+            return Err(Error::new(ErrorKind::Config, message)
+                .not_billed()
+                .hint("raise requests_per_day in its provider's configuration"));
+        }
         let key = self.quota_key(group);
         if self.quota.take(&key, &day, limit, u64::from(calls)).await? {
             return Ok(Some(Hold::new(key, day, calls)));

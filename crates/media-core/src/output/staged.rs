@@ -201,22 +201,27 @@ impl Staged {
         outcome
     }
 
-    /// Gives it its name, and moves what stands there to `aside` right before. Where it cannot be placed, what was there
-    /// is put back.
+    /// Gives it its name in the place of what stands there, which is kept at `aside`, or beside it where that name is taken.
     pub(crate) fn place_over(&mut self, target: &Path, aside: &Path) -> Result<()> {
-        let failed = |error| storage("cannot move aside", target, error);
-        let mut is_moved = false;
-        if fs::symlink_metadata(target).is_ok() {
-            fs::create_dir_all(parent(aside)).map_err(failed)?;
-            fs::rename(target, aside).map_err(failed)?;
-            is_moved = true;
+        if fs::symlink_metadata(target).is_err() {
+            return self.place(target);
         }
-        let placed = self.place(target);
-        if placed.is_err() && is_moved && fs::symlink_metadata(target).is_err() {
-            // Nothing is lost where this fails too: it is where the caller said.
-            let _ = fs::rename(aside, target);
+        keep_aside(target, aside)?;
+        let held = std::mem::replace(&mut self.held, Held::Placed);
+        let Held::File(file) = held else {
+            self.held = held;
+            return Err(Error::new(ErrorKind::Storage, "the file is not secured"));
+        };
+        let Err(failure) = file.persist(target) else {
+            return Ok(());
+        };
+        self.held = Held::File(failure.file);
+        if failure.error.kind() == io::ErrorKind::CrossesDevices {
+            // It is kept aside, so that its place can be made free.
+            fs::remove_file(target).map_err(|error| storage("cannot replace", target, error))?;
+            return self.place(target);
         }
-        placed
+        Err(storage("cannot give the file its name", target, failure.error))
     }
 
     /// Leaves it in the folder's staging, to be given its name later. Library users have no such folder.
@@ -260,6 +265,43 @@ impl Staged {
             duration: inspection.duration,
         })
     }
+}
+
+/// Keeps a file under another name too, before something else takes its place: at `aside`, or where that is taken with a
+/// number before its name. Nothing is replaced.
+///
+/// # Errors
+/// [`ErrorKind::Storage`]; then nothing has changed.
+pub fn keep_aside(file: &Path, aside: &Path) -> Result<PathBuf> {
+    let failed = |error| storage("cannot keep aside", file, error);
+    let folder = parent(aside);
+    fs::create_dir_all(folder).map_err(failed)?;
+    let name = aside.file_name().unwrap_or_default().to_os_string();
+    for number in 1..10_000_u32 {
+        let mut free = name.clone();
+        if number > 1 {
+            free = format!("{number}-{}", name.to_string_lossy()).into();
+        }
+        let place = folder.join(free);
+        match fs::hard_link(file, &place) {
+            Ok(()) => return Ok(place),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            // File systems without second names, and folders on another one.
+            Err(_) if fs::symlink_metadata(&place).is_err() => {
+                let mut copy = create(folder)?;
+                let mut source = fs::File::open(file).map_err(failed)?;
+                io::copy(&mut source, &mut copy).map_err(failed)?;
+                copy.as_file().sync_all().map_err(failed)?;
+                match copy.persist_noclobber(&place) {
+                    Ok(_) => return Ok(place),
+                    Err(failure) if failure.error.kind() == io::ErrorKind::AlreadyExists => {}
+                    Err(failure) => return Err(failed(failure.error)),
+                }
+            }
+            Err(_) => {}
+        }
+    }
+    Err(failed(io::ErrorKind::AlreadyExists.into()))
 }
 
 /// Decodes a whole file with the decoders that are built in.

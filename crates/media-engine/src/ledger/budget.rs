@@ -7,6 +7,8 @@ use jiff::tz::TimeZone;
 use media_core::{AttemptKey, Error, ErrorKind, Event, Result, Usd};
 use rusqlite::Connection;
 
+use super::rows::Ask;
+
 /// Ceilings for what is bought. What may have been billed counts with all that it may have cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Caps {
@@ -110,8 +112,8 @@ pub(super) struct Budget {
     spending: Spending,
     day: i64,
     held: HashMap<AttemptKey, Held>,
-    /// By job: what one attempt at it is expected to cost.
-    estimates: HashMap<String, Option<Usd>>,
+    /// By job: who is asked, and what one attempt is expected to cost.
+    asks: HashMap<String, Ask>,
 }
 
 impl Budget {
@@ -121,7 +123,7 @@ impl Budget {
         self.spending = spent(db)?;
         self.day = day_of(Timestamp::now());
         let mut open = db.prepare(
-            "SELECT key, coalesce(cost_micros, reserved_micros, 0), state <> 'sending', coalesce(first_sent_ms, 0)
+            "SELECT key, coalesce(cost_micros, reserved_micros), state <> 'sending', coalesce(first_sent_ms, 0)
              FROM attempts WHERE state IN ('sending', 'linked', 'have')",
         )?;
         let mut rows = open.query(())?;
@@ -130,12 +132,13 @@ impl Budget {
                 continue;
             };
             let sent = Timestamp::from_millisecond(row.get(3)?).unwrap_or_default();
+            let amount: Option<i64> = row.get(1)?;
             let held = Held {
-                amount: Usd::from_micros(row.get::<_, i64>(1)?.unsigned_abs()),
+                amount: Usd::from_micros(amount.unwrap_or(0).unsigned_abs()),
                 is_bought: row.get(2)?,
                 day: day_of(sent),
                 is_ours: false,
-                is_priced: true,
+                is_priced: amount.is_some(),
             };
             self.held.insert(key, held);
         }
@@ -148,14 +151,14 @@ impl Budget {
     }
 
     /// A job is about to be made.
-    pub(super) fn plan(&mut self, job: &str, estimate: Option<Usd>) {
-        self.estimates.insert(job.to_owned(), estimate);
+    pub(super) fn plan(&mut self, job: &str, ask: Ask) {
+        self.asks.insert(job.to_owned(), ask);
     }
 
-    /// What one attempt at a job is expected to cost.
-    pub(super) fn estimate(&self, event: &Event) -> Option<Usd> {
+    /// Who is asked by a send.
+    pub(super) fn ask(&self, event: &Event) -> Option<&Ask> {
         match event {
-            Event::Sending { attempt, .. } => self.estimates.get(&attempt.job).copied().flatten(),
+            Event::Sending { attempt, .. } => self.asks.get(&attempt.job),
             _ => None,
         }
     }
@@ -170,40 +173,68 @@ impl Budget {
             self.day = today;
             self.spending.day = Usd::ZERO;
         }
-        let new: Vec<(AttemptKey, Option<Usd>)> = events
+        let sends = events
             .iter()
-            .filter(|(key, event)| matches!(event, Event::Sending { .. }) && !self.held.contains_key(key))
-            .map(|(key, event)| (*key, self.estimate(event)))
-            .collect();
-        let wanted: Usd = new.iter().filter_map(|(_, estimate)| *estimate).sum();
-        if let Some(left) = self.caps.left(&self.spending) {
-            if new.iter().any(|(_, estimate)| estimate.is_none()) {
-                let message = "it has no price, so nobody can tell whether it fits the cap";
-                return Err(Error::new(ErrorKind::BudgetExceeded, message).not_billed());
+            .filter(|(_, event)| matches!(event, Event::Sending { .. }));
+        let mut taken = Vec::new();
+        let mut wanted = Spending::default();
+        for (key, event) in sends {
+            let before = self.held.get(key).copied();
+            if before.is_some_and(|held| held.is_ours) {
+                // Another send of the same purchase.
+                continue;
             }
-            if wanted > left.left {
-                let message = format!(
-                    "the cap of {} USD {} is reached: {} USD are left",
-                    left.cap, left.name, left.left
-                );
+            let expected = self.ask(event).and_then(|ask| ask.expected);
+            // What an earlier run sent may be bought only now: it counts in this run and today.
+            let known = before.filter(|held| held.is_priced).map(|held| held.amount);
+            let amount = expected.max(known);
+            if amount.is_none() && self.caps != Caps::default() {
+                let message = "it has no price, so nobody can tell whether it fits the budget";
+                return Err(Error::new(ErrorKind::BudgetExceeded, message)
+                    .not_billed()
+                    .hint("add a row to prices.items of its provider's configuration"));
+            }
+            let held = Held {
+                amount: amount.unwrap_or_default(),
+                day: today,
+                is_ours: true,
+                is_priced: amount.is_some(),
+                is_bought: before.is_some_and(|held| held.is_bought),
+            };
+            let counted = before.map_or(Usd::ZERO, |held| held.amount);
+            let counted_today = before
+                .filter(|held| held.day == today)
+                .map_or(Usd::ZERO, |held| held.amount);
+            wanted.total += less(held.amount, counted);
+            wanted.run += held.amount;
+            wanted.day += less(held.amount, counted_today);
+            taken.push((*key, held));
+        }
+        self.fits(&wanted)?;
+        self.spending.total += wanted.total;
+        self.spending.run += wanted.run;
+        self.spending.day += wanted.day;
+        self.held.extend(taken);
+        for (key, event) in events {
+            self.hear(*key, event);
+        }
+        Ok(())
+    }
+
+    fn fits(&self, wanted: &Spending) -> Result<()> {
+        let caps = [
+            ("in all", self.caps.total, self.spending.total, wanted.total),
+            ("for one run", self.caps.run, self.spending.run, wanted.run),
+            ("for one day", self.caps.day, self.spending.day, wanted.day),
+        ];
+        for (name, cap, spent, wanted) in caps {
+            if let Some(cap) = cap.filter(|cap| wanted > less(*cap, spent)) {
+                let left = less(cap, spent);
+                let message = format!("the cap of {cap} USD {name} is reached: {left} USD are left");
                 return Err(Error::new(ErrorKind::BudgetExceeded, message)
                     .not_billed()
                     .hint("raise the cap, and run the same command again"));
             }
-        }
-        for (key, estimate) in new {
-            let held = Held {
-                amount: estimate.unwrap_or_default(),
-                day: today,
-                is_ours: true,
-                is_priced: estimate.is_some(),
-                is_bought: false,
-            };
-            self.held.insert(key, held);
-            self.change(held, Usd::ZERO, held.amount);
-        }
-        for (key, event) in events {
-            self.hear(*key, event);
         }
         Ok(())
     }
@@ -228,7 +259,7 @@ impl Budget {
 
     /// A job came to its end.
     pub(super) fn finish(&mut self, job: &str, settled: Option<(AttemptKey, Option<Usd>)>) {
-        self.estimates.remove(job);
+        self.asks.remove(job);
         if let Some((key, cost)) = settled {
             self.settle(key, cost);
         }
@@ -269,4 +300,155 @@ impl Budget {
 
 fn less(from: Usd, amount: Usd) -> Usd {
     Usd::from_micros(from.micros().saturating_sub(amount.micros()))
+}
+
+#[cfg(test)]
+mod tests {
+    use media_core::{Attempt, Cost, CostBasis, RequestHash};
+
+    use super::*;
+
+    fn usd(micros: u64) -> Usd {
+        Usd::from_micros(micros)
+    }
+
+    fn sending(job: &str) -> (AttemptKey, Event) {
+        let attempt = Attempt {
+            job: job.to_owned(),
+            request: RequestHash::from_bytes([1; 32]),
+            take: 1,
+            number: 1,
+        };
+        let key = AttemptKey::compute("project", &attempt);
+        (key, Event::Sending { attempt, group: None })
+    }
+
+    /// A budget over a ledger in which these jobs were sent, each with what was set aside for it.
+    fn after(caps: Caps, open: &[(&str, Option<i64>)]) -> Budget {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(
+            "CREATE TABLE attempts (key TEXT, state TEXT, cost_micros INTEGER, reserved_micros INTEGER, first_sent_ms INTEGER)",
+        )
+        .unwrap();
+        for (job, reserved) in open {
+            let key = sending(job).0.to_string();
+            db.execute(
+                "INSERT INTO attempts VALUES (?1, 'sending', NULL, ?2, 1000)",
+                (key, reserved),
+            )
+            .unwrap();
+        }
+        let mut budget = Budget::default();
+        budget.begin(caps, &db).unwrap();
+        budget
+    }
+
+    fn plan(budget: &mut Budget, job: &str, expected: Option<u64>) {
+        let ask = Ask {
+            expected: expected.map(usd),
+            ..Ask::default()
+        };
+        budget.plan(job, ask);
+    }
+
+    #[test]
+    fn what_an_earlier_run_sent_counts_in_the_run_that_sends_it_again() {
+        let caps = Caps {
+            run: Some(usd(600)),
+            ..Caps::default()
+        };
+        let mut budget = after(caps, &[("a", Some(600)), ("b", Some(600))]);
+        for job in ["a", "b"] {
+            plan(&mut budget, job, Some(600));
+        }
+        assert_eq!(budget.spending().total, usd(1200));
+        budget.allow(&[sending("a")]).unwrap();
+        // Sent already: a second send of it is the same purchase.
+        budget.allow(&[sending("a")]).unwrap();
+        assert_eq!(
+            budget.allow(&[sending("b")]).unwrap_err().kind(),
+            ErrorKind::BudgetExceeded
+        );
+        let spending = budget.spending();
+        assert_eq!(
+            (spending.total, spending.run, spending.day),
+            (usd(1200), usd(600), usd(600))
+        );
+    }
+
+    #[test]
+    fn what_was_sent_without_a_price_gets_one_or_is_refused() {
+        let caps = Caps {
+            total: Some(usd(1000)),
+            ..Caps::default()
+        };
+        let mut budget = after(caps, &[("a", None), ("b", None)]);
+        plan(&mut budget, "a", Some(600));
+        budget.allow(&[sending("a")]).unwrap();
+        assert_eq!(budget.spending().total, usd(600));
+        plan(&mut budget, "b", Some(600));
+        assert!(budget.allow(&[sending("b")]).is_err());
+        plan(&mut budget, "b", None);
+        assert!(budget.allow(&[sending("b")]).is_err());
+    }
+
+    #[test]
+    fn a_price_that_was_raised_since_counts_in_full() {
+        let mut budget = after(Caps::default(), &[("a", Some(600))]);
+        plan(&mut budget, "a", Some(900));
+        budget.allow(&[sending("a")]).unwrap();
+        assert_eq!(budget.spending().total, usd(900));
+    }
+
+    #[test]
+    fn all_of_a_request_or_none_of_it() {
+        let caps = Caps {
+            total: Some(usd(1000)),
+            ..Caps::default()
+        };
+        let mut budget = after(caps, &[]);
+        for job in ["a", "b"] {
+            plan(&mut budget, job, Some(600));
+        }
+        assert!(budget.allow(&[sending("a"), sending("b")]).is_err());
+        assert_eq!(budget.spending(), Spending::default());
+        budget.allow(&[sending("a")]).unwrap();
+        let (key, _) = sending("a");
+        budget.hear(key, &Event::Refused);
+        budget.allow(&[sending("b")]).unwrap();
+        assert_eq!(budget.spending().total, usd(600));
+    }
+
+    #[test]
+    fn a_cost_takes_the_place_of_what_was_set_aside_and_its_excess_is_told() {
+        let mut budget = after(Caps::default(), &[]);
+        plan(&mut budget, "a", Some(600));
+        let (key, event) = sending("a");
+        budget.allow(&[(key, event.clone())]).unwrap();
+        let cost = Cost {
+            usd: usd(700),
+            basis: CostBasis::Reported,
+        };
+        let Event::Sending { attempt, .. } = event else {
+            unreachable!()
+        };
+        let have = Event::Have {
+            attempt,
+            sha256: String::new(),
+            bytes: 1,
+            staged: "s".into(),
+            target: "t".into(),
+            facts: Box::default(),
+            cost: Some(cost),
+        };
+        budget.allow(&[(key, have)]).unwrap();
+        // A refusal of a later send takes back nothing that was bought.
+        budget.hear(key, &Event::Refused);
+        budget.finish("a", Some((key, Some(usd(700)))));
+        let spending = budget.spending();
+        assert_eq!(
+            (spending.total, spending.run, spending.overshoot),
+            (usd(700), usd(700), usd(100))
+        );
+    }
 }

@@ -157,6 +157,12 @@ pub struct AttemptRow {
     pub basis: Option<CostBasis>,
     /// What was set aside for it when it was sent: what it may cost while nobody knows what it did.
     pub reserved: Option<Usd>,
+    /// Whom it asked, where that was written down.
+    pub provider: Option<String>,
+    /// For which model.
+    pub model: Option<String>,
+    /// The file that it was to become, relative to the output folder.
+    pub path: Option<String>,
     /// How often it was sent.
     pub sends: u32,
     /// When it was sent first, in milliseconds since 1970.

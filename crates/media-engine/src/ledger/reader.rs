@@ -24,7 +24,7 @@ macro_rules! takes {
 
 macro_rules! attempts {
     () => {
-        "SELECT key, take, number, state, link, facts, sha256, staged, cost_micros, sends, first_sent_ms, bytes, cost_basis, reserved_micros FROM attempts"
+        "SELECT key, take, number, state, link, facts, sha256, staged, cost_micros, sends, first_sent_ms, bytes, cost_basis, reserved_micros, path, provider, model FROM attempts"
     };
 }
 
@@ -42,8 +42,8 @@ pub(crate) struct CostsSoFar {
     pub(crate) model: String,
     pub(crate) count: u64,
     pub(crate) cost: Usd,
-    /// By the price list; `None` where it has no row for them.
-    pub(crate) listed: Option<Usd>,
+    /// The same by the price list as it was then.
+    pub(crate) listed: Usd,
 }
 
 /// When an attempt was sent and answered, and what it cost.
@@ -175,7 +175,7 @@ impl Reader {
     /// The disk.
     pub fn open_equal(&self, job: &str, hash: &RequestHash) -> Result<Option<String>> {
         let text = "SELECT job FROM attempts
-            WHERE state IN ('sending', 'linked', 'have') AND hash = ?1 AND job <> ?2 LIMIT 1";
+            WHERE state IN ('sending', 'linked', 'have') AND sends > 0 AND hash = ?1 AND job <> ?2 LIMIT 1";
         let mut question = self.ask(self.db.prepare_cached(text))?;
         self.ask(
             question
@@ -190,7 +190,7 @@ impl Reader {
     /// The disk.
     pub(crate) fn has_open_attempt_at_another(&self, job: &str, hash: &RequestHash) -> Result<bool> {
         let text = "SELECT EXISTS (SELECT 1 FROM attempts
-            WHERE job = ?1 AND hash <> ?2 AND state IN ('sending', 'linked', 'have'))";
+            WHERE job = ?1 AND hash <> ?2 AND sends > 0 AND state IN ('sending', 'linked', 'have'))";
         let mut question = self.ask(self.db.prepare_cached(text))?;
         self.ask(question.query_row(params![job, hash.bytes()], |row| row.get(0)))
     }
@@ -219,7 +219,8 @@ impl Reader {
     pub(crate) fn open_attempt_after(&self, job: &str, take: u32) -> Result<Option<AttemptRow>> {
         let text = concat!(
             attempts!(),
-            " WHERE job = ?1 AND take > ?2 AND state IN ('sending', 'linked', 'have') ORDER BY take, number LIMIT 1"
+            " WHERE job = ?1 AND take > ?2 AND sends > 0 AND state IN ('sending', 'linked', 'have')
+             ORDER BY take, number LIMIT 1"
         );
         let mut question = self.ask(self.db.prepare_cached(text))?;
         self.ask(question.query_row(params![job, take], attempt_row).optional())
@@ -258,6 +259,17 @@ impl Reader {
         self.ask(rows.collect())
     }
 
+    /// Jobs with something that was bought, or may have been, and was not seen to its end.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn unsettled(&self) -> Result<std::collections::HashSet<String>> {
+        let text = "SELECT job FROM attempts WHERE state IN ('sending', 'linked', 'have') AND sends > 0";
+        let mut question = self.ask(self.db.prepare(text))?;
+        let rows = self.ask(question.query_map((), |row| row.get(0)))?;
+        self.ask(rows.collect())
+    }
+
     /// Jobs that were sent, with no answer known.
     ///
     /// # Errors
@@ -269,18 +281,18 @@ impl Reader {
         self.ask(rows.collect())
     }
 
-    /// Attempts whose bytes came, and whose job does not know it.
+    /// Attempts whose bytes came, and whose file may not have its name yet.
     ///
     /// # Errors
     /// The disk.
     pub(crate) fn unfinished_files(&self) -> Result<Vec<OpenAttempt>> {
-        self.attempts_where("a.state = 'have' OR (a.state = 'done' AND j.status <> 'done')")
+        self.attempts_where("a.state = 'have'")
     }
 
     fn attempts_where(&self, condition: &str) -> Result<Vec<OpenAttempt>> {
         let text = concat!(
             "SELECT a.key, a.take, a.number, a.state, a.link, a.facts, a.sha256, a.staged, a.cost_micros, a.sends, ",
-            "a.first_sent_ms, a.bytes, a.cost_basis, a.reserved_micros, a.job, a.hash ",
+            "a.first_sent_ms, a.bytes, a.cost_basis, a.reserved_micros, a.path, a.provider, a.model, a.job, a.hash ",
             "FROM attempts a LEFT JOIN jobs j ON j.id = a.job"
         );
         let text = format!("{text} WHERE {condition} ORDER BY a.job, a.take, a.number");
@@ -288,8 +300,8 @@ impl Reader {
         let rows = self.ask(question.query_map((), |row| {
             Ok(OpenAttempt {
                 attempt: attempt_row(row)?,
-                job: row.get(14)?,
-                hash: hash_of(row, 15)?,
+                job: row.get(17)?,
+                hash: hash_of(row, 18)?,
             })
         }))?;
         self.ask(rows.collect())
@@ -301,7 +313,7 @@ impl Reader {
     /// The disk.
     pub(crate) fn each_timing(&self, mut each: impl FnMut(Timing)) -> Result<()> {
         let text =
-            "SELECT j.provider, j.model, a.cost_micros, coalesce(a.last_sent_ms, a.linked_ms), a.have_ms
+            "SELECT coalesce(a.provider, j.provider), coalesce(a.model, j.model), a.cost_micros, coalesce(a.last_sent_ms, a.linked_ms), a.have_ms
             FROM attempts a JOIN jobs j ON j.id = a.job";
         let mut question = self.ask(self.db.prepare(text))?;
         let mut rows = self.ask(question.query(()))?;
@@ -345,9 +357,9 @@ impl Reader {
     /// # Errors
     /// The disk.
     pub(crate) fn costs(&self) -> Result<Vec<CostsSoFar>> {
-        let text = "SELECT j.provider, j.model, count(*), sum(a.cost_micros), sum(j.estimate_micros)
-            FROM attempts a JOIN jobs j ON j.id = a.job
-            WHERE a.cost_basis IN ('reported', 'computed') AND a.state IN ('have', 'done') GROUP BY 1, 2";
+        let text = "SELECT provider, model, count(*), sum(cost_micros), sum(listed_micros) FROM attempts
+            WHERE cost_basis IN ('reported', 'computed') AND state IN ('have', 'done') AND listed_micros IS NOT NULL
+                AND provider IS NOT NULL AND model IS NOT NULL GROUP BY 1, 2";
         let mut question = self.ask(self.db.prepare(text))?;
         let rows = self.ask(question.query_map((), |row| {
             Ok(CostsSoFar {
@@ -355,7 +367,7 @@ impl Reader {
                 model: row.get(1)?,
                 count: row.get::<_, i64>(2)?.unsigned_abs(),
                 cost: usd(row, 3)?.unwrap_or_default(),
-                listed: usd(row, 4)?,
+                listed: usd(row, 4)?.unwrap_or_default(),
             })
         }))?;
         self.ask(rows.collect())
@@ -455,6 +467,9 @@ fn attempt_row(row: &Row<'_>) -> rusqlite::Result<AttemptRow> {
         bytes: row.get::<_, Option<i64>>(11)?.map(i64::unsigned_abs),
         basis: basis(row, 12)?,
         reserved: usd(row, 13)?,
+        path: row.get(14)?,
+        provider: row.get(15)?,
+        model: row.get(16)?,
     })
 }
 

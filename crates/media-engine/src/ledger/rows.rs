@@ -25,10 +25,32 @@ pub(crate) struct Planned {
     pub(crate) is_redo: bool,
 }
 
+/// Who is asked for something, and what it is expected to cost.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ask {
+    pub(crate) provider: String,
+    pub(crate) model: String,
+    pub(crate) listed: Option<Usd>,
+    pub(crate) expected: Option<Usd>,
+}
+
+impl Planned {
+    pub(crate) fn ask(&self) -> Ask {
+        Ask {
+            provider: self.provider.clone(),
+            model: self.model.clone(),
+            listed: self.listed,
+            expected: self.estimate,
+        }
+    }
+}
+
 /// What became of a job.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) id: String,
+    /// The job as it is from now on, where that was not written down before.
+    pub(crate) planned: Option<Planned>,
     pub(crate) take: u32,
     /// `None` leaves the job as it was: another take of it came to nothing.
     pub(crate) status: Option<JobStatus>,
@@ -99,13 +121,13 @@ pub(super) fn event(
     db: &Transaction<'_>,
     key: AttemptKey,
     event: &Event,
-    reserved: Option<Usd>,
+    ask: Option<&Ask>,
     inner: &Path,
     now: i64,
 ) -> rusqlite::Result<()> {
     let key = key.to_string();
     match event {
-        Event::Sending { attempt, group } => sending(db, &key, attempt, group.as_deref(), reserved, now),
+        Event::Sending { attempt, group } => sending(db, &key, attempt, group.as_deref(), ask, now),
         Event::Refused => {
             // A refusal ends a send; it takes back nothing that is known to be there.
             let mut refuse = db.prepare_cached(
@@ -120,16 +142,23 @@ pub(super) fn event(
             sha256,
             bytes,
             staged,
+            target,
             facts,
             cost,
         } => {
             let staged = staged.strip_prefix(inner).unwrap_or(staged).to_string_lossy();
+            let out = inner.parent().unwrap_or(inner);
+            let target = std::path::absolute(target).unwrap_or_else(|_| target.clone());
+            let path = target
+                .strip_prefix(out)
+                .ok()
+                .map(|path| path.to_string_lossy().into_owned());
             let mut have = db.prepare_cached(
                 "INSERT INTO attempts (key, job, take, number, hash, state, facts, sha256, bytes, staged, have_ms,
-                     cost_micros, cost_basis)
-                 VALUES (?1, ?2, ?3, ?4, ?5, 'have', ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+                     cost_micros, cost_basis, path)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 'have', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
                  ON CONFLICT (key) DO UPDATE SET state = 'have', facts = ?6, sha256 = ?7, bytes = ?8, staged = ?9,
-                     have_ms = ?10, cost_micros = ?11, cost_basis = ?12",
+                     have_ms = ?10, cost_micros = ?11, cost_basis = ?12, path = ?13",
             )?;
             have.execute(params![
                 key,
@@ -144,6 +173,7 @@ pub(super) fn event(
                 now,
                 micros(cost.map(|cost| cost.usd)),
                 cost.map(|cost| cost.basis.as_str()),
+                path,
             ])?;
             Ok(())
         }
@@ -157,16 +187,17 @@ fn sending(
     key: &str,
     attempt: &Attempt,
     group: Option<&str>,
-    reserved: Option<Usd>,
+    ask: Option<&Ask>,
     now: i64,
 ) -> rusqlite::Result<()> {
     // What was made is not unmade by another send of the same key.
     let mut send = db.prepare_cached(
         "INSERT INTO attempts (key, job, take, number, hash, state, group_key, sends, first_sent_ms, last_sent_ms,
-             reserved_micros)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'sending', ?6, 1, ?7, ?7, ?8)
+             reserved_micros, listed_micros, provider, model)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'sending', ?6, 1, ?7, ?7, ?8, ?9, ?10, ?11)
          ON CONFLICT (key) DO UPDATE SET sends = sends + 1, last_sent_ms = ?7, group_key = ?6,
-             first_sent_ms = coalesce(first_sent_ms, ?7), reserved_micros = coalesce(reserved_micros, ?8),
+             first_sent_ms = coalesce(first_sent_ms, ?7), reserved_micros = max(coalesce(reserved_micros, ?8), coalesce(?8, reserved_micros)),
+             listed_micros = coalesce(?9, listed_micros), provider = coalesce(provider, ?10), model = coalesce(model, ?11),
              state = CASE WHEN state IN ('linked', 'have', 'done') THEN state ELSE 'sending' END",
     )?;
     send.execute(params![
@@ -177,7 +208,10 @@ fn sending(
         attempt.request.bytes(),
         group,
         now,
-        micros(reserved),
+        micros(ask.and_then(|ask| ask.expected)),
+        micros(ask.and_then(|ask| ask.listed)),
+        ask.map(|ask| &ask.provider),
+        ask.map(|ask| &ask.model),
     ])?;
     Ok(())
 }
@@ -210,6 +244,9 @@ fn linked(
 }
 
 pub(super) fn finished(db: &Transaction<'_>, job: &Finished, now: i64) -> rusqlite::Result<()> {
+    if let Some(job) = &job.planned {
+        planned(db, job, now)?;
+    }
     if let Some(status) = job.status {
         let mut update = db.prepare_cached(
             "UPDATE jobs SET status = ?2, result = ?3, take = ?4, updated_ms = ?5 WHERE id = ?1",

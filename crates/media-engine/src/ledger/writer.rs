@@ -8,18 +8,18 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use media_core::{AttemptKey, Error, ErrorKind, Event, Result, Usd};
+use media_core::{AttemptKey, Error, ErrorKind, Event, Result};
 use rusqlite::{Connection, Transaction};
 use tokio::sync::oneshot;
 
 use super::budget::{Budget, Caps, Spending};
 use super::failed;
-use super::rows::{self, Finished, Planned};
+use super::rows::{self, Ask, Finished, Planned};
 
 type Change = Box<dyn FnOnce(&Transaction<'_>) -> rusqlite::Result<()> + Send>;
 type Answer = Box<dyn FnOnce(Result<()>) + Send>;
-/// Events, and what is set aside for those that are sends.
-type Events = Vec<(AttemptKey, Event, Option<Usd>)>;
+/// Events, and who is asked by those that are sends.
+type Events = Vec<(AttemptKey, Event, Option<Ask>)>;
 
 enum Command {
     /// Waited for.
@@ -218,13 +218,13 @@ impl Scribe {
                 if let Err(error) = self.budget.allow(&events) {
                     return answer(Err(error));
                 }
-                let priced = |(key, event)| {
-                    let reserved = self.budget.estimate(&event);
-                    (key, event, reserved)
+                let asked = |(key, event)| {
+                    let ask = self.budget.ask(&event).cloned();
+                    (key, event, ask)
                 };
                 batch
                     .work
-                    .push(Work::Events(events.into_iter().map(priced).collect()));
+                    .push(Work::Events(events.into_iter().map(asked).collect()));
                 batch.answers.push(answer);
             }
             Command::Change(change, answer) => {
@@ -255,7 +255,7 @@ impl Scribe {
     fn note(&mut self, note: Note) {
         match &note {
             Note::Event(key, event) => self.budget.hear(*key, event),
-            Note::Planned(job) => self.budget.plan(&job.spec.id, job.estimate),
+            Note::Planned(job) => self.budget.plan(&job.spec.id, job.ask()),
             Note::Finished(job) => {
                 let settled = job.attempt.as_ref().map(|settled| (settled.key, settled.cost));
                 self.budget.finish(&job.id, settled);
@@ -323,7 +323,8 @@ fn write(
 ) -> rusqlite::Result<()> {
     let transaction = db.transaction()?;
     let now = Timestamp::now().as_millisecond();
-    let event = |key, event: &Event, reserved| rows::event(&transaction, key, event, reserved, inner, now);
+    let event =
+        |key, event: &Event, ask: Option<&Ask>| rows::event(&transaction, key, event, ask, inner, now);
     // Notes first: a job is written down before the first send of it.
     for note in notes {
         match note {
@@ -338,8 +339,8 @@ fn write(
     for piece in work {
         match piece {
             Work::Events(events) => {
-                for (key, what, reserved) in &events {
-                    event(*key, what, *reserved)?;
+                for (key, what, ask) in &events {
+                    event(*key, what, ask.as_ref())?;
                 }
             }
             Work::Change(change) => change(&transaction)?,

@@ -33,6 +33,7 @@ mod parrot {
             "retry": {"attempts": 3, "first_delay": "1s", "max_delay": "10s"}, "prices": {"as_of": "2026-11-23", "source": "ours"}}"#,
         key_help: "it needs none",
         params: &[],
+        batches: None,
         build: |setup| {
             let config: Config = setup.section.parse()?;
             Ok(Arc::new(Parrot::new(setup.section.name(), config, setup.wiring)))
@@ -91,6 +92,7 @@ mod parrot {
                     resend_seconds: None,
                     free: true,
                     candidates: false,
+                    remote_batch: false,
                 },
             };
             let http = Http::new(HttpOptions {

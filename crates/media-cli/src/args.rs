@@ -83,6 +83,8 @@ pub(crate) enum Command {
     Retry(Retry),
     /// Fetch what was paid for and never delivered, and buy nothing
     Rescue(Rescue),
+    /// End remote batches early; what is done by then is delivered by the next run, the rest is not billed
+    Cancel(Cancel),
     /// Make files anew: those named, or those whose row, settings or file changed; the old file is kept aside
     Redo(Redo),
     /// Put an earlier take of a file back in its place
@@ -162,6 +164,12 @@ pub(crate) struct Run {
     pub(crate) simulate: SimulateArgs,
     #[command(flatten)]
     pub(crate) budget: BudgetArgs,
+    /// Have files made in remote batches where the provider has them: cheaper, within a day
+    #[arg(long)]
+    pub(crate) batch_api: bool,
+    /// With --batch-api: leave when all is handed over (exit code 4); the same command later fetches it
+    #[arg(long, requires = "batch_api")]
+    pub(crate) no_wait: bool,
     /// Where a budget does not allow all of it, make the files that still fit
     #[arg(long)]
     pub(crate) up_to_cap: bool,
@@ -191,6 +199,9 @@ pub(crate) struct Plan {
     pub(crate) list: ListArgs,
     #[command(flatten)]
     pub(crate) simulate: SimulateArgs,
+    /// As for media run: have files made in remote batches
+    #[arg(long)]
+    pub(crate) batch_api: bool,
     /// With a budget the exit code is 3 when it does not allow all of it
     #[command(flatten)]
     pub(crate) budget: BudgetArgs,
@@ -290,6 +301,14 @@ pub(crate) struct Redo {
     /// Print one line of JSON per result on stdout
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Cancel {
+    /// The batches, by the keys that media status shows [default: all]
+    pub(crate) keys: Vec<String>,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 }
 
 #[derive(Debug, clap::Args)]

@@ -86,6 +86,7 @@ fn start(registry: &Registry, args: Args, again: &str) -> media_core::Result<Exi
                 cmd::again::rescue(registry, &global, args.logging.quiet, &rescue, again).await
             }
             Command::Redo(redo) => cmd::redo::redo(registry, &global, args.logging.quiet, &redo, again).await,
+            Command::Cancel(cancel) => cmd::cancel::run(registry, &global, &cancel).await,
             Command::Pick(pick) => cmd::redo::pick(registry, &global, &pick),
             Command::Keep(keep) => cmd::redo::keep(registry, &global, &keep),
             Command::Export(export) => cmd::export::run(registry, &global, &export),

@@ -5,12 +5,13 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use etcetera::BaseStrategy as _;
 use media_core::config::{Config, PROGRAM, Setup, Sources, load_keys};
 use media_core::http::{ReqwestTransport, Wiring};
 use media_core::limit::{Accounts, MemoryQuota, QuotaStore};
 use media_core::{
-    ApiKey, CheckLevel, Client, Error, ErrorKind, Journal, NoJournal, Result, SizeLimits, Staging, Stop,
-    Timeouts, Usd,
+    ApiKey, BatchSwitch, CheckLevel, Client, Error, ErrorKind, Journal, NoJournal, Result, SizeLimits,
+    Staging, Stop, Timeouts, Usd,
 };
 use media_engine::{Caps, Folder, Instance, Project, SharedQuota};
 use media_registry::Registry;
@@ -72,6 +73,34 @@ impl From<Check> for CheckLevel {
     }
 }
 
+/// Whether files are made in remote batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InBatches {
+    No,
+    /// And waited for.
+    Waiting,
+    /// And left at the service.
+    Leaving,
+}
+
+impl InBatches {
+    pub(crate) fn wanted(batch_api: bool, no_wait: bool) -> InBatches {
+        match (batch_api, no_wait) {
+            (false, _) => InBatches::No,
+            (true, false) => InBatches::Waiting,
+            (true, true) => InBatches::Leaving,
+        }
+    }
+
+    fn overlays(self, switch: BatchSwitch) -> Vec<(&'static str, &'static str)> {
+        match self {
+            InBatches::No => Vec::new(),
+            InBatches::Waiting => vec![("--batch-api", switch.on)],
+            InBatches::Leaving => vec![("--batch-api", switch.on), ("--no-wait", switch.leave)],
+        }
+    }
+}
+
 /// A list and how to read it, whether the command names them or the configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct List {
@@ -123,6 +152,17 @@ impl<'a> Session<'a> {
         simulation: Option<Simulation>,
         concurrency: Option<std::num::NonZeroUsize>,
     ) -> Result<Session<'a>> {
+        Session::load_for(registry, global, simulation, concurrency, InBatches::No)
+    }
+
+    /// The same, with files made in remote batches where they are wanted.
+    pub(crate) fn load_for(
+        registry: &'a Registry,
+        global: &Global,
+        simulation: Option<Simulation>,
+        concurrency: Option<std::num::NonZeroUsize>,
+        batches: InBatches,
+    ) -> Result<Session<'a>> {
         let environment = environment(global.env_file.as_deref())?;
         let mut sources = Sources {
             dir: global.config.clone(),
@@ -138,6 +178,17 @@ impl<'a> Session<'a> {
                 sources
                     .overlays
                     .push((name.clone(), values, "--simulate".to_owned()));
+            }
+            let switch = registry
+                .factory_of(section)
+                .ok()
+                .and_then(|factory| factory.batches);
+            for (flag, values) in switch.map(|switch| batches.overlays(switch)).unwrap_or_default() {
+                let values = serde_json::from_str(values).map_err(|error| {
+                    Error::new(ErrorKind::Config, format!("{name} cannot be switched to batches"))
+                        .because(error)
+                })?;
+                sources.overlays.push((name.clone(), values, flag.to_owned()));
             }
             if let Some(concurrency) = concurrency {
                 let values = json!({ "limits": { "concurrency": concurrency } });
@@ -374,8 +425,8 @@ fn state_dir(environment: &BTreeMap<String, String>) -> Option<PathBuf> {
         return Some(PathBuf::from(named));
     }
     // Only some systems have a place for state that is neither data nor configuration.
-    let base = dirs::state_dir().or_else(dirs::data_local_dir)?;
-    Some(base.join("media"))
+    let base = etcetera::choose_base_strategy().ok()?;
+    Some(base.state_dir().unwrap_or_else(|| base.data_dir()).join("media"))
 }
 
 /// The environment, with the lines of --env-file beneath it.

@@ -52,6 +52,8 @@ pub enum ErrorKind {
     InvalidMedia,
     /// A local file, directory, ledger or disk failed.
     Storage,
+    /// The service has it and is not done with it; it is asked again later.
+    Pending,
     /// It was stopped before it was done.
     Cancelled,
 }
@@ -79,6 +81,7 @@ impl ErrorKind {
             ErrorKind::BadResponse => "bad_response",
             ErrorKind::InvalidMedia => "invalid_media",
             ErrorKind::Storage => "storage",
+            ErrorKind::Pending => "pending",
             ErrorKind::Cancelled => "cancelled",
         }
     }

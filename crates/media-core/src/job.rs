@@ -201,6 +201,8 @@ pub enum Prior {
     Sent {
         /// How long ago it was sent first, where that is known.
         ago: Option<Duration>,
+        /// The key of the remote batch that it was sent in, where it was.
+        batch: Option<String>,
     },
     /// What was sent is not known at all, because the ledger was lost: this attempt or a later one may have been. Each is
     /// asked for before the first is sent. Only for services that can be asked.

@@ -37,11 +37,11 @@ pub use self::image_rules::ImageRules;
 pub use self::job::{Attempt, AttemptKey, Job, Prior, RequestHash, hex};
 pub use self::journal::{Event, Journal, NoJournal};
 pub use self::money::Usd;
-pub use self::output::{Staged, Staging, keep_aside, prepare};
+pub use self::output::{Scratch, Staged, Staging, keep_aside, prepare};
 pub use self::params::{ParamSpec, ParamType, Params};
 pub use self::provider::{
-    Candidate, Capabilities, Connection, Factory, Facts, Generated, Link, Media, MediaProvider, ProviderInfo,
-    Resolved,
+    BatchSwitch, Candidate, Capabilities, Connection, Factory, Facts, Generated, Link, Media, MediaProvider,
+    ProviderInfo, Resolved,
 };
 pub use self::request::MediaRequest;
 pub use self::result::{Cost, CostBasis, MediaFile, MediaResult, Provenance};

@@ -73,6 +73,16 @@ pub trait MediaProvider: fmt::Debug + Send + Sync {
         Err(Error::new(ErrorKind::Unsupported, message).not_billed())
     }
 
+    /// Asks the service to end the remote batch of this key early; what is done by then is delivered, and the rest is not
+    /// billed. Says how it stands then. Only where [`Capabilities::remote_batch`] says so.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`], or why it could not be asked.
+    async fn cancel_batch(&self, key: &str) -> Result<String> {
+        let message = format!("{} has no remote batches, so none {key}", self.info().name);
+        Err(Error::new(ErrorKind::Unsupported, message).not_billed())
+    }
+
     /// Asks the service, for nothing, whether the key works.
     ///
     /// # Errors
@@ -115,6 +125,10 @@ pub struct Capabilities {
     pub resend_seconds: Option<u64>,
     /// Results are free (subscription or own server): money is never at stake.
     pub free: bool,
+    /// Jobs are handed over in files and are done within hours: a batch is filled before it is sent, and nothing is tried
+    /// out first.
+    #[serde(default)]
+    pub remote_batch: bool,
     /// A request is answered with one of several things that are there, which can be listed.
     #[serde(default)]
     pub candidates: bool,
@@ -305,6 +319,8 @@ pub struct Factory {
     pub key_help: &'static str,
     /// The parameters it understands.
     pub params: &'static [ParamSpec],
+    /// How its remote batches are switched on, where it has any.
+    pub batches: Option<BatchSwitch>,
     /// Makes an instance.
     #[cfg(feature = "config")]
     pub build: fn(crate::config::Setup) -> Result<std::sync::Arc<dyn MediaProvider>>,
@@ -314,6 +330,15 @@ pub struct Factory {
     /// The JSON Schema of its configuration file: [`provider_schema`](crate::config::provider_schema) of its type.
     #[cfg(feature = "config")]
     pub schema: fn() -> Value,
+}
+
+/// What is laid over a configuration to have files made in remote batches.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchSwitch {
+    /// To have them made so, as JSON.
+    pub on: &'static str,
+    /// And to leave when they are handed over, as JSON.
+    pub leave: &'static str,
 }
 
 impl fmt::Debug for Factory {

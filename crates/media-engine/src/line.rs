@@ -286,7 +286,7 @@ impl Line {
 
     /// Names its provider among those that were asked; what was never begun was not.
     fn did_not_deliver(&mut self, kind: ErrorKind) {
-        if self.attempts > 0 {
+        if self.attempts > 0 && kind != ErrorKind::Pending {
             self.tried.push(Tried {
                 provider: self.provider.clone(),
                 kind: kind.as_str().to_owned(),
@@ -364,6 +364,7 @@ fn status_of(result: &MediaResult) -> Status {
     };
     let kind = error.kind();
     match error.charge() {
+        _ if kind == ErrorKind::Pending => Status::Waiting,
         Some(Charge::Unknown) | None => Status::Unknown,
         Some(Charge::None) if kind == ErrorKind::QuotaExhausted => Status::Waiting,
         Some(Charge::None) if kind == ErrorKind::Cancelled => Status::Cancelled,

@@ -274,7 +274,10 @@ impl Resume<'_> {
                 link,
                 facts: Box::new(facts),
             },
-            None if capabilities.recoverable => Prior::Sent { ago: None },
+            None if capabilities.recoverable => Prior::Sent {
+                ago: None,
+                batch: None,
+            },
             None => return Ok(gone(take, is_broken)),
         };
         Ok(Decision::Make(Start {
@@ -390,7 +393,10 @@ impl Resume<'_> {
     fn of_attempt(&self, case: Case<'_>, entry: &Entry, attempt: AttemptRow) -> Decision {
         let is_recoverable = case.client.provider().info().capabilities.recoverable;
         let again = |prior| Decision::Make(start(entry.take, attempt.number, prior));
-        let asked = Prior::Sent { ago: None };
+        let asked = Prior::Sent {
+            ago: None,
+            batch: None,
+        };
         match (attempt.state, attempt.link, attempt.sha256, attempt.staged) {
             (AttemptState::Linked, Some(link), ..) => again(Prior::Linked {
                 link,
@@ -402,8 +408,9 @@ impl Resume<'_> {
                 staged: self.inner.join(staged),
                 facts: Box::new(attempt.facts),
             }),
-            (AttemptState::Sending, ..) if is_recoverable => again(Prior::Sent {
+            (AttemptState::Sending, ..) if is_recoverable || attempt.batch.is_some() => again(Prior::Sent {
                 ago: since(attempt.first_sent_ms),
+                batch: attempt.batch,
             }),
             (AttemptState::Sending, ..) => self.told_before(entry, Status::Unknown, SEND_AGAIN),
             _ => again(asked),

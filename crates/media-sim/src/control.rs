@@ -16,6 +16,7 @@ use crate::scenario::Scenario;
 use crate::state::Shared;
 
 pub(crate) async fn bill(State(shared): State<Arc<Shared>>) -> Json<Bill> {
+    crate::openai::batches::settle(&shared);
     Json(shared.bill())
 }
 

@@ -49,8 +49,12 @@ pub enum Op {
     Models,
     /// A link to media is followed (Runware, compatible servers).
     Media,
-    /// Runware `getResponse`.
+    /// Runware `getResponse`; an OpenAI batch is asked for.
     Poll,
+    /// An OpenAI batch is created.
+    Batch,
+    /// An OpenAI file is uploaded or fetched.
+    File,
     /// Runware `getTaskDetails`.
     Details,
     /// Runware `ping`, `authentication` and `accountManagement`.

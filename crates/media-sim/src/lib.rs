@@ -33,9 +33,9 @@ pub use bill::{Bill, Charge, Quota};
 pub use calls::Call;
 pub use fault::{Fault, FaultKind, Op, Provider, WrongType};
 pub use scenario::{
-    Clock, Compat, CompatDelivery, Forvo, ForvoKey, ForvoLatency, ForvoLimits, ForvoNotFound, ImageLimits,
-    Media, OpenAi, OpenAiKey, OpenAiLatency, OpenAiLimits, OpenAiModel, OpenAiTrait, Picture, Runware,
-    RunwareKey, RunwareLatency, RunwareLimits, RunwareModel, RunwareTrait, Scenario, ScenarioError, Shape,
-    SpeechLimits, UnknownTask,
+    Batch, Clock, Compat, CompatDelivery, Forvo, ForvoKey, ForvoLatency, ForvoLimits, ForvoNotFound,
+    ImageLimits, Media, OpenAi, OpenAiKey, OpenAiLatency, OpenAiLimits, OpenAiModel, OpenAiTrait, Picture,
+    Runware, RunwareKey, RunwareLatency, RunwareLimits, RunwareModel, RunwareTrait, Scenario, ScenarioError,
+    Shape, SpeechLimits, UnknownTask,
 };
 pub use sim::Sim;

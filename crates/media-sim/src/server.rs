@@ -29,6 +29,8 @@ pub(crate) struct Incoming {
     pub(crate) method: Method,
     /// The path as sent, still percent-encoded.
     pub(crate) path: String,
+    /// The query as sent, without its question mark.
+    pub(crate) query: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
@@ -142,6 +144,7 @@ async fn dispatch(
             let incoming = Incoming {
                 method: parts.method,
                 path,
+                query: parts.uri.query().unwrap_or_default().to_owned(),
                 headers: parts.headers,
                 body,
             };

@@ -88,6 +88,7 @@ impl Sim {
     /// What was charged so far; the same as `GET /_sim/bill`.
     #[must_use]
     pub fn bill(&self) -> Bill {
+        crate::openai::batches::settle(&self.shared);
         self.shared.bill()
     }
 

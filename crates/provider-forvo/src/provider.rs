@@ -109,6 +109,7 @@ impl Forvo {
                 resend_seconds: None,
                 free: true,
                 candidates: true,
+                remote_batch: false,
             },
         };
         Ok(Forvo {
@@ -450,6 +451,7 @@ pub const FACTORY: media_core::Factory = media_core::Factory {
     config: crate::SHIPPED_CONFIG,
     key_help: "a plan and its key: https://api.forvo.com/plans-and-pricing/",
     params: PARAMS,
+    batches: None,
     build: |setup| {
         let config: ForvoConfig = setup.section.parse()?;
         let forvo = Forvo::with_wiring(setup.section.name(), config, setup.key, setup.wiring);

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use media_core::{
-    Format, ImageRules, Limits, Prices, RetrySettings, ServiceSettings, Timeouts, read_shipped,
+    Format, ImageRules, Limits, Prices, RetrySettings, ServiceSettings, Size, Span, Timeouts, Usd,
+    read_shipped,
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -45,6 +46,9 @@ pub struct OpenAiConfig {
     pub timeouts: Timeouts,
     /// How often to try again.
     pub retry: RetrySettings,
+    /// How the Batch API is used; without it this instance has none.
+    #[serde(default)]
+    pub batch: Option<BatchConfig>,
     /// What things cost.
     pub prices: Prices,
     /// Whether a file that an earlier run made for an equal request is copied instead of made again.
@@ -85,6 +89,36 @@ pub enum Delivery {
     Direct,
     /// Server-sent events: the answer begins at once, so that proxies which cut silent connections let it live.
     Stream,
+    /// In files by the Batch API: half the price, within 24 hours.
+    Batch,
+}
+
+/// `batch`: how the Batch API is used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct BatchConfig {
+    /// Models that can be asked in batches.
+    pub models: Vec<String>,
+    /// Pictures in one file: its result holds all of them, so that it must be small enough to be fetched in one go.
+    pub images_per_file: usize,
+    /// The most bytes of one file of requests.
+    pub file_size: Size,
+    /// The wait before it is first asked how a batch stands; it doubles up to `max_poll`.
+    pub first_poll: Span,
+    /// The longest wait between two such questions.
+    pub max_poll: Span,
+    /// When a batch that cannot be found was not created.
+    pub lost_after: Span,
+    /// What a batch costs of the listed prices.
+    pub price_factor: f64,
+    /// Whether a run waits for its batches; else a later run fetches them.
+    #[serde(default = "yes")]
+    pub wait: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// How a server of the older dialect gives its pictures.
@@ -196,7 +230,45 @@ impl OpenAiConfig {
         if image.partial_images > 0 && image.delivery != Delivery::Stream {
             return Some("image.partial_images needs image.delivery \"stream\"");
         }
+        if image.delivery == Delivery::Batch && self.batch.is_none() {
+            return Some("image.delivery \"batch\" needs a \"batch\" section");
+        }
+        if self
+            .batch
+            .as_ref()
+            .is_some_and(|batch| !(0.0..=1.0).contains(&batch.price_factor))
+        {
+            return Some("batch.price_factor is 0 to 1");
+        }
         (image.partial_images > 3).then_some("image.partial_images is 0 to 3")
+    }
+
+    /// How pictures are asked for in batches, if they are.
+    pub(crate) fn in_batches(&self) -> Option<&BatchConfig> {
+        let image = self.image.as_ref()?;
+        self.batch.as_ref().filter(|_| image.delivery == Delivery::Batch)
+    }
+
+    /// The prices: of models that are asked in batches, those of batches.
+    fn prices(&self) -> Prices {
+        let mut prices = self.prices.clone();
+        let Some(batch) = self.in_batches() else {
+            return prices;
+        };
+        let in_batches = |when: &BTreeMap<String, serde_json::Value>| {
+            let model = when.get("model").and_then(serde_json::Value::as_str);
+            model.is_some_and(|model| batch.models.iter().any(|known| known == model))
+        };
+        for row in prices.items.iter_mut().filter(|row| in_batches(&row.when)) {
+            let dollars = row.usd.dollars() * batch.price_factor;
+            row.usd = Usd::from_dollars(dollars).unwrap_or(row.usd);
+        }
+        for row in prices.tokens.iter_mut().filter(|row| in_batches(&row.when)) {
+            for price in row.usd_per_million.values_mut() {
+                *price *= batch.price_factor;
+            }
+        }
+        prices
     }
 
     /// What core needs to know.
@@ -206,7 +278,7 @@ impl OpenAiConfig {
             limits: self.limits.clone(),
             timeouts: self.timeouts,
             retry: self.retry,
-            prices: self.prices.clone(),
+            prices: self.prices(),
             reuse: self.reuse,
         }
     }

@@ -2,10 +2,12 @@
 #![doc = ""]
 #![doc = include_str!("../docs.md")]
 
+mod batch;
 mod config;
 mod error;
 mod map;
 mod provider;
+mod results;
 mod wire;
 
 pub use self::config::{
@@ -21,6 +23,10 @@ pub const FACTORY: media_core::Factory = media_core::Factory {
     config: config::SHIPPED,
     key_help: "make one at platform.openai.com/api-keys",
     params: map::PARAMS,
+    batches: Some(media_core::BatchSwitch {
+        on: r#"{ "image": { "delivery": "batch" } }"#,
+        leave: r#"{ "batch": { "wait": false } }"#,
+    }),
     build: |setup| {
         let config = setup.section.parse()?;
         Ok(std::sync::Arc::new(OpenAi::with_wiring(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::civil::Date;
 use media_core::http::{Auth, Http, HttpOptions, Request, Resend, Wiring};
@@ -13,6 +14,7 @@ use media_core::{
 };
 use url::Url;
 
+use crate::batch::{Batches, Desk};
 use crate::config::{Authorization, Delivery, OpenAiConfig};
 use crate::error::{OpenAiJudge, proves_the_key};
 use crate::map;
@@ -24,6 +26,7 @@ pub struct OpenAi {
     info: ProviderInfo,
     config: OpenAiConfig,
     http: Http,
+    batches: Batches,
 }
 
 /// A shutdown nearer than this is worth a warning.
@@ -65,13 +68,17 @@ impl OpenAi {
             provider: "openai".to_owned(),
             formats,
             capabilities: Capabilities {
-                batch_supported: false,
-                max_batch: 1,
-                // Nothing on the wire names an attempt, so a lost answer cannot be asked for.
+                batch_supported: config.in_batches().is_some(),
+                max_batch: config
+                    .in_batches()
+                    .map_or(1, |batch| batch.images_per_file.max(1)),
+                // Nothing on the wire of a direct call names an attempt, so a lost answer cannot be asked for. What was
+                // sent in a batch can.
                 recoverable: false,
                 resend_seconds: None,
                 free: config.free,
                 candidates: false,
+                remote_batch: config.in_batches().is_some(),
             },
         };
         let http = Http::new(HttpOptions {
@@ -87,7 +94,12 @@ impl OpenAi {
             judge: Arc::new(OpenAiJudge),
             wiring,
         });
-        Ok(OpenAi { info, config, http })
+        Ok(OpenAi {
+            info,
+            config,
+            http,
+            batches: Batches::default(),
+        })
     }
 
     fn url(&self, path: &[&str]) -> Url {
@@ -120,7 +132,7 @@ impl OpenAi {
             .with_json(&body)?;
         let fields = &["b64_json", "url"];
         let (answer, media) = match image.delivery {
-            Delivery::Direct => self.http.json_media::<Images>(request, fields).await?,
+            Delivery::Direct | Delivery::Batch => self.http.json_media::<Images>(request, fields).await?,
             Delivery::Stream => {
                 let last = "image_generation.completed";
                 self.http.event_media(request, fields, last).await?
@@ -142,6 +154,17 @@ impl OpenAi {
         Ok(Generated {
             media: Media::Staged(staged),
             facts,
+        })
+    }
+
+    /// What is needed to work with batches; none where none are configured.
+    fn desk<'a>(&'a self, url: &'a (dyn Fn(&[&str]) -> Url + Sync)) -> Option<Desk<'a>> {
+        Some(Desk {
+            http: &self.http,
+            config: self.config.batch.as_ref()?,
+            image: self.config.image.as_ref()?,
+            batches: &self.batches,
+            url,
         })
     }
 
@@ -227,13 +250,61 @@ impl MediaProvider for OpenAi {
     }
 
     fn check(&self, request: &MediaRequest) -> Result<Resolved> {
-        map::resolve(&self.info.name, &self.config, request)
+        let resolved = map::resolve(&self.info.name, &self.config, request)?;
+        if let (MediaKind::Image, Some(batch)) = (request.kind, self.config.in_batches())
+            && !batch.models.contains(&resolved.model)
+        {
+            let message = format!(
+                "the model {} is not known to take batches: make it without them, or name it in batch.models of {}.json",
+                resolved.model, self.info.name
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message).not_billed());
+        }
+        Ok(resolved)
     }
 
     async fn generate(&self, job: &Job) -> Result<Generated> {
         match job.request().kind {
             MediaKind::Image => self.draw(job).await,
             MediaKind::Audio => self.speak(job).await,
+        }
+    }
+
+    /// Pictures go in files where that is configured; speech is never taken in batches.
+    async fn generate_batch(&self, jobs: &[Job]) {
+        let url = |path: &[&str]| self.url(path);
+        let desk = self.config.in_batches().and_then(|_| self.desk(&url));
+        let is_picture = |job: &&Job| desk.is_some() && job.request().kind == MediaKind::Image;
+        let (pictures, others): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(is_picture);
+        let others = join_all(
+            others
+                .into_iter()
+                .map(|job| async move { job.finish(self.generate(job).await) }),
+        );
+        let pictures = async {
+            if let Some(desk) = &desk {
+                desk.generate(&pictures).await;
+            }
+        };
+        tokio::join!(others, pictures);
+    }
+
+    /// What was sent in batches is found by their keys, whether batches are wanted now or not.
+    async fn recover(&self, jobs: &[Job]) {
+        let url = |path: &[&str]| self.url(path);
+        if let Some(desk) = self.desk(&url) {
+            desk.recover(jobs).await;
+        }
+    }
+
+    async fn cancel_batch(&self, key: &str) -> Result<String> {
+        let url = |path: &[&str]| self.url(path);
+        match self.desk(&url) {
+            Some(desk) => desk.cancel(key).await,
+            None => {
+                let message = format!("{} is not configured for batches", self.info.name);
+                Err(Error::new(ErrorKind::Config, message).not_billed())
+            }
         }
     }
 

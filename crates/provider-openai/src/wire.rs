@@ -83,6 +83,71 @@ pub(crate) struct OutputTokens {
     pub(crate) image_tokens: u64,
 }
 
+/// Answer of `POST /files`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct UploadedFile {
+    pub(crate) id: String,
+}
+
+/// A batch, as every call about one answers it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Batch {
+    pub(crate) id: String,
+    #[serde(default)]
+    pub(crate) status: String,
+    #[serde(default)]
+    pub(crate) errors: Option<BatchErrors>,
+    #[serde(default)]
+    pub(crate) output_file_id: Option<String>,
+    #[serde(default)]
+    pub(crate) error_file_id: Option<String>,
+    #[serde(default)]
+    pub(crate) request_counts: Option<BatchCounts>,
+    #[serde(default)]
+    pub(crate) metadata: Option<BTreeMap<String, String>>,
+}
+
+impl Batch {
+    /// Whether it will change no more.
+    pub(crate) fn is_over(&self) -> bool {
+        ["completed", "failed", "expired", "cancelled"].contains(&self.status.as_str())
+    }
+}
+
+/// Why a batch was refused.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct BatchErrors {
+    #[serde(default)]
+    pub(crate) data: Vec<BatchError>,
+}
+
+/// One reason.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct BatchError {
+    #[serde(default)]
+    pub(crate) message: Option<String>,
+    #[serde(default)]
+    pub(crate) line: Option<u64>,
+}
+
+/// How far a batch is.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(crate) struct BatchCounts {
+    #[serde(default)]
+    pub(crate) total: u64,
+    #[serde(default)]
+    pub(crate) completed: u64,
+}
+
+/// Answer of `GET /batches`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct BatchList {
+    #[serde(default)]
+    pub(crate) data: Vec<Batch>,
+    #[serde(default)]
+    pub(crate) has_more: bool,
+}
+
 /// Answer of `GET /models`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Models {

@@ -25,6 +25,7 @@ pub const FACTORY: media_core::Factory = media_core::Factory {
     config: SHIPPED,
     key_help: "make a key in your account at https://my.runware.ai",
     params: PARAMS,
+    batches: None,
     build: |setup| {
         let config: RunwareConfig = setup.section.parse()?;
         let runware = Runware::with_wiring(setup.section.name(), config, setup.key, setup.wiring)?;

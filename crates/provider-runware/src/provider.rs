@@ -79,6 +79,7 @@ impl Runware {
                 resend_seconds: Some(config.resend_window.0.as_secs()),
                 free: false,
                 candidates: false,
+                remote_batch: false,
             },
         };
         Ok(Runware { info, config, http })

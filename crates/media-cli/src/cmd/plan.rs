@@ -1,20 +1,21 @@
 //! `media plan`: what a run would do, how long it takes, what it costs. Sends nothing, needs no keys.
 
-use media_core::Result;
-use media_engine::{Caps, Place, Reader};
+use media_core::{Error, ErrorKind, Result};
+use media_engine::{Caps, Place, Plan as Planned, Reader};
 use media_registry::Registry;
 
 use crate::args::{Global, Plan};
 use crate::cmd::budget::Budget;
 use crate::exit::Exit;
-use crate::session::{List, Session};
+use crate::session::{InBatches, List, Session};
 use crate::simulate::Simulation;
 use crate::talk::{put, say};
 use crate::words;
 
 pub(crate) async fn run(registry: &Registry, global: &Global, args: &Plan) -> Result<Exit> {
     let simulation = Simulation::wanted(&args.simulate).await?;
-    let session = Session::load(registry, global, simulation, None)?;
+    let batches = InBatches::wanted(args.batch_api, false);
+    let session = Session::load_for(registry, global, simulation, None, batches)?;
     let list = session.list(&args.list)?;
     let (_, plan, budget) = make(&session, &list, session.caps(&args.budget))?;
     if args.json {
@@ -35,6 +36,21 @@ pub(crate) async fn run(registry: &Registry, global: &Global, args: &Plan) -> Re
 
 /// What a run offers where the budget does not allow all of it.
 pub(crate) const UP_TO_CAP: &str = "--up-to-cap makes those that fit; or ";
+
+/// Whether any of the files is made in a remote batch.
+///
+/// # Errors
+/// None is.
+pub(crate) fn has_batches(session: &Session<'_>, plan: &Planned) -> Result<()> {
+    let project = session.offline()?;
+    for name in plan.providers.keys() {
+        if project.client(name)?.provider().info().capabilities.remote_batch {
+            return Ok(());
+        }
+    }
+    let message = "--batch-api: none of the providers of this list has batches";
+    Err(Error::new(ErrorKind::Config, message).not_billed())
+}
 
 /// Opens and checks the list; a list with findings is an error that shows them.
 pub(crate) fn make(

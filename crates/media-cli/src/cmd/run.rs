@@ -12,7 +12,7 @@ use crate::cmd::plan;
 use crate::cmd::wait;
 use crate::cmd::work::{Ran, StopAfter, Work};
 use crate::exit::Exit;
-use crate::session::{List, Session};
+use crate::session::{InBatches, List, Session};
 use crate::signals::Signals;
 use crate::simulate::Simulation;
 use crate::talk::say;
@@ -35,7 +35,8 @@ pub(crate) async fn run(
     let simulation = Simulation::wanted(&args.simulate).await?;
     let mut used = Used::default();
     loop {
-        let session = Session::load(registry, global, simulation.clone(), args.concurrency)?;
+        let batches = InBatches::wanted(args.batch_api, args.no_wait);
+        let session = Session::load_for(registry, global, simulation.clone(), args.concurrency, batches)?;
         let ran = once(&session, quiet, args, stop_after(), used, again).await?;
         used.files += ran.made;
         used.spent += ran.spent;
@@ -96,6 +97,9 @@ async fn once(
     let list = session.list(&args.list)?;
     let caps = used.caps(session.caps(&args.budget));
     let (worklist, plan, budget) = plan::make(session, &list, caps)?;
+    if args.batch_api {
+        plan::has_batches(session, &plan)?;
+    }
     let mut allowance = None;
     if args.up_to_cap {
         budget.can_count(&plan)?;

@@ -34,6 +34,7 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
             "{}",
             json!({ "v": 1, "jobs": jobs, "spent_usd": totals.spent, "unknown": totals.unknown,
                 "at_stake_usd": totals.at_stake, "unpriced": totals.unpriced,
+                "remote_batches": reader.remote_batches()?.len(),
                 "given_up": totals.given_up, "given_up_usd": totals.given_up_usd })
         );
         return Ok(Exit::Done);
@@ -60,6 +61,16 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
             "given up: {} may have been billed too, {} USD by the price list",
             counted(totals.given_up, "send"),
             totals.given_up_usd
+        );
+    }
+    for batch in reader.remote_batches()? {
+        let sent = batch.sent_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        put!(
+            "batch {} at {}: {}{}",
+            batch.key,
+            batch.provider,
+            counted(batch.files, "file"),
+            sent.map(|at| format!(", sent {at:.0}")).unwrap_or_default()
         );
     }
     let (mut unknown, mut failed) = (Vec::new(), Vec::new());

@@ -27,6 +27,9 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, again: &str) -> String {
         }
         let detail = match status {
             Status::Done => done_detail(outcome),
+            Status::Waiting if accounts().any(|account| account.failures.contains_key("pending")) => {
+                "handed over, and not done yet".to_owned()
+            }
             Status::Waiting => {
                 let until = accounts().find_map(|account| account.until.as_deref()?.parse().ok());
                 until

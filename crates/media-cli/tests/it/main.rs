@@ -2,12 +2,15 @@
 
 // Clippy allows `unwrap` and the like in code under `cfg(test)`, helpers included.
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
 mod budget;
 #[cfg(test)]
 mod chains;
 #[cfg(test)]
 mod charges;
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod ci;
 #[cfg(test)]
 mod config;

@@ -1,10 +1,12 @@
 //! One call on the wire: the message out, the answer in, its media straight to disk, the judge at the end.
 
 use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 use url::Url;
 
@@ -22,6 +24,8 @@ use crate::validate::Defect;
 #[derive(Clone, Copy)]
 pub(super) enum Expect<'a> {
     Json,
+    /// Any bytes, into this file.
+    File(&'a Path),
     Media,
     JsonMedia(&'a [&'a str]),
     /// Server-sent events: only that of this type is the result. A server that knows no streams answers as above.
@@ -175,6 +179,7 @@ impl Http {
             // The judge saw nothing wrong in it: some services put results under other statuses.
             return match expect {
                 Expect::Media => Err(self.reply(request, head, &text).by_status()),
+                Expect::File(_) => Err(self.reply(request, head, &text).by_status()),
                 Expect::Json | Expect::JsonMedia(_) | Expect::Events { .. } => Ok(Received {
                     text,
                     media: Vec::new(),
@@ -188,6 +193,22 @@ impl Http {
                 self.judge(request, head, &text)?;
                 Ok(Received {
                     text,
+                    media: Vec::new(),
+                })
+            }
+            Expect::File(path) => {
+                let failed = |error: std::io::Error| {
+                    Error::new(ErrorKind::Storage, format!("cannot write {}", path.display()))
+                        .because(error)
+                        .without_charge()
+                };
+                let mut file = tokio::fs::File::create(path).await.map_err(failed)?;
+                while let Some(piece) = pieces.next().await? {
+                    file.write_all(&piece).await.map_err(failed)?;
+                }
+                file.flush().await.map_err(failed)?;
+                Ok(Received {
+                    text: Vec::new(),
                     media: Vec::new(),
                 })
             }

@@ -14,11 +14,13 @@ mod transport;
 mod turns;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, StatusCode};
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::time::Instant;
 use url::Url;
 
@@ -261,6 +263,75 @@ impl Http {
     ) -> Result<(T, Vec<Staged>)> {
         let received = self.send(&request, Expect::Events { fields, last }).await?;
         Ok((self.read(&request, &received.text)?, received.media))
+    }
+
+    /// Sends a request whose answer is a file of any sort, and writes it to `path`, over what may be there.
+    ///
+    /// # Errors
+    /// As [`json`](Http::json), and the disk.
+    pub async fn save(&self, request: Request<'_>, path: &Path) -> Result<()> {
+        self.send(&request, Expect::File(path)).await.map(drop)
+    }
+
+    /// Reads JSON with media as base64 in `fields` out of a part of a file, as [`json_media`](Http::json_media) reads an
+    /// answer: in little memory, the media staged for the path of `output`.
+    ///
+    /// # Errors
+    /// The disk, or it is no such JSON.
+    pub async fn file_media(
+        &self,
+        (file, part): (&Path, std::ops::Range<u64>),
+        fields: &[&str],
+        output: &Path,
+    ) -> Result<(serde_json::Value, Vec<Staged>)> {
+        let failed = |error: std::io::Error| {
+            Error::new(ErrorKind::Storage, format!("cannot read {}", file.display()))
+                .because(error)
+                .without_charge()
+        };
+        let mut open = tokio::fs::File::open(file).await.map_err(failed)?;
+        open.seek(std::io::SeekFrom::Start(part.start))
+            .await
+            .map_err(failed)?;
+        let mut rest = open.take(part.end.saturating_sub(part.start));
+        let sizes = self.wiring().sizes;
+        let staging = &self.wiring().staging;
+        let mut diverter = divert::Diverter::new(fields, staging, output, sizes.media.0, sizes.text.0);
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let count = rest.read(&mut buffer).await.map_err(failed)?;
+            if count == 0 {
+                break;
+            }
+            diverter.push(buffer.get(..count).unwrap_or_default()).await?;
+        }
+        let (text, media) = diverter.finish();
+        let value = serde_json::from_slice(&text).map_err(|error| {
+            self.scrub(
+                Error::new(ErrorKind::BadResponse, "a line of the result file is no JSON").because(error),
+            )
+        })?;
+        Ok((value, media))
+    }
+
+    /// What the provider's judge says of an answer that came inside another one.
+    ///
+    /// # Errors
+    /// What it says went wrong.
+    pub fn judge_part(&self, op: &'static str, status: u16, body: &[u8]) -> Result<()> {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+        let reply = Reply {
+            status,
+            headers: &HeaderMap::new(),
+            body,
+            op,
+        };
+        self.0.options.judge.judge(&reply)?;
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(reply.by_status())
+        }
     }
 
     fn read<T: DeserializeOwned>(&self, request: &Request<'_>, text: &[u8]) -> Result<T> {

@@ -47,6 +47,7 @@ pub struct Request<'a> {
     pub(super) foreign: bool,
     pub(super) output: Option<&'a Path>,
     damaged: Option<&'a Damaged>,
+    pub(super) batch: Option<String>,
 }
 
 impl<'a> Request<'a> {
@@ -66,6 +67,7 @@ impl<'a> Request<'a> {
             foreign: false,
             output: None,
             damaged: None,
+            batch: None,
         }
     }
 
@@ -150,6 +152,36 @@ impl<'a> Request<'a> {
             HeaderValue::from_static("application/json"),
         );
         Ok(self)
+    }
+
+    /// With this body; makes it a POST.
+    ///
+    /// # Errors
+    /// The type is no header's value.
+    pub fn with_body(mut self, kind: &str, body: impl Into<Bytes>) -> Result<Request<'a>> {
+        self.method = Method::POST;
+        self.body = body.into();
+        let kind = HeaderValue::try_from(kind).map_err(|error| {
+            Error::new(ErrorKind::InvalidRequest, "the request cannot be built")
+                .because(error)
+                .not_billed()
+        })?;
+        self.headers.insert(http::header::CONTENT_TYPE, kind);
+        Ok(self)
+    }
+
+    /// Makes it a POST, without a body where none is given.
+    #[must_use]
+    pub fn post(mut self) -> Request<'a> {
+        self.method = Method::POST;
+        self
+    }
+
+    /// Sends its jobs in the remote batch of this key, by which it can be found again.
+    #[must_use]
+    pub fn in_batch(mut self, key: &str) -> Request<'a> {
+        self.batch = Some(key.to_owned());
+        self
     }
 
     /// With this header.

@@ -166,7 +166,8 @@ impl Http {
             .iter()
             .map(|job| {
                 let attempt = job.attempt().clone();
-                (job.key(), Event::Sending { attempt, group: None })
+                let group = request.batch.clone();
+                (job.key(), Event::Sending { attempt, group })
             })
             .collect();
         self.journal().record(&events).await.map_err(Error::not_billed)?;

@@ -30,6 +30,8 @@ use crate::provider::{Facts, Generated, Resolved};
 use crate::request::MediaRequest;
 use crate::result::{Cost, CostBasis, MediaResult};
 
+/// Remote batches of one lane that are at the service at once.
+const REMOTE_BATCHES: usize = 32;
 /// Results that may wait for their reader.
 pub(crate) const RESULTS_AHEAD: usize = 64;
 
@@ -78,7 +80,11 @@ type Answer = oneshot::Receiver<Result<Generated>>;
 
 impl Lane {
     pub(crate) fn new(client: Client, results: mpsc::Sender<Delivery>) -> Arc<Lane> {
-        let concurrency = client.provider().http().settings().limits.concurrency.get();
+        // What is handed over in files waits for hours at the service, not on the wire.
+        let concurrency = match client.provider().info().capabilities.remote_batch {
+            true => REMOTE_BATCHES,
+            false => client.provider().http().settings().limits.concurrency.get(),
+        };
         let batch = client.provider().info().capabilities.max_batch.max(1);
         Arc::new(Lane {
             client,
@@ -98,6 +104,7 @@ impl Lane {
 
     pub(crate) async fn run(self: Arc<Self>, mut orders: mpsc::Receiver<Order>) {
         let batch = self.client.provider().info().capabilities.max_batch.max(1);
+        let fills = self.client.provider().info().capabilities.remote_batch;
         let mut units = JoinSet::new();
         while let Some(Some(order)) = self.unless_over(orders.recv()).await {
             let Some(Ok(room)) = self.unless_over(Arc::clone(&self.room).acquire_owned()).await else {
@@ -118,7 +125,13 @@ impl Lane {
                 let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
                     break;
                 };
-                let Ok(order) = orders.try_recv() else { break };
+                let order = if fills {
+                    // It is sent once, and done in hours: a wait for the list is nothing.
+                    self.unless_over(orders.recv()).await.flatten()
+                } else {
+                    orders.try_recv().ok()
+                };
+                let Some(order) = order else { break };
                 unit.extend(self.admit(order, room).await);
             }
             // The first job of a model goes alone: a wrong model or key then costs one refusal, not a lane full.
@@ -202,6 +215,7 @@ impl Lane {
         let resolved = &task.resolved;
         // What was sent earlier is only asked about, and after a halt nothing is sent: nothing to try out.
         task.prior != Prior::Fresh
+            || self.client.provider().info().capabilities.remote_batch
             || self.halt(resolved).is_some()
             || self
                 .proven

@@ -36,12 +36,13 @@ impl Lane {
                 self.fail(task, error.not_billed()).await;
             }
             Prior::Perhaps => self.look_for(task).await,
-            Prior::Sent { ago } => {
+            Prior::Sent { ago, batch } => {
                 let lost = Error::new(
                     ErrorKind::Cancelled,
                     "it was sent by an earlier run whose answer was lost, so it may have been billed",
                 );
-                let mut answer = self.recover(&task, Prior::Sent { ago }).await.filter(is_definite);
+                let prior = Prior::Sent { ago, batch };
+                let mut answer = self.recover(&task, prior).await.filter(is_definite);
                 if answer.is_none() && self.may_resend(&task, ago) {
                     answer = self.resend(&task, ago).await;
                 }
@@ -109,9 +110,15 @@ impl Lane {
                 Ok(generated) => return self.conclude(task, generated).await,
                 Err(error) => error,
             };
-            if error.charge() == Some(Charge::Unknown) {
+            if error.charge() == Some(Charge::Unknown) && error.kind() != ErrorKind::Pending {
                 match self
-                    .recover(&task, Prior::Sent { ago: None })
+                    .recover(
+                        &task,
+                        Prior::Sent {
+                            ago: None,
+                            batch: None,
+                        },
+                    )
                     .await
                     .filter(is_definite)
                 {
@@ -151,7 +158,13 @@ impl Lane {
         for number in 1..=self.http().settings().retry.attempts.max(1) {
             task.turn_to(number, self.client.project());
             match self
-                .recover(&task, Prior::Sent { ago: None })
+                .recover(
+                    &task,
+                    Prior::Sent {
+                        ago: None,
+                        batch: None,
+                    },
+                )
                 .await
                 .filter(is_definite)
             {
@@ -190,7 +203,7 @@ impl Lane {
     async fn resend(&self, task: &Task, ago: Option<Duration>) -> Option<Result<Generated>> {
         let stop = &self.http().wiring().stop;
         let _call = stop.or(Arc::clone(&self.calls).acquire_owned()).await?.ok()?;
-        let (job, answer) = self.job(task, Prior::Sent { ago });
+        let (job, answer) = self.job(task, Prior::Sent { ago, batch: None });
         self.ask(vec![job]).await;
         Some(received(answer.await))
     }
@@ -210,7 +223,9 @@ impl Lane {
 
     /// Asks the provider for what the current key made. Never buys. `None` when it cannot tell.
     pub(super) async fn recover(&self, task: &Task, prior: Prior) -> Option<Result<Generated>> {
-        if !self.client.provider().info().capabilities.recoverable {
+        // What is in a remote batch can always be asked for: the batch is found by its key.
+        let is_in_batch = matches!(&prior, Prior::Sent { batch: Some(_), .. });
+        if !self.client.provider().info().capabilities.recoverable && !is_in_batch {
             return None;
         }
         let (job, mut answer) = self.job(task, prior);
@@ -223,9 +238,14 @@ impl Lane {
     }
 }
 
-/// Whether an answer says what became of a key: its result, or that it failed and what that cost.
+/// Whether an answer says what became of a key: its result, that it failed and what that cost, or that it is not done.
 fn is_definite(answer: &Result<Generated>) -> bool {
-    !matches!(answer, Err(error) if error.charge() == Some(Charge::Unknown) && !error.kind().stops_lane())
+    let says_nothing = |error: &Error| {
+        error.charge() == Some(Charge::Unknown)
+            && !error.kind().stops_lane()
+            && error.kind() != ErrorKind::Pending
+    };
+    !matches!(answer, Err(error) if says_nothing(error))
 }
 
 fn received(answer: Result<Result<Generated>, oneshot::error::RecvError>) -> Result<Generated> {

@@ -35,12 +35,31 @@ impl Staging {
         }
     }
 
+    /// A file for whatever is needed on the way to `output`. It is deleted when it is dropped.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`].
+    pub fn scratch(&self, output: &Path) -> Result<Scratch> {
+        Ok(Scratch(create(&self.folder(output))?.into_temp_path()))
+    }
+
     /// Where paid bytes go that are no good.
     fn rejected(&self, key: AttemptKey) -> Option<PathBuf> {
         match self {
             Staging::Beside => None,
             Staging::Folder(folder) => Some(folder.join("rejected").join(key.to_string())),
         }
+    }
+}
+
+/// A file for something on the way. Dropping it deletes it.
+#[derive(Debug)]
+pub struct Scratch(tempfile::TempPath);
+
+impl std::ops::Deref for Scratch {
+    type Target = Path;
+    fn deref(&self) -> &Path {
+        &self.0
     }
 }
 

@@ -65,7 +65,14 @@ async fn what_was_sent_is_asked_for_and_not_sent_again() {
     for recoverable in [false, true] {
         let mut lab = lab();
         lab.capabilities.recoverable = recoverable;
-        let result = run(&lab, Prior::Sent { ago: None }).await;
+        let result = run(
+            &lab,
+            Prior::Sent {
+                ago: None,
+                batch: None,
+            },
+        )
+        .await;
         assert_eq!(failure(&result).1, Charge::Unknown);
         assert!(lab.keys().is_empty(), "it was sent again");
         assert_eq!(lab.sent().len(), usize::from(recoverable));
@@ -81,7 +88,10 @@ async fn a_panic_while_asking_is_answered_as_unknown() {
     let mut deliveries = lab.client().run(lane);
     let request = media_core::MediaRequest::image("panic in recovery", lab.path("cat.png"));
     let panics = Order {
-        prior: Prior::Sent { ago: None },
+        prior: Prior::Sent {
+            ago: None,
+            batch: None,
+        },
         ..Order::new(0, request)
     };
     orders.send(panics).await.unwrap();
@@ -158,7 +168,13 @@ async fn bytes_that_have_changed_get_no_name() {
 #[tokio::test(start_paused = true)]
 async fn an_order_that_was_sent_before_is_never_called_free() {
     let cases = [
-        (Prior::Sent { ago: None }, Charge::Unknown),
+        (
+            Prior::Sent {
+                ago: None,
+                batch: None,
+            },
+            Charge::Unknown,
+        ),
         (linked(), Charge::Certain),
     ];
     for (prior, charge) in cases {
@@ -182,7 +198,13 @@ async fn an_order_that_was_sent_before_is_never_called_free() {
 #[tokio::test(start_paused = true)]
 async fn nor_when_a_stop_comes_first() {
     for (prior, charge) in [
-        (Prior::Sent { ago: None }, Charge::Unknown),
+        (
+            Prior::Sent {
+                ago: None,
+                batch: None,
+            },
+            Charge::Unknown,
+        ),
         (linked(), Charge::Certain),
     ] {
         let lab = Lab::new(Mode::Link, |_| {
@@ -216,7 +238,16 @@ async fn nor_when_the_lane_was_halted() {
     let (orders, lane) = tokio::sync::mpsc::channel(8);
     let mut deliveries = lab.client().run(lane);
     orders.send(Order::new(0, lab.image("cat.png"))).await.unwrap();
-    for (tag, prior) in [(1, Prior::Sent { ago: None }), (2, linked())] {
+    for (tag, prior) in [
+        (
+            1,
+            Prior::Sent {
+                ago: None,
+                batch: None,
+            },
+        ),
+        (2, linked()),
+    ] {
         let request = lab.image(&format!("{tag}.png"));
         orders
             .send(Order {

@@ -163,6 +163,8 @@ pub struct AttemptRow {
     pub model: Option<String>,
     /// The file that it was to become, relative to the output folder.
     pub path: Option<String>,
+    /// The key of the remote batch that it was sent in.
+    pub batch: Option<String>,
     /// How often it was sent.
     pub sends: u32,
     /// When it was sent first, in milliseconds since 1970.

@@ -17,7 +17,7 @@ use media_core::{AttemptKey, Error, ErrorKind, Event, Journal, Result};
 pub use self::budget::{Caps, Left, Spending};
 pub use self::entry::{AttemptRow, AttemptState, Entry, JobStatus, OpenAttempt, TakeRow};
 pub(crate) use self::reader::{CostsSoFar, Timing};
-pub use self::reader::{Reader, Totals};
+pub use self::reader::{Reader, RemoteBatch, Totals};
 pub(crate) use self::rows::{Finished, Made, Planned, Settled, modified_ns};
 use self::writer::{Note, Writer};
 use crate::list::JobSpec;

@@ -24,7 +24,8 @@ macro_rules! takes {
 
 macro_rules! attempts {
     () => {
-        "SELECT key, take, number, state, link, facts, sha256, staged, cost_micros, sends, first_sent_ms, bytes, cost_basis, reserved_micros, path, provider, model FROM attempts"
+        "SELECT key, take, number, state, link, facts, sha256, staged, cost_micros, sends, first_sent_ms, bytes, cost_basis, reserved_micros, path, provider, model,
+         group_key FROM attempts"
     };
 }
 
@@ -33,6 +34,19 @@ macro_rules! attempts {
 pub struct Reader {
     db: Connection,
     path: PathBuf,
+}
+
+/// A remote batch that is not settled.
+#[derive(Clone, Debug)]
+pub struct RemoteBatch {
+    /// The key by which it is found at the service.
+    pub key: String,
+    /// The provider instance.
+    pub provider: String,
+    /// Files of it that are not here.
+    pub files: u64,
+    /// When it was sent, in milliseconds since 1970.
+    pub sent_ms: Option<i64>,
 }
 
 /// What requests of one model have cost.
@@ -259,6 +273,25 @@ impl Reader {
         self.ask(rows.collect())
     }
 
+    /// Remote batches with files that are not here, oldest first.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn remote_batches(&self) -> Result<Vec<RemoteBatch>> {
+        let text = "SELECT group_key, coalesce(provider, ''), count(*), min(first_sent_ms) FROM attempts
+            WHERE state = 'sending' AND group_key IS NOT NULL GROUP BY 1, 2 ORDER BY 4";
+        let mut question = self.ask(self.db.prepare(text))?;
+        let rows = self.ask(question.query_map((), |row| {
+            Ok(RemoteBatch {
+                key: row.get(0)?,
+                provider: row.get(1)?,
+                files: row.get::<_, i64>(2)?.unsigned_abs(),
+                sent_ms: row.get(3)?,
+            })
+        }))?;
+        self.ask(rows.collect())
+    }
+
     /// Jobs with something that was bought, or may have been, and was not seen to its end.
     ///
     /// # Errors
@@ -275,7 +308,7 @@ impl Reader {
     /// # Errors
     /// The disk.
     pub fn in_doubt(&self) -> Result<std::collections::HashSet<String>> {
-        let text = "SELECT job FROM attempts WHERE state = 'sending'";
+        let text = "SELECT job FROM attempts WHERE state = 'sending' AND group_key IS NULL";
         let mut question = self.ask(self.db.prepare(text))?;
         let rows = self.ask(question.query_map((), |row| row.get(0)))?;
         self.ask(rows.collect())
@@ -292,7 +325,7 @@ impl Reader {
     fn attempts_where(&self, condition: &str) -> Result<Vec<OpenAttempt>> {
         let text = concat!(
             "SELECT a.key, a.take, a.number, a.state, a.link, a.facts, a.sha256, a.staged, a.cost_micros, a.sends, ",
-            "a.first_sent_ms, a.bytes, a.cost_basis, a.reserved_micros, a.path, a.provider, a.model, a.job, a.hash ",
+            "a.first_sent_ms, a.bytes, a.cost_basis, a.reserved_micros, a.path, a.provider, a.model, a.group_key, a.job, a.hash ",
             "FROM attempts a LEFT JOIN jobs j ON j.id = a.job"
         );
         let text = format!("{text} WHERE {condition} ORDER BY a.job, a.take, a.number");
@@ -300,8 +333,8 @@ impl Reader {
         let rows = self.ask(question.query_map((), |row| {
             Ok(OpenAttempt {
                 attempt: attempt_row(row)?,
-                job: row.get(17)?,
-                hash: hash_of(row, 18)?,
+                job: row.get(18)?,
+                hash: hash_of(row, 19)?,
             })
         }))?;
         self.ask(rows.collect())
@@ -388,9 +421,9 @@ impl Reader {
         }))?;
         totals.jobs = self.ask(rows.collect())?;
         totals.jobs.sort();
-        let sums = "SELECT coalesce(sum(a.cost_micros), 0), count(*) FILTER (WHERE a.state = 'sending'),
-                coalesce(sum(a.reserved_micros) FILTER (WHERE a.state = 'sending'), 0),
-                count(*) FILTER (WHERE a.state = 'sending' AND a.reserved_micros IS NULL),
+        let sums = "SELECT coalesce(sum(a.cost_micros), 0), count(*) FILTER (WHERE a.state = 'sending' AND a.group_key IS NULL),
+                coalesce(sum(a.reserved_micros) FILTER (WHERE a.state = 'sending' AND a.group_key IS NULL), 0),
+                count(*) FILTER (WHERE a.state = 'sending' AND a.group_key IS NULL AND a.reserved_micros IS NULL),
                 count(*) FILTER (WHERE a.state = 'abandoned'),
                 coalesce(sum(a.reserved_micros) FILTER (WHERE a.state = 'abandoned'), 0)
             FROM attempts a";
@@ -470,6 +503,7 @@ fn attempt_row(row: &Row<'_>) -> rusqlite::Result<AttemptRow> {
         path: row.get(14)?,
         provider: row.get(15)?,
         model: row.get(16)?,
+        batch: row.get(17)?,
     })
 }
 

@@ -76,14 +76,24 @@ impl ApiError {
         self
     }
 
-    pub(crate) fn into_answer(self) -> Answer {
-        let parts = *self.0;
+    fn body(&self) -> Value {
+        let parts = &*self.0;
         let mut error =
             json!({"message": parts.message, "type": parts.kind, "param": parts.param, "code": parts.code});
-        if let (Some((name, value)), Some(object)) = (parts.extra, error.as_object_mut()) {
-            object.insert(name.to_owned(), value);
+        if let (Some((name, value)), Some(object)) = (&parts.extra, error.as_object_mut()) {
+            object.insert((*name).to_owned(), value.clone());
         }
-        let mut answer = Answer::json(parts.status, &json!({"error": error}));
+        json!({"error": error})
+    }
+
+    /// As it stands in the line of a batch.
+    pub(crate) fn into_line(self) -> Value {
+        json!({"status": self.0.status, "body": self.body()})
+    }
+
+    pub(crate) fn into_answer(self) -> Answer {
+        let mut answer = Answer::json(self.0.status, &self.body());
+        let parts = *self.0;
         for (name, value) in parts.headers {
             answer = answer.header(name, value);
         }

@@ -112,6 +112,12 @@ pub(crate) async fn generate(call: &Call<'_>, key: &Key<'_>) -> Result<Answer, A
     Ok(levels.tell(answer(call, &made)))
 }
 
+/// What one picture of a request uses, as the answer tells it.
+pub(crate) fn usage_of(request: &ImageRequest) -> Value {
+    let each = sizes::output_tokens(&request.family, &request.quality, request.width, request.height);
+    usage(tokens_of(&request.prompt), each)
+}
+
 fn usage(input: u64, output: u64) -> Value {
     json!({
         "input_tokens": input,
@@ -130,7 +136,7 @@ pub(crate) fn mentions(text: &str, words: &[String]) -> bool {
         .any(|word| !word.is_empty() && text.contains(&word.to_lowercase()))
 }
 
-fn moderated(call: &Call<'_>, stage: &str) -> ApiError {
+pub(crate) fn moderated(call: &Call<'_>, stage: &str) -> ApiError {
     let message = format!(
         "Your request was rejected by the safety system. If you believe this is an error, contact us at \
          help.openai.com and include the request ID {}. safety_violations=[violence].",

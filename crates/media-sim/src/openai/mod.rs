@@ -1,7 +1,7 @@
-//! OpenAI: who asks, what for, and the headers that every answer carries. Files and Batches will be modules beside
-//! `images` and `speech`; until then their paths are answered like unknown ones.
+//! OpenAI: who asks, what for, and the headers that every answer carries.
 
 mod auth;
+pub(crate) mod batches;
 pub(crate) mod compat;
 mod error;
 mod fields;
@@ -38,12 +38,14 @@ pub(crate) struct State {
     lanes: Mutex<HashMap<(usize, String), limits::Lane>>,
     busy: Gate,
     pub(crate) compat: compat::State,
+    pub(crate) batches: batches::State,
 }
 
 impl State {
     pub(crate) fn clear(&self) {
         lock(&self.lanes).clear();
         self.compat.clear();
+        self.batches.clear();
     }
 
     /// Ids are unique within a simulator and look like the real ones.
@@ -129,6 +131,9 @@ pub(crate) async fn answer(shared: &Arc<Shared>, incoming: &Incoming) -> Answer 
     let op = match path {
         "/images/generations" => Op::Image,
         "/audio/speech" => Op::Speech,
+        "/batches" if incoming.method == Method::POST => Op::Batch,
+        path if path == "/batches" || path.starts_with("/batches/") => Op::Poll,
+        path if path == "/files" || path.starts_with("/files/") => Op::File,
         path if path == "/models" || path.starts_with("/models/") => Op::Models,
         _ => Op::Other,
     };
@@ -170,6 +175,7 @@ async fn route(call: &Call<'_>, path: &str) -> Result<Answer, ApiError> {
     let allowed = match call.op {
         Op::Image | Op::Speech => Method::POST,
         Op::Models => Method::GET,
+        Op::File | Op::Batch | Op::Poll => method.clone(),
         _ => {
             return Err(ApiError::new(
                 404,
@@ -187,6 +193,8 @@ async fn route(call: &Call<'_>, path: &str) -> Result<Answer, ApiError> {
     match call.op {
         Op::Image => images::generate(call, &key).await,
         Op::Speech => speech::speak(call, &key).await,
+        Op::File => batches::files(call, &key, path).await,
+        Op::Batch | Op::Poll => batches::batches(call, &key, path),
         _ => models::list(call, &key, path).await,
     }
 }

@@ -10,7 +10,7 @@ use crate::fault::Fault;
 
 pub use forvo::{Forvo, ForvoKey, ForvoLatency, ForvoLimits, ForvoNotFound};
 pub use openai::{
-    Compat, CompatDelivery, ImageLimits, OpenAi, OpenAiKey, OpenAiLatency, OpenAiLimits, OpenAiModel,
+    Batch, Compat, CompatDelivery, ImageLimits, OpenAi, OpenAiKey, OpenAiLatency, OpenAiLimits, OpenAiModel,
     OpenAiTrait, SpeechLimits,
 };
 pub use runware::{
@@ -69,6 +69,10 @@ impl Scenario {
             requests_per_minute: 10_000_000,
             tokens_per_minute: 1 << 40,
         };
+        scenario.openai.batch.validating_ms = 0;
+        scenario.openai.batch.line_ms = 0;
+        scenario.openai.batch.finalizing_ms = 0;
+        scenario.openai.batch.cancelling_ms = 0;
         scenario.openai.limits.concurrency = 1000;
         scenario.runware.latency_ms = RunwareLatency { image: 0, audio: 0 };
         scenario.runware.limits = RunwareLimits {

@@ -26,8 +26,29 @@ pub struct OpenAi {
     pub auto_size: String,
     /// The name of the bucket of pictures in `x-ratelimit-*` headers.
     pub image_bucket: String,
+    /// The Batch API.
+    pub batch: Batch,
     /// The server that resembles OpenAI, at `/openai-compat/v1`.
     pub compat: Compat,
+}
+
+/// The Batch API: how long the stages of a batch take, in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Batch {
+    /// Until the file is checked.
+    pub validating_ms: u64,
+    /// Each line, one after the other.
+    pub line_ms: u64,
+    /// Until the results can be fetched.
+    pub finalizing_ms: u64,
+    /// From the wish to cancel to the end.
+    pub cancelling_ms: u64,
+    /// From the creation: what is not done by then expires.
+    pub expires_ms: u64,
+    /// The models that can be asked in batches.
+    pub models: Vec<String>,
 }
 
 /// A key.
@@ -183,6 +204,7 @@ impl Default for OpenAi {
             moderation_output: Vec::new(),
             auto_size: "1024x1024".to_owned(),
             image_bucket: "input-images".to_owned(),
+            batch: Batch::default(),
             compat: Compat::default(),
         }
     }
@@ -223,6 +245,21 @@ impl Default for OpenAiLatency {
             image: 300,
             speech: 150,
             models: 10,
+        }
+    }
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            validating_ms: 500,
+            line_ms: 50,
+            finalizing_ms: 200,
+            cancelling_ms: 200,
+            expires_ms: 24 * 3600 * 1000,
+            models: ["gpt-image-2", "gpt-image-2-2026-04-21", "gpt-image-1.5"]
+                .map(str::to_owned)
+                .to_vec(),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 // Clippy allows `unwrap` and the like in code under `cfg(test)`, helpers included.
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod compat;

@@ -218,7 +218,8 @@ async fn bodies_paths_and_methods_are_checked() {
             400,
         ),
         (post("/images/generations").body("{}"), 400),
-        (post("/files").json(&json!({})), 404),
+        (post("/files").json(&json!({})), 400),
+        (post("/fine_tuning/jobs").json(&json!({})), 404),
         (post("/images/variations").json(&json!({})), 404),
         (post("/models"), 405),
         (

@@ -85,6 +85,7 @@ impl Acme {
                 resend_seconds: None,
                 free: false,
                 candidates: false,
+                remote_batch: false,
             },
         };
         let shown = if flaw == Flaw::ShowsKey {

@@ -72,7 +72,17 @@ async fn a_killed_run_fetches_what_it_had_sent() {
         (_, "getResponse") => Reply::data(vec![done(base, &tasks[0])]),
         _ => Reply::text(500, "nothing else is asked"),
     });
-    let results = run(&fake.client(|_| ()), earlier(&fake, Prior::Sent { ago: None })).await;
+    let results = run(
+        &fake.client(|_| ()),
+        earlier(
+            &fake,
+            Prior::Sent {
+                ago: None,
+                batch: None,
+            },
+        ),
+    )
+    .await;
     assert_eq!(
         std::fs::read(&results[0].outcome.as_ref().unwrap().path).unwrap(),
         WEBP
@@ -87,7 +97,17 @@ async fn what_nobody_knows_stays_unknown_after_two_rounds() {
             true => Reply::errors(404, vec![error("taskNotFound", &tasks[0])]),
             false => Reply::data(vec![]),
         });
-        let results = run(&fake.client(|_| ()), earlier(&fake, Prior::Sent { ago: None })).await;
+        let results = run(
+            &fake.client(|_| ()),
+            earlier(
+                &fake,
+                Prior::Sent {
+                    ago: None,
+                    batch: None,
+                },
+            ),
+        )
+        .await;
         let error = results[0].outcome.as_ref().unwrap_err();
         assert_eq!(error.charge(), Some(Charge::Unknown));
         assert!(fake.keys("imageInference").is_empty());
@@ -105,7 +125,17 @@ async fn what_is_known_to_have_failed_is_made_anew_under_a_new_key() {
         "imageInference" => Reply::data(vec![done(base, &tasks[0])]),
         _ => Reply::errors(200, vec![failed("providerError", &tasks[0])]),
     });
-    let results = run(&fake.client(|_| ()), earlier(&fake, Prior::Sent { ago: None })).await;
+    let results = run(
+        &fake.client(|_| ()),
+        earlier(
+            &fake,
+            Prior::Sent {
+                ago: None,
+                batch: None,
+            },
+        ),
+    )
+    .await;
     assert!(results[0].outcome.is_ok(), "{results:?}");
     assert_eq!(results[0].attempts, 2);
     assert_eq!(fake.keys("imageInference").len(), 1);
@@ -117,7 +147,17 @@ async fn a_recovery_waits_only_a_little_for_what_is_in_progress() {
         "getResponse" => Reply::data(vec![processing(&tasks[0])]),
         _ => Reply::text(500, "nothing else is asked"),
     });
-    let results = run(&fake.client(|_| ()), earlier(&fake, Prior::Sent { ago: None })).await;
+    let results = run(
+        &fake.client(|_| ()),
+        earlier(
+            &fake,
+            Prior::Sent {
+                ago: None,
+                batch: None,
+            },
+        ),
+    )
+    .await;
     assert_eq!(
         results[0].outcome.as_ref().unwrap_err().charge(),
         Some(Charge::Unknown)

@@ -220,7 +220,10 @@ async fn a_killed_run_is_fetched_and_not_bought_again() {
         assert!(files(&bench.folder).is_empty());
 
         let mut orders = bench.orders(4);
-        orders[0].prior = Prior::Sent { ago: None };
+        orders[0].prior = Prior::Sent {
+            ago: None,
+            batch: None,
+        };
         bench.sim.advance(Duration::from_millis(700));
         let results = run(&client(&bench), orders).await;
         bench.assert_bought_once(&results);
@@ -237,7 +240,10 @@ async fn an_unknown_task_is_never_bought_by_looking_for_it() {
             .orders(3)
             .into_iter()
             .map(|order| Order {
-                prior: Prior::Sent { ago: None },
+                prior: Prior::Sent {
+                    ago: None,
+                    batch: None,
+                },
                 ..order
             })
             .collect();

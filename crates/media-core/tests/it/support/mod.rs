@@ -93,6 +93,7 @@ impl Lab {
                 resend_seconds: None,
                 free,
                 candidates: false,
+                remote_batch: false,
             },
             settings,
             units: Units::default(),

@@ -1,0 +1,47 @@
+//! `media cancel`: ends remote batches early.
+
+use media_core::{Error, ErrorKind, Result};
+use media_registry::Registry;
+
+use crate::args::{Cancel, Global};
+use crate::cmd::status;
+use crate::exit::Exit;
+use crate::session::Session;
+use crate::talk::say;
+use crate::words::{self, counted};
+
+pub(crate) async fn run(registry: &Registry, global: &Global, args: &Cancel) -> Result<Exit> {
+    let session = Session::load(registry, global, None, None)?;
+    let open = status::open(&session.place(&args.place).ledger())?.remote_batches()?;
+    if let Some(stray) = args
+        .keys
+        .iter()
+        .find(|key| !open.iter().any(|batch| batch.key == **key))
+    {
+        let message = format!("the ledger knows no open batch {stray:?}");
+        return Err(Error::new(ErrorKind::Config, message)
+            .not_billed()
+            .hint("media status shows them"));
+    }
+    let wanted: Vec<_> = open
+        .into_iter()
+        .filter(|batch| args.keys.is_empty() || args.keys.contains(&batch.key))
+        .collect();
+    if wanted.is_empty() {
+        say!("no batch is open");
+        return Ok(Exit::Done);
+    }
+    let mut exit = Exit::Done;
+    for batch in wanted {
+        let client = session.alone(&batch.provider)?;
+        match client.provider().cancel_batch(&batch.key).await {
+            Ok(status) => say!("{} ({}): {status}", batch.key, counted(batch.files, "file")),
+            Err(error) => {
+                say!("{}: {}", batch.key, words::of_error(&error));
+                exit = Exit::SomeFailed;
+            }
+        }
+    }
+    say!("the next media run --batch-api delivers what was done by then");
+    Ok(exit)
+}

@@ -1,0 +1,365 @@
+//! The Batch API: half the price, found again by its key, partial results delivered, nothing bought twice.
+
+use media_sim::{Fault, FaultKind, Op, Provider, Scenario};
+use serde_json::json;
+
+use crate::support::{Desk, Ran, jobs, until};
+
+fn pictures(from: usize, count: usize) -> String {
+    let rows: Vec<_> = (from..from + count)
+        .map(|n| {
+            (
+                format!("p{n:04}"),
+                format!("picture {n}"),
+                format!("p{n:04}.webp"),
+            )
+        })
+        .collect();
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(id, text, path)| (&**id, "openai", &**text, &**path))
+        .collect();
+    jobs(&rows).replace("1024x640", "1024x1024")
+}
+
+fn desk(scenario: Scenario) -> Desk {
+    let mut desk = Desk::with(scenario);
+    let batch = json!({ "images_per_file": 20, "first_poll": "20ms", "max_poll": "50ms" });
+    desk.configure("openai", "batch", &batch);
+    desk
+}
+
+fn run(desk: &Desk, flags: &[&str]) -> Ran {
+    desk.run(
+        &[
+            &["run", "list.jsonl", "--out", "out", "--json", "--batch-api"],
+            flags,
+        ]
+        .concat(),
+    )
+}
+
+fn count(desk: &Desk, method: &str, path: &str) -> usize {
+    desk.sim()
+        .calls()
+        .iter()
+        .filter(|call| call.method == method && call.path == path)
+        .count()
+}
+
+fn created(desk: &Desk) -> usize {
+    count(desk, "POST", "/openai/v1/batches")
+}
+
+#[track_caller]
+fn assert_once(desk: &Desk, charges: usize) {
+    let bill = desk.sim().bill();
+    let mut contents: Vec<_> = bill.charges.iter().map(|charge| &charge.content_sha256).collect();
+    contents.sort();
+    contents.dedup();
+    assert_eq!(
+        (bill.charges.len(), contents.len()),
+        (charges, charges),
+        "{bill:#?}"
+    );
+}
+
+#[test]
+fn a_list_is_made_in_files_for_half_the_price() {
+    let desk = desk(Scenario::instant());
+    desk.file("list.jsonl", pictures(0, 50));
+    let direct = desk
+        .run(&["plan", "list.jsonl", "--out", "out", "--json"])
+        .ended(0)
+        .stdout;
+    let halved = desk
+        .run(&["plan", "list.jsonl", "--out", "out", "--json", "--batch-api"])
+        .ended(0)
+        .stdout;
+    let cost = |text: &str| {
+        serde_json::from_str::<serde_json::Value>(text).unwrap()["cost_usd"]
+            .as_f64()
+            .unwrap()
+    };
+    assert!(
+        (cost(&halved) * 2.0 - cost(&direct)).abs() < 1e-4,
+        "{direct} {halved}"
+    );
+    let ran = run(&desk, &[]).ended(0);
+    assert_eq!(ran.count("done"), 50);
+    assert_eq!(created(&desk), 3, "20, 20 and 10");
+    desk.assert_bill_is(50);
+    let billed = desk.sim().bill().total_usd;
+    let told: f64 = ran
+        .lines()
+        .values()
+        .map(|line| line["cost_usd"].as_f64().unwrap())
+        .sum();
+    assert!((billed - told).abs() < 1e-4, "billed {billed}, told {told}");
+    assert!(
+        (billed - cost(&halved)).abs() < billed * 0.1,
+        "billed {billed}, planned {}",
+        cost(&halved)
+    );
+    desk.assert_clean("out");
+    assert_eq!(run(&desk, &[]).ended(0).count("skipped"), 50);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 50);
+}
+
+#[test]
+fn it_can_be_left_and_is_fetched_by_a_later_run() {
+    let desk = desk(Scenario::default());
+    desk.file("list.jsonl", pictures(0, 30));
+    let ran = run(&desk, &["--no-wait"])
+        .ended(4)
+        .said(&["handed over, and not done yet"]);
+    assert_eq!((ran.count("waiting"), created(&desk)), (30, 2));
+    let status = desk.run(&["status", "--out", "out"]).ended(0).stdout;
+    assert!(
+        status.contains("20 files, sent") && status.contains("10 files, sent"),
+        "{status}"
+    );
+    assert!(!status.contains("unknown:"), "{status}");
+    assert_eq!(run(&desk, &["--no-wait"]).ended(4).count("waiting"), 30);
+    desk.sim().advance(std::time::Duration::from_secs(60));
+    // Whether batches are wanted now or not: what was sent in one is fetched.
+    assert_eq!(desk.make("list.jsonl").ended(0).count("done"), 30);
+    assert_eq!(created(&desk), 2);
+    desk.assert_bill_is(30);
+    desk.assert_clean("out");
+    assert!(
+        !desk
+            .run(&["status", "--out", "out"])
+            .stdout
+            .contains("batch media-")
+    );
+}
+
+#[test]
+fn what_a_batch_refuses_is_told_and_the_rest_is_made() {
+    let desk = desk(Scenario::instant());
+    desk.file(
+        "list.jsonl",
+        pictures(0, 5).replace("picture 3", "a bloody kettle"),
+    );
+    let ran = run(&desk, &[]).ended(1);
+    let line = ran.line("p0003");
+    assert_eq!(
+        (&line["error"]["kind"], &line["error"]["charge"]),
+        (&json!("content_rejected"), &json!("none"))
+    );
+    assert_eq!(ran.count("done"), 4);
+    assert_once(&desk, 4);
+    assert_eq!(run(&desk, &[]).ended(1).count("failed"), 1);
+    assert_eq!(created(&desk), 1);
+}
+
+#[test]
+fn a_model_that_takes_no_batches_is_told_before_anything_is_uploaded() {
+    let desk = desk(Scenario::instant());
+    let list = pictures(0, 2).replace("\"size\"", "\"model\":\"gpt-image-2.5-flare\",\"size\"");
+    desk.file("list.jsonl", list);
+    run(&desk, &[])
+        .ended(2)
+        .said(&["gpt-image-2.5-flare is not known to take batches", "batch.models"]);
+    desk.file("list.jsonl", jobs(&[("a", "runware", "a hat", "a.webp")]));
+    run(&desk, &[])
+        .ended(2)
+        .said(&["none of the providers of this list has batches"]);
+    assert!(desk.sim().calls().is_empty());
+}
+
+#[test]
+fn partial_results_of_expired_batches_are_delivered_and_the_rest_is_sent_again() {
+    let mut scenario = Scenario::instant();
+    scenario.openai.batch.line_ms = 1000;
+    scenario.openai.batch.expires_ms = 5500;
+    let desk = desk(scenario);
+    desk.file("list.jsonl", pictures(0, 8));
+    run(&desk, &["--no-wait"]).ended(4);
+    desk.sim().advance(std::time::Duration::from_secs(20));
+    let ran = run(&desk, &["--no-wait"]).ended(1);
+    assert_eq!((ran.count("done"), ran.count("failed")), (5, 3), "{ran:#?}");
+    assert_once(&desk, 5);
+    assert_eq!(run(&desk, &["--no-wait"]).ended(4).count("waiting"), 3);
+    desk.sim().advance(std::time::Duration::from_secs(20));
+    let ran = run(&desk, &["--no-wait"]).ended(0);
+    assert_eq!((ran.count("done"), ran.count("skipped")), (3, 5));
+    assert_once(&desk, 8);
+    desk.assert_clean("out");
+}
+
+#[test]
+fn a_cancelled_batch_delivers_what_was_done() {
+    let mut scenario = Scenario::instant();
+    scenario.openai.batch.line_ms = 1000;
+    let desk = desk(scenario);
+    desk.file("list.jsonl", pictures(0, 8));
+    run(&desk, &["--no-wait"]).ended(4);
+    desk.sim().advance(std::time::Duration::from_millis(3500));
+    desk.run(&["cancel", "x", "--out", "out"])
+        .ended(2)
+        .said(&["no open batch"]);
+    desk.run(&["cancel", "--out", "out"])
+        .ended(0)
+        .said(&["8 files): cancelled"]);
+    let ran = run(&desk, &["--no-wait"]).ended(1);
+    assert_eq!((ran.count("done"), ran.count("cancelled")), (3, 5), "{ran:#?}");
+    assert_once(&desk, 3);
+    desk.run(&["cancel", "--out", "out"])
+        .ended(0)
+        .said(&["no batch is open"]);
+}
+
+#[test]
+fn a_lost_answer_to_the_creation_finds_the_batch_by_its_key() {
+    let desk = desk(Scenario::instant());
+    desk.file("list.jsonl", pictures(0, 5));
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, FaultKind::CutAfterBilling).on(Op::Batch));
+    assert_eq!(run(&desk, &[]).ended(0).count("done"), 5);
+    assert_eq!(created(&desk), 1);
+    assert_once(&desk, 5);
+}
+
+#[test]
+fn a_batch_that_was_never_created_is_sent_again_once_that_is_sure() {
+    let mut desk = desk(Scenario::instant());
+    desk.file("list.jsonl", pictures(0, 5));
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, FaultKind::CutBefore).on(Op::Batch));
+    let ran = run(&desk, &["--no-wait"]).ended(4);
+    assert_eq!(ran.count("waiting"), 5, "{ran:#?}");
+    assert_eq!(run(&desk, &["--no-wait"]).ended(4).count("waiting"), 5);
+    desk.configure(
+        "openai",
+        "batch",
+        &json!({ "first_poll": "20ms", "max_poll": "50ms", "lost_after": "0s" }),
+    );
+    assert_eq!(run(&desk, &[]).ended(1).count("failed"), 5);
+    assert_eq!(run(&desk, &[]).ended(0).count("done"), 5);
+    assert_once(&desk, 5);
+}
+
+#[test]
+fn a_refused_file_or_key_costs_nothing_and_is_told() {
+    for fault in [Op::File, Op::Batch] {
+        let desk = desk(Scenario::instant());
+        desk.file("list.jsonl", pictures(0, 3));
+        let refused = FaultKind::Status {
+            status: 401,
+            retry_after: None,
+            retry_after_ms: None,
+            headers: Default::default(),
+            body: None,
+            billed: false,
+        };
+        desk.sim().arm(Fault::new(Provider::Openai, refused).on(fault));
+        run(&desk, &[]).ended(3);
+        assert_once(&desk, 0);
+        assert_eq!(run(&desk, &[]).ended(0).count("done"), 3);
+        assert_once(&desk, 3);
+    }
+}
+
+#[test]
+fn killed_at_any_moment_every_batch_is_found_again() {
+    for (moment, path) in [
+        ("the file is there", "/openai/v1/files"),
+        ("the batch is there", "/openai/v1/batches"),
+    ] {
+        let mut desk = desk(Scenario::default());
+        desk.configure(
+            "openai",
+            "batch",
+            &json!({ "images_per_file": 20, "first_poll": "20ms", "max_poll": "50ms", "lost_after": "1s" }),
+        );
+        desk.file("list.jsonl", pictures(0, 30));
+        let mut command = desk.command(&["run", "list.jsonl", "--out", "out", "--batch-api"]);
+        let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+        until(moment, || count(&desk, "POST", path) >= 1);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        desk.sim().advance(std::time::Duration::from_secs(60));
+        // A batch whose creation may have been on the wire is looked for until it is sure that there is none.
+        let mut ran = run(&desk, &[]);
+        if ran.code == Some(1) {
+            ran = run(&desk, &[]);
+        }
+        assert!(ran.code == Some(0), "{moment}: {ran:#?}");
+        assert_once(&desk, 30);
+        desk.assert_clean("out");
+    }
+}
+
+#[test]
+fn a_signal_leaves_the_batches_at_the_service() {
+    let desk = desk(Scenario::default());
+    desk.file("list.jsonl", pictures(0, 10));
+    let mut command = desk.command(&["run", "list.jsonl", "--out", "out", "--batch-api"]);
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    until("the batch is asked for", || {
+        count(&desk, "GET", "/openai/v1/batches") + created(&desk) >= 1
+    });
+    let pid = child.id().to_string();
+    std::process::Command::new("kill")
+        .args(["-TERM", &pid])
+        .status()
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    desk.sim().advance(std::time::Duration::from_secs(60));
+    assert_eq!(run(&desk, &[]).ended(0).count("done"), 10);
+    assert_once(&desk, 10);
+}
+
+#[test]
+fn a_budget_holds_for_batches_too() {
+    let desk = desk(Scenario::instant());
+    desk.file("list.jsonl", pictures(0, 10));
+    let plan = desk
+        .run(&["plan", "list.jsonl", "--out", "out", "--json", "--batch-api"])
+        .ended(0)
+        .stdout;
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    let cap = format!("{:.6}", plan["cost_usd"].as_f64().unwrap() * 0.55);
+    run(&desk, &["--max-cost", &cap])
+        .ended(3)
+        .said(&["5 of them would fit"]);
+    assert!(desk.sim().calls().is_empty());
+    run(&desk, &["--max-cost", &cap, "--up-to-cap"]).ended(3);
+    assert_once(&desk, 5);
+}
+
+#[test]
+fn a_batch_that_the_service_refuses_is_told_with_its_reason() {
+    let mut desk = desk(Scenario::instant());
+    desk.configure(
+        "openai",
+        "batch",
+        &json!({ "models": ["gpt-image-2.5-flare"], "first_poll": "20ms", "max_poll": "50ms" }),
+    );
+    let list = pictures(0, 3).replace("\"size\"", "\"model\":\"gpt-image-2.5-flare\",\"size\"");
+    desk.file("list.jsonl", list);
+    let ran = run(&desk, &[])
+        .ended(1)
+        .said(&["the batch was refused, line 1", "not supported by the Batch API"]);
+    assert_eq!(ran.line("p0000")["error"]["charge"], "none");
+    assert_once(&desk, 0);
+}
+
+/// Every result is whole by the word of other decoders, one result file at a time is on disk, and nothing of it is left.
+#[test]
+fn many_batches_leave_nothing_but_their_files() {
+    let desk = desk(Scenario::instant());
+    desk.file("list.jsonl", pictures(0, 120));
+    run(&desk, &[]).ended(0);
+    assert_eq!((created(&desk), desk.outputs("out").len()), (6, 120));
+    let fetched = desk
+        .sim()
+        .calls()
+        .iter()
+        .filter(|call| call.path.ends_with("/content"))
+        .count();
+    assert!(fetched <= 8, "each file is fetched once, or nearly so: {fetched}");
+    desk.assert_clean("out");
+}

@@ -1,0 +1,707 @@
+//! `/files` and `/batches`: requests in a file, done in their own time, their results in another file.
+//!
+//! Nothing runs by itself: whenever a batch, the bill or a file is looked at, what is done by then on the simulator's
+//! clock is done. A line is charged when it is completed, under its `custom_id`.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header};
+use serde_json::{Map, Value, json};
+
+use super::auth::Key;
+use super::error::ApiError;
+use super::image_request::{self, ImageRequest};
+use super::images::{self, mentions};
+use super::{Call, sizes, tokens_of};
+use crate::answer::{Answer, Piece};
+use crate::bill::ChargeId;
+use crate::fault::{Op, Provider};
+use crate::hash;
+use crate::server::Incoming;
+use crate::state::{Shared, lock};
+
+/// What a batch may ask; speech is not among it.
+const ENDPOINTS: [&str; 2] = ["/v1/images/generations", "/v1/images/edits"];
+const MOST_LINES: usize = 50_000;
+const MOST_BYTES: usize = 200_000_000;
+
+/// Files and batches.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    files: Mutex<BTreeMap<String, File>>,
+    /// In the order in which they were created.
+    batches: Mutex<Vec<Batch>>,
+}
+
+#[derive(Debug, Clone)]
+struct File {
+    key: usize,
+    name: String,
+    purpose: String,
+    created_ms: u64,
+    content: Content,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    Bytes(Bytes),
+    /// The lines of this batch that went well, or the others.
+    Results {
+        batch: String,
+        good: bool,
+    },
+}
+
+#[derive(Debug)]
+struct Batch {
+    id: String,
+    key: usize,
+    input: String,
+    metadata: Value,
+    created_ms: u64,
+    cancelled_ms: Option<u64>,
+    lines: Vec<Line>,
+    /// Why it failed, with the number of the line.
+    refused: Option<(usize, String)>,
+}
+
+#[derive(Debug)]
+struct Line {
+    custom_id: String,
+    body: Value,
+    /// Its request id, once it is done.
+    done: Option<Done>,
+}
+
+#[derive(Debug, Clone)]
+struct Done {
+    request_id: String,
+    outcome: Result<ChargeId, Value>,
+}
+
+/// How a batch stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Validating,
+    Failed,
+    InProgress,
+    Finalizing,
+    Completed,
+    Expired,
+    Cancelling,
+    Cancelled,
+}
+
+impl Status {
+    fn name(self) -> &'static str {
+        match self {
+            Status::Validating => "validating",
+            Status::Failed => "failed",
+            Status::InProgress => "in_progress",
+            Status::Finalizing => "finalizing",
+            Status::Completed => "completed",
+            Status::Expired => "expired",
+            Status::Cancelling => "cancelling",
+            Status::Cancelled => "cancelled",
+        }
+    }
+
+    fn is_over(self) -> bool {
+        matches!(
+            self,
+            Status::Failed | Status::Completed | Status::Expired | Status::Cancelled
+        )
+    }
+}
+
+impl State {
+    pub(crate) fn clear(&self) {
+        lock(&self.files).clear();
+        lock(&self.batches).clear();
+    }
+}
+
+/// Does what is done by now.
+pub(crate) fn settle(shared: &Arc<Shared>) {
+    let now = shared.clock.now_ms();
+    let mut batches = lock(&shared.openai.batches.batches);
+    for batch in batches.iter_mut() {
+        advance(shared, batch, now);
+    }
+}
+
+/// When the work of a batch ends early.
+fn cut_at(shared: &Shared, batch: &Batch) -> u64 {
+    let expires = batch.created_ms + shared.scenario.openai.batch.expires_ms;
+    batch
+        .cancelled_ms
+        .map_or(expires, |cancelled| cancelled.min(expires))
+}
+
+/// When the line of this number is done, if nothing ends the work before.
+fn done_at(shared: &Shared, batch: &Batch, number: usize) -> u64 {
+    let times = &shared.scenario.openai.batch;
+    batch.created_ms + times.validating_ms + times.line_ms * (number as u64 + 1)
+}
+
+fn advance(shared: &Arc<Shared>, batch: &mut Batch, now: u64) {
+    if batch.refused.is_some() {
+        return;
+    }
+    let cut = cut_at(shared, batch);
+    for number in 0..batch.lines.len() {
+        let at = done_at(shared, batch, number);
+        if at > now || at > cut {
+            break;
+        }
+        if let Some(line) = batch.lines.get_mut(number).filter(|line| line.done.is_none()) {
+            line.done = Some(work(shared, line));
+        }
+    }
+}
+
+fn status(shared: &Shared, batch: &Batch, now: u64) -> Status {
+    let times = &shared.scenario.openai.batch;
+    let valid = batch.created_ms + times.validating_ms;
+    if now < valid && batch.cancelled_ms.is_none() {
+        return Status::Validating;
+    }
+    if batch.refused.is_some() {
+        return Status::Failed;
+    }
+    let end = done_at(shared, batch, batch.lines.len().saturating_sub(1));
+    let cut = cut_at(shared, batch);
+    if end > cut {
+        return match batch.cancelled_ms {
+            Some(cancelled) if now < cancelled + times.cancelling_ms => Status::Cancelling,
+            Some(_) => Status::Cancelled,
+            None if now < cut => Status::InProgress,
+            None => Status::Expired,
+        };
+    }
+    if now < end {
+        Status::InProgress
+    } else if now < end + times.finalizing_ms {
+        Status::Finalizing
+    } else {
+        Status::Completed
+    }
+}
+
+/// Makes a line: refused, or charged at half the price.
+fn work(shared: &Arc<Shared>, line: &Line) -> Done {
+    let request_id = shared.openai.request_id();
+    let incoming = incoming_of(&line.body);
+    let call = call_of(shared, &incoming, &line.body, request_id.clone());
+    let outcome = match image_request::read(&call) {
+        Err(error) => Err(error.into_line()),
+        Ok(request) if mentions(&request.prompt, &shared.scenario.openai.moderation) => {
+            Err(images::moderated(&call, "input").into_line())
+        }
+        Ok(request) => {
+            let input = tokens_of(&request.prompt);
+            let each = sizes::output_tokens(&request.family, &request.quality, request.width, request.height);
+            let (per_input, per_output) = sizes::rates(&request.family);
+            let usd = (input as f64 * per_input + (each * request.n) as f64 * per_output) / 2e6;
+            Ok(shared
+                .ledger
+                .charge("openai", &line.custom_id, &request.model, &request.prompt, usd, 1))
+        }
+    };
+    Done { request_id, outcome }
+}
+
+fn incoming_of(body: &Value) -> Incoming {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Incoming {
+        method: Method::POST,
+        path: "/openai/v1/images/generations".to_owned(),
+        query: String::new(),
+        headers,
+        body: Bytes::from(body.to_string()),
+    }
+}
+
+fn call_of<'a>(shared: &'a Arc<Shared>, incoming: &'a Incoming, body: &Value, id: String) -> Call<'a> {
+    Call {
+        shared,
+        incoming,
+        id,
+        op: Op::Batch,
+        content: body
+            .get("prompt")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
+        provider: Provider::Openai,
+    }
+}
+
+/// Answers `/files` and what is below it.
+pub(crate) async fn files(call: &Call<'_>, key: &Key<'_>, path: &str) -> Result<Answer, ApiError> {
+    let parts: Vec<&str> = path.split('/').skip(2).collect();
+    match (call.incoming.method.clone(), parts.as_slice()) {
+        (Method::POST, []) => upload(call, key),
+        (Method::GET, [id, "content"]) => content(call, key, id).await,
+        (Method::GET, [id]) => Ok(Answer::json(200, &file_object(id, &find_file(call, key, id)?))),
+        (Method::DELETE, [id]) => {
+            find_file(call, key, id)?;
+            lock(&call.shared.openai.batches.files).remove(*id);
+            Ok(Answer::json(
+                200,
+                &json!({"id": id, "object": "file", "deleted": true}),
+            ))
+        }
+        (method, _) => Err(ApiError::new(
+            404,
+            "invalid_request_error",
+            format!("Invalid URL ({method} /v1{path})"),
+        )),
+    }
+}
+
+fn find_file(call: &Call<'_>, key: &Key<'_>, id: &str) -> Result<File, ApiError> {
+    let files = lock(&call.shared.openai.batches.files);
+    let file = files.get(id).filter(|file| file.key == key.index);
+    file.cloned().ok_or_else(|| {
+        ApiError::new(404, "invalid_request_error", format!("No such File object: {id}")).param("id")
+    })
+}
+
+fn file_object(id: &str, file: &File) -> Value {
+    let bytes = match &file.content {
+        Content::Bytes(bytes) => bytes.len(),
+        Content::Results { .. } => 0,
+    };
+    json!({
+        "id": id, "object": "file", "bytes": bytes, "created_at": file.created_ms / 1000,
+        "expires_at": file.created_ms / 1000 + 2_592_000, "filename": file.name, "purpose": file.purpose,
+        "status": "processed",
+    })
+}
+
+fn upload(call: &Call<'_>, key: &Key<'_>) -> Result<Answer, ApiError> {
+    let form = form(call)?;
+    let text = |name: &str| {
+        let part = form.iter().find(|part| part.name == name);
+        part.map(|part| String::from_utf8_lossy(&part.content).into_owned())
+    };
+    let missing = |name: &str| {
+        ApiError::invalid(format!("Missing required parameter: '{name}'."))
+            .param(name)
+            .code("missing_required_parameter")
+    };
+    let purpose = text("purpose").ok_or_else(|| missing("purpose"))?;
+    if purpose != "batch" {
+        return Err(ApiError::value(
+            "purpose",
+            format!("'{purpose}' is not simulated as a purpose."),
+        ));
+    }
+    let file = form
+        .iter()
+        .find(|part| part.name == "file")
+        .ok_or_else(|| missing("file"))?;
+    if !file.filename.ends_with(".jsonl") {
+        return Err(ApiError::invalid("Invalid file format for Batch API. Must be .jsonl").param("file"));
+    }
+    if file.content.len() > MOST_BYTES {
+        return Err(ApiError::invalid("The file is larger than 200 MB.").param("file"));
+    }
+    let id = format!("file-{}", &call.id.trim_start_matches("req_")[..24]);
+    let kept = File {
+        key: key.index,
+        name: file.filename.clone(),
+        purpose,
+        created_ms: call.shared.clock.now_ms(),
+        content: Content::Bytes(file.content.clone()),
+    };
+    let answer = file_object(&id, &kept);
+    lock(&call.shared.openai.batches.files).insert(id, kept);
+    Ok(Answer::json(200, &answer))
+}
+
+struct Part {
+    name: String,
+    filename: String,
+    content: Bytes,
+}
+
+/// The parts of a multipart/form-data body.
+fn form(call: &Call<'_>) -> Result<Vec<Part>, ApiError> {
+    let bad = || ApiError::invalid("We could not parse the multipart body of your request.");
+    let kind = call.incoming.headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let (form, rest) = kind.split_once("boundary=").ok_or_else(bad)?;
+    if !form
+        .trim_start()
+        .to_ascii_lowercase()
+        .starts_with("multipart/form-data")
+    {
+        return Err(bad());
+    }
+    let mark = format!("--{}", rest.trim_matches('"'));
+    let body = &call.incoming.body;
+    let find = |from: usize, what: &[u8]| {
+        let rest = body.get(from..)?;
+        rest.windows(what.len())
+            .position(|window| window == what)
+            .map(|at| from + at)
+    };
+    let mut parts = Vec::new();
+    let mut at = find(0, mark.as_bytes()).ok_or_else(bad)? + mark.len();
+    while !body.get(at..).is_some_and(|rest| rest.starts_with(b"--")) {
+        let head_end = find(at, b"\r\n\r\n").ok_or_else(bad)?;
+        let head = String::from_utf8_lossy(body.get(at..head_end).unwrap_or_default()).into_owned();
+        let end = find(head_end, format!("\r\n{mark}").as_bytes()).ok_or_else(bad)?;
+        let value = |name: &str| {
+            let (_, rest) = head.split_once(&format!(" {name}=\""))?;
+            rest.split_once('"').map(|(value, _)| value.to_owned())
+        };
+        parts.push(Part {
+            name: value("name").ok_or_else(bad)?,
+            filename: value("filename").unwrap_or_default(),
+            content: body.slice(head_end + 4..end),
+        });
+        at = end + 2 + mark.len();
+    }
+    Ok(parts)
+}
+
+/// Answers `/batches` and what is below it.
+pub(crate) fn batches(call: &Call<'_>, key: &Key<'_>, path: &str) -> Result<Answer, ApiError> {
+    settle(call.shared);
+    let parts: Vec<&str> = path.split('/').skip(2).collect();
+    match (call.incoming.method.clone(), parts.as_slice()) {
+        (Method::POST, []) => create(call, key),
+        (Method::GET, []) => Ok(list(call, key)),
+        (Method::GET, [id]) => with(call, key, id, |batch| object(call.shared, batch)),
+        (Method::POST, [id, "cancel"]) => {
+            let now = call.shared.clock.now_ms();
+            with(call, key, id, |batch| {
+                if !status(call.shared, batch, now).is_over() {
+                    batch.cancelled_ms.get_or_insert(now);
+                }
+                object(call.shared, batch)
+            })
+        }
+        (method, _) => Err(ApiError::new(
+            404,
+            "invalid_request_error",
+            format!("Invalid URL ({method} /v1{path})"),
+        )),
+    }
+}
+
+fn with(
+    call: &Call<'_>,
+    key: &Key<'_>,
+    id: &str,
+    tell: impl FnOnce(&mut Batch) -> Value,
+) -> Result<Answer, ApiError> {
+    let mut batches = lock(&call.shared.openai.batches.batches);
+    let batch = batches
+        .iter_mut()
+        .find(|batch| batch.id == id && batch.key == key.index);
+    let batch = batch.ok_or_else(|| {
+        ApiError::new(
+            404,
+            "invalid_request_error",
+            format!("No batch found with id '{id}'."),
+        )
+        .param("batch_id")
+    })?;
+    Ok(Answer::json(200, &tell(batch)))
+}
+
+fn create(call: &Call<'_>, key: &Key<'_>) -> Result<Answer, ApiError> {
+    let object_of = call.object()?;
+    let text = |name: &str| {
+        object_of
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    if !ENDPOINTS.contains(&text("endpoint").as_str()) {
+        return Err(ApiError::value(
+            "endpoint",
+            format!("Invalid value: '{}'.", text("endpoint")),
+        ));
+    }
+    if text("completion_window") != "24h" {
+        return Err(ApiError::value(
+            "completion_window",
+            "Invalid value: only '24h' is supported.",
+        ));
+    }
+    let metadata = object_of.get("metadata").cloned().unwrap_or(Value::Null);
+    if let Some(pairs) = metadata.as_object() {
+        let fits = |(name, value): (&String, &Value)| {
+            name.len() <= 64 && value.as_str().is_some_and(|value| value.len() <= 512)
+        };
+        if pairs.len() > 16 || !pairs.iter().all(fits) {
+            return Err(ApiError::value("metadata", "Invalid metadata."));
+        }
+    }
+    let input = text("input_file_id");
+    let file = find_file(call, key, &input)?;
+    let Content::Bytes(bytes) = &file.content else {
+        return Err(ApiError::value(
+            "input_file_id",
+            "That file is no input of a batch.",
+        ));
+    };
+    let (lines, refused) = match lines_of(
+        bytes,
+        &text("endpoint"),
+        &call.shared.scenario.openai.batch.models,
+    ) {
+        Ok(lines) => (lines, None),
+        Err(refused) => (Vec::new(), Some(refused)),
+    };
+    let model = lines
+        .first()
+        .and_then(|line| line.body.get("model")?.as_str().map(str::to_owned));
+    key.may_generate(model.as_deref().unwrap_or_default(), true)?;
+    let batch = Batch {
+        id: format!("batch_{}", call.id.trim_start_matches("req_")),
+        key: key.index,
+        input,
+        metadata,
+        created_ms: call.shared.clock.now_ms(),
+        cancelled_ms: None,
+        lines,
+        refused,
+    };
+    let answer = object(call.shared, &batch);
+    lock(&call.shared.openai.batches.batches).push(batch);
+    Ok(Answer::json(200, &answer))
+}
+
+fn lines_of(bytes: &Bytes, endpoint: &str, models: &[String]) -> Result<Vec<Line>, (usize, String)> {
+    let text = String::from_utf8_lossy(bytes);
+    let (mut lines, mut seen) = (Vec::new(), HashSet::new());
+    let mut model: Option<String> = None;
+    for (number, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
+        let wrong = |what: &str| (number + 1, what.to_owned());
+        let object: Map<String, Value> =
+            serde_json::from_str(line).map_err(|_| wrong("This line is not parseable as valid JSON."))?;
+        let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
+        if text("custom_id").is_empty() || !seen.insert(text("custom_id").to_owned()) {
+            return Err(wrong(
+                "The custom_id for this request is missing or a duplicate of another request.",
+            ));
+        }
+        if text("url") != endpoint || text("method") != "POST" {
+            return Err(wrong(
+                "The URL provided for this request does not match the batch endpoint.",
+            ));
+        }
+        let body = object.get("body").cloned().unwrap_or_default();
+        let its = body
+            .get("model")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        if *model.get_or_insert_with(|| its.clone()) != its {
+            return Err(wrong("Batch requests must all use the same model."));
+        }
+        if !models.contains(&its) {
+            return Err(wrong(&format!(
+                "The provided model '{its}' is not supported by the Batch API."
+            )));
+        }
+        lines.push(Line {
+            custom_id: text("custom_id").to_owned(),
+            body,
+            done: None,
+        });
+    }
+    if lines.is_empty() || lines.len() > MOST_LINES {
+        return Err((
+            0,
+            "The input file is empty, or has more than 50,000 lines.".to_owned(),
+        ));
+    }
+    Ok(lines)
+}
+
+fn object(shared: &Shared, batch: &Batch) -> Value {
+    let now = shared.clock.now_ms();
+    let status = status(shared, batch, now);
+    let good = batch
+        .lines
+        .iter()
+        .filter(|line| matches!(&line.done, Some(done) if done.outcome.is_ok()))
+        .count();
+    let bad = batch
+        .lines
+        .iter()
+        .filter(|line| matches!(&line.done, Some(done) if done.outcome.is_err()))
+        .count();
+    let lost = batch.lines.iter().filter(|line| line.done.is_none()).count();
+    let errors = batch.refused.as_ref().filter(|_| status == Status::Failed).map(|(line, message)| {
+        json!({"object": "list", "data": [{"code": "invalid_request", "message": message, "param": null, "line": line}]})
+    });
+    let is_told = status.is_over() && status != Status::Failed;
+    let file = |good: bool| {
+        let id = format!(
+            "file-{}{}",
+            if good { "out" } else { "err" },
+            batch.id.trim_start_matches("batch_")
+        );
+        let content = Content::Results {
+            batch: batch.id.clone(),
+            good,
+        };
+        let kept = File {
+            key: batch.key,
+            name: format!("{}.jsonl", batch.id),
+            purpose: "batch_output".to_owned(),
+            created_ms: now,
+            content,
+        };
+        lock(&shared.openai.batches.files)
+            .entry(id.clone())
+            .or_insert(kept);
+        id
+    };
+    let has_errors = bad > 0 || (status == Status::Expired && lost > 0);
+    json!({
+        "id": batch.id, "object": "batch", "endpoint": ENDPOINTS[0], "errors": errors, "input_file_id": batch.input,
+        "completion_window": "24h", "status": status.name(),
+        "output_file_id": (is_told && good > 0).then(|| file(true)),
+        "error_file_id": (is_told && has_errors).then(|| file(false)),
+        "created_at": batch.created_ms / 1000,
+        "expires_at": (batch.created_ms + shared.scenario.openai.batch.expires_ms) / 1000,
+        "request_counts": {"total": batch.lines.len(), "completed": good, "failed": bad},
+        "metadata": batch.metadata,
+    })
+}
+
+/// The account's batches, newest first.
+fn list(call: &Call<'_>, key: &Key<'_>) -> Answer {
+    let query: BTreeMap<&str, &str> = call
+        .incoming
+        .query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .collect();
+    let limit = query
+        .get("limit")
+        .and_then(|limit| limit.parse().ok())
+        .unwrap_or(20_usize)
+        .clamp(1, 100);
+    let batches = lock(&call.shared.openai.batches.batches);
+    let mine: Vec<&Batch> = batches
+        .iter()
+        .rev()
+        .filter(|batch| batch.key == key.index)
+        .collect();
+    let from = query
+        .get("after")
+        .and_then(|after| mine.iter().position(|batch| batch.id == **after));
+    let rest = mine.get(from.map_or(0, |from| from + 1)..).unwrap_or_default();
+    let page: Vec<Value> = rest
+        .iter()
+        .take(limit)
+        .map(|batch| object(call.shared, batch))
+        .collect();
+    let id = |value: Option<&Value>| {
+        value
+            .and_then(|value| value.get("id"))
+            .cloned()
+            .unwrap_or(Value::Null)
+    };
+    Answer::json(
+        200,
+        &json!({
+            "object": "list", "first_id": id(page.first()), "last_id": id(page.last()),
+            "has_more": rest.len() > limit, "data": page,
+        }),
+    )
+}
+
+async fn content(call: &Call<'_>, key: &Key<'_>, id: &str) -> Result<Answer, ApiError> {
+    let (batch, good) = match find_file(call, key, id)?.content {
+        Content::Bytes(bytes) => return Ok(Answer::new(200, "application/octet-stream", bytes)),
+        Content::Results { batch, good } => (batch, good),
+    };
+    let lines: Vec<(String, Value, Option<Done>)> = {
+        let batches = lock(&call.shared.openai.batches.batches);
+        let batch = batches.iter().find(|one| one.id == batch);
+        let lines = batch.map(|batch| batch.lines.as_slice()).unwrap_or_default();
+        let told = lines
+            .iter()
+            .map(|line| (line.custom_id.clone(), line.body.clone(), line.done.clone()));
+        told.collect()
+    };
+    let mut lines = lines;
+    // The real service promises no order, so it keeps none.
+    lines.sort_by_cached_key(|(id, ..)| hash::of_parts(&["shuffle", id]));
+    let (mut pieces, mut charges) = (Vec::new(), Vec::new());
+    for (custom_id, body, done) in lines {
+        let head = json!({"id": format!("batch_req_{custom_id}"), "custom_id": custom_id});
+        let head = head.to_string();
+        let head = head.trim_end_matches('}');
+        match (done, good) {
+            (
+                Some(Done {
+                    request_id,
+                    outcome: Ok(charge),
+                }),
+                true,
+            ) => {
+                let incoming = incoming_of(&body);
+                let line = call_of(call.shared, &incoming, &body, request_id.clone());
+                let request: ImageRequest = image_request::read(&line)?;
+                let print = images::print(&line, &request, 0).await;
+                let usage = images::usage_of(&request);
+                pieces.push(Piece::Bytes(Bytes::from(format!(
+                    "{head},\"response\":{{\"status_code\":200,\"request_id\":\"{request_id}\",\"body\":{{\"created\":{},\
+                     \"data\":[{{\"b64_json\":\"",
+                    call.shared.clock.now_ms() / 1000
+                ))));
+                pieces.extend(print.base64().into_iter().map(Piece::Bytes));
+                pieces.push(Piece::Bytes(Bytes::from(format!(
+                    "\"}}],\"usage\":{usage}}}}},\"error\":null}}\n"
+                ))));
+                charges.push((charge, None));
+            }
+            (
+                Some(Done {
+                    request_id,
+                    outcome: Err(error),
+                }),
+                false,
+            ) => {
+                let status = error.get("status").cloned().unwrap_or(json!(400));
+                let response = json!({
+                    "status_code": status, "request_id": request_id, "body": error.get("body"),
+                });
+                pieces.push(Piece::Bytes(Bytes::from(format!(
+                    "{head},\"response\":{response},\"error\":null}}\n"
+                ))));
+            }
+            (None, false) => {
+                let error = json!({
+                    "code": "batch_expired",
+                    "message": "This request could not be executed before the completion window expired.",
+                });
+                pieces.push(Piece::Bytes(Bytes::from(format!(
+                    "{head},\"response\":null,\"error\":{error}}}\n"
+                ))));
+            }
+            _ => {}
+        }
+    }
+    Ok(Answer::of_pieces(200, "application/octet-stream", pieces).delivering(&call.shared.ledger, charges))
+}

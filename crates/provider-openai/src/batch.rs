@@ -1,0 +1,476 @@
+//! The Batch API: files of requests at half the price, done within 24 hours, and found again by the key in their metadata.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use media_core::http::{Http, Request, Resend};
+use media_core::limit::Units;
+use media_core::{Charge, Error, ErrorKind, Generated, Job, Prior, Result, Retry};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use url::Url;
+
+use crate::config::{BatchConfig, ImageConfig};
+use crate::map;
+use crate::results::Results;
+use crate::wire::{Batch, BatchList, Images, UploadedFile};
+
+/// The limit group of everything about batches: the service counts it apart.
+const GROUP: &str = "batch";
+/// The path that every line asks.
+const ENDPOINT: &str = "/v1/images/generations";
+/// Where the key of a batch stands in its metadata.
+const MARK: &str = "media_batch";
+/// Batches on one page of the list, and pages that are looked through for one.
+const PAGE: &str = "100";
+const PAGES: usize = 50;
+
+/// What this process knows of remote batches.
+#[derive(Debug, Default)]
+pub(crate) struct Batches {
+    known: Mutex<HashMap<String, Arc<Known>>>,
+    waiting: Mutex<HashMap<String, Vec<Waiting>>>,
+    /// One result file at a time is on disk.
+    results: tokio::sync::Mutex<Option<Results>>,
+}
+
+/// One batch.
+#[derive(Debug, Default)]
+struct Known {
+    id: Mutex<Option<String>>,
+    /// What it was when it was last looked at, and when that was. Who holds this asks for all that wait.
+    last: tokio::sync::Mutex<Option<(Batch, Instant)>>,
+}
+
+/// A job that wants its line.
+#[derive(Debug)]
+struct Waiting {
+    line: String,
+    output: PathBuf,
+    answer: oneshot::Sender<Result<Generated>>,
+}
+
+/// What a batch needs of its instance.
+pub(crate) struct Desk<'a> {
+    pub(crate) http: &'a Http,
+    pub(crate) config: &'a BatchConfig,
+    pub(crate) image: &'a ImageConfig,
+    pub(crate) batches: &'a Batches,
+    /// The address of a path, with what the configuration adds to every one.
+    pub(crate) url: &'a (dyn Fn(&[&str]) -> Url + Sync),
+}
+
+/// Jobs that go into one file.
+struct Lot<'j> {
+    model: String,
+    lines: String,
+    jobs: Vec<&'j Job>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn pending(message: String) -> Error {
+    Error::new(ErrorKind::Pending, message)
+        .with_charge(Charge::Unknown)
+        .hint("run the same command later")
+}
+
+/// It comes to nothing in this run. A later one sends it again, with others.
+fn for_later(error: Error) -> Error {
+    error.with_retry(Retry::Spent).not_billed()
+}
+
+impl Desk<'_> {
+    /// Sends jobs in as few files as they fit into, and answers each when its batch is done.
+    pub(crate) async fn generate(&self, jobs: &[&Job]) {
+        let parts = self.parts(jobs);
+        join_all(parts.into_iter().map(|part| self.send(part))).await;
+    }
+
+    /// One model for each file, and no more of pictures or bytes than it may have.
+    fn parts<'j>(&self, jobs: &[&'j Job]) -> Vec<Lot<'j>> {
+        let most = usize::try_from(self.config.file_size.0).unwrap_or(usize::MAX);
+        let mut lots: Vec<Lot<'_>> = Vec::new();
+        for job in jobs {
+            let line = self.line(job);
+            let model = job.resolved().model.as_str();
+            let last = lots.iter_mut().rev().find(|lot| lot.model == model);
+            let open = last.filter(|lot| {
+                lot.jobs.len() < self.config.images_per_file.max(1) && lot.lines.len() + line.len() <= most
+            });
+            match open {
+                Some(lot) => {
+                    lot.lines.push_str(&line);
+                    lot.jobs.push(job);
+                }
+                None => lots.push(Lot {
+                    model: model.to_owned(),
+                    lines: line,
+                    jobs: vec![job],
+                }),
+            }
+        }
+        lots
+    }
+
+    fn line(&self, job: &Job) -> String {
+        let body = map::image_body(self.image, job.resolved());
+        let line =
+            json!({ "custom_id": job.key().to_string(), "method": "POST", "url": ENDPOINT, "body": body });
+        format!("{line}\n")
+    }
+
+    async fn send(&self, lot: Lot<'_>) {
+        let Lot { jobs, lines, .. } = lot;
+        let Some(first) = jobs.first() else { return };
+        // Every attempt has a key of its own, so the first one names the batch.
+        let key = format!("media-{}", first.key());
+        let file = match self.upload(&key, lines).await {
+            Ok(file) => file,
+            Err(error) => return answer_all(&jobs, &error.not_billed()),
+        };
+        let body = json!({
+            "input_file_id": file.id, "endpoint": ENDPOINT, "completion_window": "24h", "metadata": { MARK: key },
+        });
+        let request = Request::paid("creating a batch", (self.url)(&["batches"]), &jobs, Resend::Never)
+            .in_batch(&key)
+            .in_group(GROUP, &Units::default())
+            .with_json(&body);
+        let created: Result<Batch> = match request {
+            Ok(request) => self.http.json(request).await,
+            Err(error) => Err(error),
+        };
+        match created {
+            Ok(batch) => *lock(&self.known(&key).id) = Some(batch.id),
+            Err(error) if !jobs.iter().any(|job| job.is_in_doubt()) => return answer_all(&jobs, &error),
+            // It may have been created all the same: its key tells.
+            Err(error) => tracing::debug!(%error, key, "the answer to a new batch was lost"),
+        }
+        let since = Some(Duration::ZERO);
+        join_all(jobs.iter().map(|job| self.settle(&key, job, since))).await;
+    }
+
+    async fn upload(&self, key: &str, lines: String) -> Result<UploadedFile> {
+        let mark = format!("{key}-part");
+        let field = |name: &str, value: &str| {
+            format!("--{mark}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let mut body = field("purpose", "batch");
+        body.push_str(&format!(
+            "--{mark}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{key}.jsonl\"\r\n\
+             Content-Type: application/jsonl\r\n\r\n{lines}\r\n--{mark}--\r\n"
+        ));
+        let request = Request::free("uploading a batch", (self.url)(&["files"]))
+            .in_group(GROUP, &Units::default())
+            .with_body(&format!("multipart/form-data; boundary={mark}"), body)?;
+        self.http.json(request).await
+    }
+
+    /// Jobs that an earlier run sent in batches.
+    pub(crate) async fn recover(&self, jobs: &[Job]) {
+        let each = jobs.iter().map(|job| async move {
+            if let Prior::Sent {
+                ago,
+                batch: Some(key),
+            } = job.prior()
+            {
+                self.settle(key, job, *ago).await;
+            }
+        });
+        join_all(each).await;
+    }
+
+    /// Waits for a job's batch and answers the job by what became of its line. `ago`: when it was sent.
+    async fn settle(&self, key: &str, job: &Job, ago: Option<Duration>) {
+        let result = match self.ended(key, ago).await {
+            Ok(batch) => self.collect(&batch, job).await,
+            Err(error) => Err(error),
+        };
+        if matches!(&result, Err(error) if error.charge() == Some(Charge::None)) {
+            // The service says what became of this very line.
+            job.fate_is_known();
+        }
+        job.finish(result);
+    }
+
+    fn known(&self, key: &str) -> Arc<Known> {
+        Arc::clone(lock(&self.batches.known).entry(key.to_owned()).or_default())
+    }
+
+    /// The batch of this key once it is at its end.
+    async fn ended(&self, key: &str, ago: Option<Duration>) -> Result<Batch> {
+        let began = Instant::now();
+        let known = self.known(key);
+        let stop = &self.http.wiring().stop;
+        let mut delay = self.config.first_poll.0;
+        loop {
+            let mut last = known.last.lock().await;
+            if let Some((batch, _)) = last.as_ref().filter(|(batch, at)| {
+                // Many jobs wait for one batch: one of them asks for all.
+                batch.is_over() || (!self.config.wait && at.elapsed() < self.config.first_poll.0)
+            }) {
+                return self.over(batch.clone());
+            }
+            if stop.is_asked() {
+                return Err(pending(format!("the batch {key} is not done")));
+            }
+            match self.look(key, &known).await {
+                Ok(Some(batch)) => {
+                    tracing::info!(key, status = batch.status, "batch");
+                    *last = Some((batch.clone(), Instant::now()));
+                    if batch.is_over() || !self.config.wait {
+                        return self.over(batch);
+                    }
+                }
+                Ok(None) => {
+                    let age = ago.map(|ago| ago + began.elapsed());
+                    if age.is_some_and(|age| age >= self.config.lost_after.0) {
+                        let message = format!("the batch {key} was never created");
+                        return Err(for_later(Error::new(ErrorKind::Network, message)));
+                    }
+                    if !self.config.wait {
+                        return Err(pending(format!("the batch {key} is not there yet")));
+                    }
+                }
+                Err(error) if error.kind().stops_lane() => return Err(error.with_charge(Charge::Unknown)),
+                Err(error) => {
+                    return Err(pending(format!("the batch {key} could not be asked for")).because(error));
+                }
+            }
+            // The lock is kept: whoever waits for the same batch would only ask the same.
+            if stop.or(tokio::time::sleep(delay)).await.is_none() {
+                return Err(pending(format!("the batch {key} is not done")));
+            }
+            delay = (delay * 2).min(self.config.max_poll.0);
+        }
+    }
+
+    fn over(&self, batch: Batch) -> Result<Batch> {
+        if batch.is_over() {
+            return Ok(batch);
+        }
+        let counts = batch.request_counts.unwrap_or_default();
+        Err(pending(format!(
+            "the batch {} is {}: {} of {} are done",
+            batch.id, batch.status, counts.completed, counts.total
+        )))
+    }
+
+    /// The batch as it is now; none where there is none of this key.
+    async fn look(&self, key: &str, known: &Known) -> Result<Option<Batch>> {
+        let id = lock(&known.id).clone();
+        let found = match id {
+            Some(id) => Some(self.get(&["batches", &id], &[]).await?),
+            None => self.find(key).await?,
+        };
+        if let Some(batch) = &found {
+            *lock(&known.id) = Some(batch.id.clone());
+        }
+        Ok(found)
+    }
+
+    async fn get<T: serde::de::DeserializeOwned>(&self, path: &[&str], query: &[(&str, &str)]) -> Result<T> {
+        let mut url = (self.url)(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = Request::free("asking for a batch", url).in_group(GROUP, &Units::default());
+        self.http.json(request).await
+    }
+
+    /// Looks through the account's batches, newest first.
+    async fn find(&self, key: &str) -> Result<Option<Batch>> {
+        let mut after: Option<String> = None;
+        for _ in 0..PAGES {
+            let mut query = vec![("limit", PAGE)];
+            query.extend(after.as_deref().map(|id| ("after", id)));
+            let list: BatchList = self.get(&["batches"], &query).await?;
+            let last = list.data.last().map(|batch| batch.id.clone());
+            let is_it = |batch: &Batch| {
+                let marked = batch.metadata.as_ref().and_then(|metadata| metadata.get(MARK));
+                marked.is_some_and(|mark| mark == key)
+            };
+            if let Some(batch) = list.data.into_iter().find(is_it) {
+                return Ok(Some(batch));
+            }
+            match last.filter(|_| list.has_more) {
+                Some(last) => after = Some(last),
+                None => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    pub(crate) async fn cancel(&self, key: &str) -> Result<String> {
+        let known = self.known(key);
+        let Some(batch) = self.look(key, &known).await? else {
+            let message = format!("the account has no batch {key}");
+            return Err(Error::new(ErrorKind::NotFound, message).not_billed());
+        };
+        if batch.is_over() {
+            return Ok(batch.status);
+        }
+        let request = Request::free(
+            "cancelling a batch",
+            (self.url)(&["batches", &batch.id, "cancel"]),
+        )
+        .in_group(GROUP, &Units::default())
+        .post();
+        Ok(self.http.json::<Batch>(request).await?.status)
+    }
+
+    /// What a finished batch says of a job. Whoever comes first reads the file for all that wait for the same batch.
+    async fn collect(&self, batch: &Batch, job: &Job) -> Result<Generated> {
+        let (answer, mut answered) = oneshot::channel();
+        let waiting = Waiting {
+            line: job.key().to_string(),
+            output: job.request().output_path.clone(),
+            answer,
+        };
+        lock(&self.batches.waiting)
+            .entry(batch.id.clone())
+            .or_default()
+            .push(waiting);
+        let mut results = tokio::select! {
+            biased;
+            told = &mut answered => return received(told),
+            results = self.batches.results.lock() => results,
+        };
+        loop {
+            let wanted = lock(&self.batches.waiting).remove(&batch.id).unwrap_or_default();
+            if wanted.is_empty() {
+                break;
+            }
+            if results.as_ref().is_none_or(|results| !results.are_of(&batch.id)) {
+                // The other one's files go first: there is never more than one on disk.
+                *results = None;
+                match self.fetch(batch, &job.request().output_path).await {
+                    Ok(fetched) => *results = Some(fetched),
+                    Err(error) => {
+                        let error = pending(format!(
+                            "the results of the batch {} could not be fetched",
+                            batch.id
+                        ))
+                        .because(error);
+                        for one in wanted {
+                            let _ = one.answer.send(Err(error.clone()));
+                        }
+                        continue;
+                    }
+                }
+            }
+            if let Some(results) = results.as_mut() {
+                for one in wanted {
+                    let told = self.read(batch, results, &one).await;
+                    results.done(&one.line);
+                    // Who asked may have been given up since.
+                    let _ = one.answer.send(told);
+                }
+            }
+        }
+        if results.as_ref().is_some_and(Results::is_empty) {
+            *results = None;
+        }
+        drop(results);
+        received(answered.await)
+    }
+
+    async fn fetch(&self, batch: &Batch, output: &Path) -> Result<Results> {
+        let mut results = Results::of(&batch.id);
+        for id in [&batch.output_file_id, &batch.error_file_id]
+            .into_iter()
+            .flatten()
+        {
+            let file = self.http.wiring().staging.scratch(output)?;
+            let url = (self.url)(&["files", id, "content"]);
+            let request = Request::free("fetching a batch's results", url).in_group(GROUP, &Units::default());
+            self.http.save(request, &file).await?;
+            results.add(file).await?;
+        }
+        Ok(results)
+    }
+
+    /// What stands in a job's line.
+    async fn read(&self, batch: &Batch, results: &Results, one: &Waiting) -> Result<Generated> {
+        let Some((file, range)) = results.line(&one.line) else {
+            return Err(missing(batch));
+        };
+        let fields = &["b64_json", "url"];
+        let (line, media) = self.http.file_media((file, range), fields, &one.output).await?;
+        if let Some(error) = line.get("error").filter(|error| !error.is_null()) {
+            let code = error.get("code").and_then(Value::as_str).unwrap_or_default();
+            let said = error.get("message").and_then(Value::as_str).unwrap_or(code);
+            let kind = match code {
+                "batch_expired" => ErrorKind::Timeout,
+                "batch_cancelled" => ErrorKind::Cancelled,
+                _ => ErrorKind::ProviderFault,
+            };
+            return Err(for_later(Error::new(kind, format!("in its batch: {said}"))));
+        }
+        let response = line.get("response").cloned().unwrap_or_default();
+        let status = response.get("status_code").and_then(Value::as_u64).unwrap_or(0);
+        let body = response.get("body").cloned().unwrap_or_default();
+        let status = u16::try_from(status).unwrap_or(0);
+        // Only lines that were completed are billed.
+        self.http
+            .judge_part("image generation", status, body.to_string().as_bytes())
+            .map_err(for_later)?;
+        let images: Images = serde_json::from_value(body).map_err(|error| {
+            Error::new(
+                ErrorKind::BadResponse,
+                "the line of the result file is not as documented",
+            )
+            .because(error)
+        })?;
+        let id = response
+            .get("request_id")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        map::picture(images, media, id)
+    }
+}
+
+/// Why a batch says nothing of a line.
+fn missing(batch: &Batch) -> Error {
+    match batch.status.as_str() {
+        "failed" => {
+            let first = batch.errors.as_ref().and_then(|errors| errors.data.first());
+            let said = first.and_then(|error| error.message.clone()).unwrap_or_default();
+            let line = first
+                .and_then(|error| error.line)
+                .map(|line| format!(", line {line}"));
+            let message = format!("the batch was refused{}: {said}", line.unwrap_or_default());
+            for_later(Error::new(ErrorKind::BadResponse, message))
+        }
+        "expired" => for_later(Error::new(
+            ErrorKind::Timeout,
+            "the batch ended before its turn came",
+        )),
+        "cancelled" => for_later(Error::new(
+            ErrorKind::Cancelled,
+            "the batch was cancelled before its turn came",
+        )),
+        status => {
+            let message = format!("the batch is {status}, and its results say nothing of this line");
+            Error::new(ErrorKind::BadResponse, message)
+                .with_charge(Charge::Unknown)
+                .with_retry(Retry::Spent)
+        }
+    }
+}
+
+fn received(told: Result<Result<Generated>, oneshot::error::RecvError>) -> Result<Generated> {
+    told.unwrap_or_else(|_| Err(pending("its batch was not read".to_owned())))
+}
+
+fn answer_all(jobs: &[&Job], error: &Error) {
+    for job in jobs {
+        job.finish(Err(error.clone().with_retry(Retry::Spent)));
+    }
+}

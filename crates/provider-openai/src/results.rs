@@ -1,0 +1,143 @@
+//! The result files of a batch on disk: each line found by its id, and read where it stands.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::ops::Range;
+use std::path::Path;
+
+use media_core::{Error, ErrorKind, Result, Scratch};
+
+/// How much of the beginning and of the end of a line is looked through for its id: what lies between is a picture.
+const EDGE: usize = 8 << 10;
+
+/// The result files of one batch, with where each line is.
+#[derive(Debug)]
+pub(crate) struct Results {
+    batch: String,
+    files: Vec<Scratch>,
+    lines: HashMap<String, (usize, Range<u64>)>,
+}
+
+impl Results {
+    pub(crate) fn of(batch: &str) -> Results {
+        Results {
+            batch: batch.to_owned(),
+            files: Vec::new(),
+            lines: HashMap::new(),
+        }
+    }
+
+    /// Finds the lines of one more file. Results and failures may stand in either.
+    pub(crate) async fn add(&mut self, file: Scratch) -> Result<()> {
+        let failed = || Error::new(ErrorKind::Storage, "the results of a batch cannot be read");
+        let path = file.to_path_buf();
+        let found = tokio::task::spawn_blocking(move || lines_of(&path)).await;
+        let found = found.map_err(|error| failed().because(error))?;
+        let found = found.map_err(|error| failed().because(error))?;
+        let place = self.files.len();
+        self.lines
+            .extend(found.into_iter().map(|(id, range)| (id, (place, range))));
+        self.files.push(file);
+        Ok(())
+    }
+
+    pub(crate) fn are_of(&self, batch: &str) -> bool {
+        self.batch == batch
+    }
+
+    /// The file and the place in it of the line with this id.
+    pub(crate) fn line(&self, id: &str) -> Option<(&Path, Range<u64>)> {
+        let (place, range) = self.lines.get(id)?;
+        Some((self.files.get(*place)?, range.clone()))
+    }
+
+    /// A line was read and is not needed again.
+    pub(crate) fn done(&mut self, id: &str) {
+        self.lines.remove(id);
+    }
+
+    /// Whether no line is needed any more.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+}
+
+/// Where the lines of a result file are, by their ids.
+fn lines_of(path: &Path) -> std::io::Result<Vec<(String, Range<u64>)>> {
+    let mut reader = BufReader::with_capacity(64 << 10, std::fs::File::open(path)?);
+    let mut lines = Vec::new();
+    let (mut start, mut at) = (0, 0);
+    let (mut head, mut tail) = (Vec::new(), Vec::new());
+    loop {
+        let piece = reader.fill_buf()?;
+        let is_end = piece.is_empty();
+        let end = memchr(piece);
+        let part = piece.get(..end.unwrap_or(piece.len())).unwrap_or_default();
+        let room = EDGE.saturating_sub(head.len()).min(part.len());
+        head.extend_from_slice(part.get(..room).unwrap_or_default());
+        tail.extend_from_slice(part.get(part.len().saturating_sub(EDGE)..).unwrap_or_default());
+        tail.drain(..tail.len().saturating_sub(EDGE));
+        let length = part.len();
+        let used = length + usize::from(end.is_some());
+        reader.consume(used);
+        at += used as u64;
+        if end.is_some() || is_end {
+            let stop = at - u64::from(end.is_some());
+            if let Some(id) = id_in(&head).or_else(|| id_in(&tail)) {
+                lines.push((id, start..stop));
+            }
+            start = at;
+            head.clear();
+            tail.clear();
+        }
+        if is_end {
+            return Ok(lines);
+        }
+    }
+}
+
+fn memchr(piece: &[u8]) -> Option<usize> {
+    piece.iter().position(|byte| *byte == b'\n')
+}
+
+/// The id in a piece of a line. In a quoted text its own quotes would be escaped, so that only the key itself looks so.
+fn id_in(piece: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(piece);
+    let (_, rest) = text.split_once("\"custom_id\"")?;
+    let rest = rest
+        .trim_start()
+        .strip_prefix(':')?
+        .trim_start()
+        .strip_prefix('"')?;
+    rest.split_once('"').map(|(id, _)| id.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_found_by_their_ids_wherever_those_stand() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("results");
+        let picture = "A".repeat(300_000);
+        let lines = [
+            format!(r#"{{"id":"x","custom_id":"a","response":{{"body":"{picture}"}}}}"#),
+            format!(
+                r#"{{"response":{{"body":"{picture}","said":"\"custom_id\":\"no\""}},"custom_id" : "b"}}"#
+            ),
+            String::new(),
+            r#"{"custom_id":"c"}"#.to_owned(),
+        ];
+        std::fs::write(&path, lines.join("\n")).unwrap();
+        let found = lines_of(&path).unwrap();
+        let ids: Vec<_> = found.iter().map(|(id, _)| id.as_str()).collect();
+        assert_eq!(ids, ["a", "b", "c"]);
+        let text = std::fs::read(&path).unwrap();
+        for ((_, range), line) in found.iter().zip(lines.iter().filter(|line| !line.is_empty())) {
+            let from = usize::try_from(range.start).unwrap();
+            let to = usize::try_from(range.end).unwrap();
+            assert_eq!(&text[from..to], line.as_bytes());
+        }
+    }
+}

@@ -220,7 +220,8 @@ impl Desk<'_> {
             if stop.is_asked() {
                 return Err(pending(format!("the batch {key} is not done")));
             }
-            match self.look(key, &known).await {
+            // Boxed, here and below: hundreds of jobs wait for each batch, and only one of them does this.
+            match Box::pin(self.look(key, &known)).await {
                 Ok(Some(batch)) => {
                     tracing::info!(key, status = batch.status, "batch");
                     *last = Some((batch.clone(), Instant::now()));
@@ -350,7 +351,7 @@ impl Desk<'_> {
             if results.as_ref().is_none_or(|results| !results.are_of(&batch.id)) {
                 // The other one's files go first: there is never more than one on disk.
                 *results = None;
-                match self.fetch(batch, &job.request().output_path).await {
+                match Box::pin(self.fetch(batch, &job.request().output_path)).await {
                     Ok(fetched) => *results = Some(fetched),
                     Err(error) => {
                         let error = pending(format!(
@@ -367,7 +368,7 @@ impl Desk<'_> {
             }
             if let Some(results) = results.as_mut() {
                 for one in wanted {
-                    let told = self.read(batch, results, &one).await;
+                    let told = Box::pin(self.read(batch, results, &one)).await;
                     results.done(&one.line);
                     // Who asked may have been given up since.
                     let _ = one.answer.send(told);

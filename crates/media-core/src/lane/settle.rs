@@ -21,7 +21,8 @@ impl Lane {
         let span = tracing::debug_span!("job", id = %task.request.id, attempt = task.attempt.number);
         self.whatever_happens(task, async |task| {
             let answer = received(answer.await);
-            self.follow(task, answer).await;
+            // Boxed: thousands may wait for their answers, and what comes after is large.
+            Box::pin(self.follow(task, answer)).await;
         })
         .instrument(span)
         .await;
@@ -98,7 +99,7 @@ impl Lane {
             } else {
                 Charge::Unknown
             };
-            self.fail(spare, error.with_charge(charge)).await;
+            Box::pin(self.fail(spare, error.with_charge(charge))).await;
         }
     }
 

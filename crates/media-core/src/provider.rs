@@ -134,6 +134,21 @@ pub struct Capabilities {
     pub candidates: bool,
 }
 
+impl Default for Capabilities {
+    /// One job after the other, each of them paid, and none of them to be had again.
+    fn default() -> Capabilities {
+        Capabilities {
+            batch_supported: false,
+            max_batch: 1,
+            recoverable: false,
+            resend_seconds: None,
+            free: false,
+            remote_batch: false,
+            candidates: false,
+        }
+    }
+}
+
 /// One of several things that a service has for a request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {

@@ -53,7 +53,7 @@
 //!         judge: Arc::new(ByStatus),
 //!         wiring,
 //!     });
-//!     let capabilities = Capabilities { batch_supported: false, max_batch: 1, recoverable: false, resend_seconds: None, free: false };
+//!     let capabilities = Capabilities::default();
 //!     let formats = BTreeMap::from([(MediaKind::Image, vec![Format::Png])]);
 //!     Acme { info: ProviderInfo { name: "acme".into(), provider: "acme".into(), formats, capabilities }, http }
 //! }

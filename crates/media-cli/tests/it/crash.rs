@@ -93,9 +93,9 @@ fn desk(dice: &mut Dice) -> Desk {
 }
 
 /// Runs until it is killed after `patience`, or has ended by itself.
-fn run_and_kill(desk: &Desk, out: &str, patience: Duration) -> bool {
+fn run_and_kill(desk: &Desk, out: &str, flags: &[&str], patience: Duration) -> bool {
     let mut child = desk
-        .command(&["run", "list.jsonl", "--out", out])
+        .command(&[&["run", "list.jsonl", "--out", out], flags].concat())
         .stdout(Stdio::null())
         .stderr(File::create(desk.path("said.txt")).unwrap())
         .spawn()
@@ -104,7 +104,7 @@ fn run_and_kill(desk: &Desk, out: &str, patience: Duration) -> bool {
     while Instant::now() < end {
         if let Some(status) = child.try_wait().unwrap() {
             let said = std::fs::read_to_string(desk.path("said.txt")).unwrap();
-            assert!(matches!(status.code(), Some(0 | 1)), "{status:?}: {said}");
+            assert!(matches!(status.code(), Some(0 | 1 | 4)), "{status:?}: {said}");
             // Files may fail; the run itself may not.
             assert!(!said.contains("error:"), "{said}");
             return false;
@@ -187,6 +187,7 @@ fn whenever_it_is_killed_nothing_is_paid_twice_and_nothing_is_half_made() {
         while run_and_kill(
             &desk,
             out,
+            &[],
             Duration::from_millis(80 + dice.roll(70) * dice.roll(12)),
         ) {
             kills += 1;
@@ -222,4 +223,86 @@ fn whenever_it_is_killed_nothing_is_paid_twice_and_nothing_is_half_made() {
         "{kills} kills in {rounds} rounds of {} files; {unknown} were unknown",
         rows.len()
     );
+}
+
+/// Pictures that are made in remote batches, and sounds of which the first provider has only some.
+fn batches_and_chains() -> (Vec<String>, String) {
+    let (mut contents, mut list) = (Vec::new(), String::new());
+    for n in 0..ROWS {
+        let picture = format!("a picture number {n} for a batch");
+        let size = serde_json::json!({ "openai": { "size": "1024x1024" } });
+        let job = serde_json::json!({ "id": format!("b{n}"), "kind": "image", "provider": ["openai"], "content": picture,
+            "output_path": format!("b/{n}.webp"), "params": size });
+        list.push_str(&format!("{job}\n"));
+        contents.push(picture);
+        let word = format!("{}{n}", if n % 2 == 0 { "palabra" } else { "xyzzy" });
+        let job = serde_json::json!({ "id": format!("c{n}"), "kind": "audio", "provider": ["forvo", "runware"],
+            "content": word, "language": "es", "output_path": format!("c/{n}.mp3") });
+        list.push_str(&format!("{job}\n"));
+        contents.push(word);
+    }
+    (contents, list)
+}
+
+#[test]
+fn whenever_it_is_killed_batches_are_found_again_and_chains_go_on() {
+    let wanted = setting("MEDIA_CRASH_KILLS").unwrap_or(10);
+    let seed = setting("MEDIA_CRASH_SEED").unwrap_or_else(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        u64::from(now.unwrap().subsec_nanos())
+    });
+    println!("MEDIA_CRASH_SEED={seed}");
+    let mut dice = Dice(seed);
+    let (contents, list) = batches_and_chains();
+    let (mut kills, mut rounds) = (0, 0);
+    while kills < wanted {
+        rounds += 1;
+        let mut scenario = Scenario::instant();
+        scenario.openai.batch.validating_ms = dice.roll(100);
+        scenario.openai.batch.line_ms = dice.roll(40);
+        scenario.openai.batch.finalizing_ms = dice.roll(60);
+        scenario.openai.batch.expires_ms = 300 + dice.roll(600);
+        scenario.runware.latency_ms.audio = dice.roll(100);
+        scenario.forvo.missing = (0..ROWS).map(|n| format!("xyzzy{n}")).collect();
+        let mut desk = Desk::with(scenario);
+        let batch = serde_json::json!({ "images_per_file": 5, "first_poll": "10ms", "max_poll": "40ms", "lost_after": "300ms" });
+        desk.configure("openai", "batch", &batch);
+        for (provider, kind, op) in [
+            (Provider::Openai, FaultKind::CutAfterBilling, Op::Batch),
+            (Provider::Openai, FaultKind::CutBefore, Op::Batch),
+            (Provider::Openai, FaultKind::CutBefore, Op::File),
+            (Provider::Openai, FaultKind::CutBefore, Op::Poll),
+            (Provider::Runware, FaultKind::CutAfterBilling, Op::Speech),
+        ] {
+            desk.sim().arm(Fault::new(provider, kind).on(op));
+        }
+        desk.file("list.jsonl", &list);
+        while run_and_kill(
+            &desk,
+            "out",
+            &["--batch-api"],
+            Duration::from_millis(60 + dice.roll(60) * dice.roll(12)),
+        ) {
+            kills += 1;
+        }
+        // What expired, or was never created, is sent again by the next run; each run gets on.
+        let mut ran = desk.run(&["run", "list.jsonl", "--out", "out", "--json", "--batch-api"]);
+        for _ in 0..20 {
+            if ran.code == Some(0) {
+                break;
+            }
+            assert!(matches!(ran.code, Some(1 | 4)), "seed {seed}: {ran:#?}");
+            ran = desk.run(&["run", "list.jsonl", "--out", "out", "--json", "--batch-api"]);
+        }
+        assert_eq!(ran.code, Some(0), "seed {seed}: {ran:#?}");
+        let billed = charges(&desk);
+        for content in &contents {
+            let bought = billed.get(&hash(content)).copied().unwrap_or(0);
+            let wanted = usize::from(!content.starts_with("palabra"));
+            assert_eq!(bought, wanted, "seed {seed}: {content} was bought {bought} times");
+        }
+        assert_eq!(desk.outputs("out").len(), contents.len(), "seed {seed}");
+        desk.assert_clean("out");
+    }
+    println!("{kills} kills in {rounds} rounds of {} files", contents.len());
 }

@@ -20,6 +20,11 @@ pub enum Event {
         /// The key of the remote batch that it is part of, where there is one.
         group: Option<String>,
     },
+    /// The service took on the remote batch that it was sent in.
+    InBatch {
+        /// By what the provider finds the batch from now on: its key and the service's own id.
+        batch: String,
+    },
     /// It is over, and nothing was billed.
     Refused,
     /// The service made it and said where it is.

@@ -267,6 +267,9 @@ pub struct Facts {
     pub cost: Option<Usd>,
     /// Tokens used, by the names of the price table: `text_in`, `image_in`, `image_out`, ...
     pub usage: BTreeMap<String, u64>,
+    /// What the service takes of its token prices for this result, where that is not all: 0.5 in a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price_factor: Option<f64>,
     /// The seed used.
     pub seed: Option<u64>,
     /// The prompt as the service rewrote it.
@@ -294,6 +297,7 @@ impl Facts {
             } else {
                 self.usage
             },
+            price_factor: self.price_factor.or(earlier.price_factor),
             seed: self.seed.or(earlier.seed),
             revised_prompt: self.revised_prompt.or(earlier.revised_prompt),
             credit: self.credit.or(earlier.credit),

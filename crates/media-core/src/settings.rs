@@ -349,6 +349,27 @@ impl Prices {
         self.items.iter().find(|row| equal(&row.when, resolved))
     }
 
+    /// What a request is expected to cost: the first row that fits, and the text itself where its tokens have a price of
+    /// their own. `None` where no row fits.
+    #[must_use]
+    pub fn expected(&self, resolved: &Resolved) -> Option<Usd> {
+        let row = self.row(resolved)?;
+        let tokens = self.tokens.iter().find(|row| equal(&row.when, resolved));
+        let of_text = tokens
+            .and_then(|row| row.usd_per_million.get("text_in"))
+            .copied()
+            .unwrap_or(0.0);
+        // About four letters are one token; of other scripts each may be one.
+        let plain = resolved.content.chars().filter(char::is_ascii).count();
+        let others = resolved.content.chars().count() - plain;
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "texts are far shorter than 2^52 characters"
+        )]
+        let count = (plain.div_ceil(4) + others) as f64;
+        Some(row.price(resolved) + Usd::from_dollars(count * of_text / 1e6).unwrap_or_default())
+    }
+
     /// What the tokens of an answer cost; `None` when a sort of token has no price.
     #[must_use]
     pub fn of_usage(&self, resolved: &Resolved, usage: &BTreeMap<String, u64>) -> Option<Usd> {

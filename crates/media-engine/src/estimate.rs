@@ -41,11 +41,9 @@ impl Estimates {
     /// What this request is expected to cost.
     pub(crate) fn of(&self, client: &Client, resolved: &Resolved) -> Estimate {
         let provider = client.provider();
-        let row = provider.http().settings().prices.row(resolved);
+        let priced = provider.http().settings().prices.expected(resolved);
         let is_free = provider.info().capabilities.free;
-        let listed = row
-            .map(|row| row.price(resolved))
-            .or(is_free.then_some(Usd::ZERO));
+        let listed = priced.or(is_free.then_some(Usd::ZERO));
         let name = (provider.info().name.clone(), resolved.model.clone());
         let seen = self.by_model.get(&name).filter(|_| !is_free);
         Estimate {

@@ -223,6 +223,10 @@ impl ProviderPlan {
                 self.because = format!("{limit} {bucket} in {}", humantime::format_duration(*length));
             }
         }
+        if client.provider().info().capabilities.remote_batch && self.make > 0 {
+            self.time = Duration::from_secs(24 * 3600);
+            self.because = "at most, in remote batches".to_owned();
+        }
         for (group, (calls, per_file)) in &self.tally.calls {
             let Some(limits) = limits.groups.get(group) else {
                 continue;

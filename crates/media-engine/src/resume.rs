@@ -172,7 +172,8 @@ impl Resume<'_> {
                 message: "it asked for something else when it was sent, and that may have been billed and never came"
                     .to_owned(),
                 next: Some(format!(
-                    "run it with row and configuration as they were, or give that up: media retry --unknown {}",
+                    "media rescue fetches what can still be had; else run it with row and configuration as they were, or give that up: \
+                     media retry --unknown {}",
                     case.spec.id
                 )),
             }),

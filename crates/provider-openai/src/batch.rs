@@ -133,7 +133,7 @@ impl Desk<'_> {
         let key = format!("media-{}", first.key());
         let file = match self.upload(&key, lines).await {
             Ok(file) => file,
-            Err(error) => return answer_all(&jobs, &error.not_billed()),
+            Err(error) => return answer_all(&jobs, &of_all(error).not_billed()),
         };
         let body = json!({
             "input_file_id": file.id, "endpoint": ENDPOINT, "completion_window": "24h", "metadata": { MARK: key },
@@ -147,8 +147,14 @@ impl Desk<'_> {
             Err(error) => Err(error),
         };
         match created {
-            Ok(batch) => *lock(&self.known(&key).id) = Some(batch.id),
-            Err(error) if !jobs.iter().any(|job| job.is_in_doubt()) => return answer_all(&jobs, &error),
+            Ok(batch) => {
+                // From now on it is asked for by its id: that it cannot be seen says nothing about whether it exists.
+                self.http.in_batch(&jobs, &format!("{key} {}", batch.id)).await;
+                *lock(&self.known(&key).id) = Some(batch.id);
+            }
+            Err(error) if !jobs.iter().any(|job| job.is_in_doubt()) => {
+                return answer_all(&jobs, &of_all(error));
+            }
             // It may have been created all the same: its key tells.
             Err(error) => tracing::debug!(%error, key, "the answer to a new batch was lost"),
         }
@@ -177,9 +183,10 @@ impl Desk<'_> {
         let each = jobs.iter().map(|job| async move {
             if let Prior::Sent {
                 ago,
-                batch: Some(key),
+                batch: Some(batch),
             } = job.prior()
             {
+                let key = self.remember(batch);
                 self.settle(key, job, *ago).await;
             }
         });
@@ -197,6 +204,15 @@ impl Desk<'_> {
             job.fate_is_known();
         }
         job.finish(result);
+    }
+
+    /// The key of a batch as it was written down, perhaps with the service's id.
+    fn remember<'k>(&self, batch: &'k str) -> &'k str {
+        let Some((key, id)) = batch.split_once(' ') else {
+            return batch;
+        };
+        *lock(&self.known(key).id) = Some(id.to_owned());
+        key
     }
 
     fn known(&self, key: &str) -> Arc<Known> {
@@ -230,8 +246,9 @@ impl Desk<'_> {
                     }
                 }
                 Ok(None) => {
-                    let age = ago.map(|ago| ago + began.elapsed());
-                    if age.is_some_and(|age| age >= self.config.lost_after.0) {
+                    // A clock that was set back tells no age; then it is that of this wait.
+                    let age = ago.unwrap_or_default() + began.elapsed();
+                    if age >= self.config.lost_after.0 {
                         let message = format!("the batch {key} was never created");
                         return Err(for_later(Error::new(ErrorKind::Network, message)));
                     }
@@ -305,10 +322,12 @@ impl Desk<'_> {
                 None => return Ok(None),
             }
         }
-        Ok(None)
+        let message = format!("the account has too many batches to find {key} among them");
+        Err(Error::new(ErrorKind::BadResponse, message))
     }
 
-    pub(crate) async fn cancel(&self, key: &str) -> Result<String> {
+    pub(crate) async fn cancel(&self, batch: &str) -> Result<String> {
+        let key = self.remember(batch);
         let known = self.known(key);
         let Some(batch) = self.look(key, &known).await? else {
             let message = format!("the account has no batch {key}");
@@ -392,7 +411,8 @@ impl Desk<'_> {
             let url = (self.url)(&["files", id, "content"]);
             let request = Request::free("fetching a batch's results", url).in_group(GROUP, &Units::default());
             self.http.save(request, &file).await?;
-            results.add(file).await?;
+            let is_output = Some(id) == batch.output_file_id.as_ref();
+            results.add(file, is_output).await?;
         }
         Ok(results)
     }
@@ -400,7 +420,7 @@ impl Desk<'_> {
     /// What stands in a job's line.
     async fn read(&self, batch: &Batch, results: &Results, one: &Waiting) -> Result<Generated> {
         let Some((file, range)) = results.line(&one.line) else {
-            return Err(missing(batch));
+            return Err(missing(batch, results));
         };
         let fields = &["b64_json", "url"];
         let (line, media) = self.http.file_media((file, range), fields, &one.output).await?;
@@ -417,7 +437,12 @@ impl Desk<'_> {
         let response = line.get("response").cloned().unwrap_or_default();
         let status = response.get("status_code").and_then(Value::as_u64).unwrap_or(0);
         let body = response.get("body").cloned().unwrap_or_default();
-        let status = u16::try_from(status).unwrap_or(0);
+        let Some(status) = u16::try_from(status).ok().filter(|status| *status > 0) else {
+            let message = "the line of the result file says neither what was made nor what went wrong";
+            return Err(Error::new(ErrorKind::BadResponse, message)
+                .with_charge(Charge::Unknown)
+                .with_retry(Retry::Spent));
+        };
         // Only lines that were completed are billed.
         self.http
             .judge_part("image generation", status, body.to_string().as_bytes())
@@ -433,37 +458,68 @@ impl Desk<'_> {
             .get("request_id")
             .and_then(Value::as_str)
             .map(str::to_owned);
-        map::picture(images, media, id)
+        let mut generated = map::picture(images, media, id)?;
+        generated.facts.price_factor = Some(self.config.price_factor);
+        Ok(generated)
     }
 }
 
-/// Why a batch says nothing of a line.
-fn missing(batch: &Batch) -> Error {
+/// Why a batch says nothing of a line. Not billed is only what its own counts leave no place for.
+fn missing(batch: &Batch, results: &Results) -> Error {
+    let completed = batch.request_counts.map(|counts| counts.completed);
+    let is_refused = batch.status == "failed" && completed.unwrap_or(0) == 0;
+    if is_refused {
+        let errors = batch.errors.as_ref().and_then(|errors| errors.data.as_deref());
+        let first = errors.and_then(<[_]>::first);
+        let said = first.and_then(|error| error.message.as_deref());
+        let line = first
+            .and_then(|error| error.line)
+            .map(|line| format!(", line {line}"));
+        let message = format!(
+            "the batch was refused{}: {}",
+            line.unwrap_or_default(),
+            said.unwrap_or("no reason was given")
+        );
+        return for_later(Error::new(ErrorKind::BadResponse, message));
+    }
+    let is_accounted = completed.is_some_and(|completed| results.found() >= completed);
     match batch.status.as_str() {
-        "failed" => {
-            let first = batch.errors.as_ref().and_then(|errors| errors.data.first());
-            let said = first.and_then(|error| error.message.clone()).unwrap_or_default();
-            let line = first
-                .and_then(|error| error.line)
-                .map(|line| format!(", line {line}"));
-            let message = format!("the batch was refused{}: {said}", line.unwrap_or_default());
-            for_later(Error::new(ErrorKind::BadResponse, message))
-        }
-        "expired" => for_later(Error::new(
+        "expired" if is_accounted => for_later(Error::new(
             ErrorKind::Timeout,
             "the batch ended before its turn came",
         )),
-        "cancelled" => for_later(Error::new(
-            ErrorKind::Cancelled,
-            "the batch was cancelled before its turn came",
-        )),
+        "cancelled" if is_accounted => {
+            let message = "the batch was cancelled before its turn came";
+            for_later(Error::new(ErrorKind::Cancelled, message))
+        }
         status => {
-            let message = format!("the batch is {status}, and its results say nothing of this line");
-            Error::new(ErrorKind::BadResponse, message)
-                .with_charge(Charge::Unknown)
-                .with_retry(Retry::Spent)
+            let message = format!(
+                "the batch {} is {status}, and its results lack lines that it counts",
+                batch.id
+            );
+            pending(message)
         }
     }
+}
+
+/// A refusal of a whole file says nothing about a single row: none of them fails for good.
+fn of_all(error: Error) -> Error {
+    let kind = error.kind();
+    if kind.stops_lane() || kind.stops_model() || kind == ErrorKind::BudgetExceeded {
+        return error;
+    }
+    let about_a_row = [
+        ErrorKind::InvalidRequest,
+        ErrorKind::Unsupported,
+        ErrorKind::ContentRejected,
+        ErrorKind::NotFound,
+    ];
+    if !about_a_row.contains(&kind) {
+        return error;
+    }
+    let charge = error.charge();
+    let whole = Error::new(ErrorKind::BadResponse, "the batch was not taken").because(error);
+    charge.map_or(whole.clone(), |charge| whole.with_charge(charge))
 }
 
 fn received(told: Result<Result<Generated>, oneshot::error::RecvError>) -> Result<Generated> {

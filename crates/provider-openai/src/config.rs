@@ -249,7 +249,7 @@ impl OpenAiConfig {
         self.batch.as_ref().filter(|_| image.delivery == Delivery::Batch)
     }
 
-    /// The prices: of models that are asked in batches, those of batches.
+    /// The prices: what models are expected to cost that are asked in batches. What a result did cost is told with it.
     fn prices(&self) -> Prices {
         let mut prices = self.prices.clone();
         let Some(batch) = self.in_batches() else {
@@ -262,11 +262,6 @@ impl OpenAiConfig {
         for row in prices.items.iter_mut().filter(|row| in_batches(&row.when)) {
             let dollars = row.usd.dollars() * batch.price_factor;
             row.usd = Usd::from_dollars(dollars).unwrap_or(row.usd);
-        }
-        for row in prices.tokens.iter_mut().filter(|row| in_batches(&row.when)) {
-            for price in row.usd_per_million.values_mut() {
-                *price *= batch.price_factor;
-            }
         }
         prices
     }

@@ -16,6 +16,8 @@ pub(crate) struct Results {
     batch: String,
     files: Vec<Scratch>,
     lines: HashMap<String, (usize, Range<u64>)>,
+    /// Lines of the output file, whether they were read or not.
+    found: u64,
 }
 
 impl Results {
@@ -24,21 +26,32 @@ impl Results {
             batch: batch.to_owned(),
             files: Vec::new(),
             lines: HashMap::new(),
+            found: 0,
         }
     }
 
     /// Finds the lines of one more file. Results and failures may stand in either.
-    pub(crate) async fn add(&mut self, file: Scratch) -> Result<()> {
+    pub(crate) async fn add(&mut self, file: Scratch, is_output: bool) -> Result<()> {
         let failed = || Error::new(ErrorKind::Storage, "the results of a batch cannot be read");
         let path = file.to_path_buf();
         let found = tokio::task::spawn_blocking(move || lines_of(&path)).await;
         let found = found.map_err(|error| failed().because(error))?;
         let found = found.map_err(|error| failed().because(error))?;
         let place = self.files.len();
-        self.lines
-            .extend(found.into_iter().map(|(id, range)| (id, (place, range))));
+        if is_output {
+            self.found += found.len() as u64;
+        }
+        for (id, range) in found {
+            // The output comes first: what was made is not unmade by a second line.
+            self.lines.entry(id).or_insert((place, range));
+        }
         self.files.push(file);
         Ok(())
+    }
+
+    /// How many results there are.
+    pub(crate) fn found(&self) -> u64 {
+        self.found
     }
 
     pub(crate) fn are_of(&self, batch: &str) -> bool {

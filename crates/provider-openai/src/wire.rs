@@ -118,7 +118,7 @@ impl Batch {
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct BatchErrors {
     #[serde(default)]
-    pub(crate) data: Vec<BatchError>,
+    pub(crate) data: Option<Vec<BatchError>>,
 }
 
 /// One reason.

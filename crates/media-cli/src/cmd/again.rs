@@ -108,7 +108,7 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
             let open = [AttemptState::Sending, AttemptState::Linked];
             let is_open = attempts
                 .iter()
-                .any(|attempt| attempt.sends > 0 && open.contains(&attempt.state));
+                .any(|attempt| attempt.sends > 0 && attempt.batch.is_none() && open.contains(&attempt.state));
             if args.unknown {
                 // What can be asked for is not given up unless a person names it: a run asks for it, and pays nothing.
                 let is_named = !args.ids.is_empty();
@@ -133,7 +133,14 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
                 "a failure that can be asked for again"
             };
             let waits = |attempt: &media_engine::AttemptRow| attempt.state == AttemptState::Have;
-            let (message, next) = if reader.attempts(id)?.iter().any(waits) {
+            let in_batch = |attempt: &media_engine::AttemptRow| {
+                attempt.batch.is_some() && attempt.state == AttemptState::Sending
+            };
+            let (message, next) = if reader.attempts(id)?.iter().any(in_batch) {
+                let message = format!("{id} is in a remote batch, where it can be asked for");
+                let next = "media run --batch-api or media rescue fetches it, media cancel ends its batch";
+                (message, next.to_owned())
+            } else if reader.attempts(id)?.iter().any(waits) {
                 let message = format!(
                     "what was bought for {id} is here, and something stands at {}",
                     job.spec.path

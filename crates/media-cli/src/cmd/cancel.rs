@@ -16,7 +16,7 @@ pub(crate) async fn run(registry: &Registry, global: &Global, args: &Cancel) -> 
     if let Some(stray) = args
         .keys
         .iter()
-        .find(|key| !open.iter().any(|batch| batch.key == **key))
+        .find(|key| !open.iter().any(|batch| batch.name() == key.as_str()))
     {
         let message = format!("the ledger knows no open batch {stray:?}");
         return Err(Error::new(ErrorKind::Config, message)
@@ -25,23 +25,28 @@ pub(crate) async fn run(registry: &Registry, global: &Global, args: &Cancel) -> 
     }
     let wanted: Vec<_> = open
         .into_iter()
-        .filter(|batch| args.keys.is_empty() || args.keys.contains(&batch.key))
+        .filter(|batch| args.keys.is_empty() || args.keys.iter().any(|key| key == batch.name()))
         .collect();
     if wanted.is_empty() {
         say!("no batch is open");
         return Ok(Exit::Done);
     }
-    let mut exit = Exit::Done;
+    let (mut exit, mut any) = (Exit::Done, false);
     for batch in wanted {
         let client = session.alone(&batch.provider)?;
         match client.provider().cancel_batch(&batch.key).await {
-            Ok(status) => say!("{} ({}): {status}", batch.key, counted(batch.files, "file")),
+            Ok(status) => {
+                say!("{} ({}): {status}", batch.name(), counted(batch.files, "file"));
+                any = true;
+            }
             Err(error) => {
-                say!("{}: {}", batch.key, words::of_error(&error));
+                say!("{}: {}", batch.name(), words::of_error(&error));
                 exit = Exit::SomeFailed;
             }
         }
     }
-    say!("the next media run --batch-api delivers what was done by then");
+    if any {
+        say!("the next media run --batch-api delivers what was done by then");
+    }
     Ok(exit)
 }

@@ -67,7 +67,7 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
         let sent = batch.sent_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
         put!(
             "batch {} at {}: {}{}",
-            batch.key,
+            batch.name(),
             batch.provider,
             counted(batch.files, "file"),
             sent.map(|at| format!(", sent {at:.0}")).unwrap_or_default()

@@ -86,7 +86,12 @@ pub(crate) fn again(arguments: &[OsString]) -> String {
 }
 
 /// The command that runs what was planned.
-pub(crate) fn run_command(global: &Global, list: &ListArgs, simulate: &SimulateArgs) -> String {
+pub(crate) fn run_command(
+    global: &Global,
+    list: &ListArgs,
+    simulate: &SimulateArgs,
+    batch_api: bool,
+) -> String {
     let mut command = "media run".to_owned();
     if let Some(list) = &list.list {
         let _ = write!(command, " {}", quoted(&list.to_string_lossy()));
@@ -100,6 +105,9 @@ pub(crate) fn run_command(global: &Global, list: &ListArgs, simulate: &SimulateA
     ];
     for provider in &list.provider {
         let _ = write!(command, " --provider {}", quoted(provider));
+    }
+    if batch_api {
+        command.push_str(" --batch-api");
     }
     if simulate.simulate {
         command.push_str(" --simulate");

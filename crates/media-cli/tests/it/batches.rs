@@ -82,7 +82,7 @@ fn a_list_is_made_in_files_for_half_the_price() {
             .unwrap()
     };
     assert!(
-        (cost(&halved) * 2.0 - cost(&direct)).abs() < 1e-4,
+        (cost(&halved) * 2.0 - cost(&direct)).abs() < 2e-3,
         "{direct} {halved}"
     );
     let ran = run(&desk, &[]).ended(0);
@@ -123,9 +123,17 @@ fn it_can_be_left_and_is_fetched_by_a_later_run() {
     assert_eq!(run(&desk, &["--no-wait"]).ended(4).count("waiting"), 30);
     desk.sim().advance(std::time::Duration::from_secs(60));
     // Whether batches are wanted now or not: what was sent in one is fetched.
-    assert_eq!(desk.make("list.jsonl").ended(0).count("done"), 30);
-    assert_eq!(created(&desk), 2);
+    let fetched = desk.make("list.jsonl").ended(0);
+    assert_eq!((fetched.count("done"), created(&desk)), (30, 2));
     desk.assert_bill_is(30);
+    // At the price of batches, though batches are not wanted now.
+    let told: f64 = fetched
+        .lines()
+        .values()
+        .map(|line| line["cost_usd"].as_f64().unwrap())
+        .sum();
+    let billed = desk.sim().bill().total_usd;
+    assert!((billed - told).abs() < 1e-4, "billed {billed}, told {told}");
     desk.assert_clean("out");
     assert!(
         !desk
@@ -362,4 +370,89 @@ fn many_batches_leave_nothing_but_their_files() {
         .count();
     assert!(fetched <= 8, "each file is fetched once, or nearly so: {fetched}");
     desk.assert_clean("out");
+}
+
+#[test]
+fn a_batch_that_cannot_be_seen_is_not_one_that_was_never_created() {
+    let mut scenario = Scenario::default();
+    scenario
+        .openai
+        .keys
+        .push(media_sim::OpenAiKey::new("sim-other", Vec::new()));
+    let mut desk = desk(scenario);
+    desk.configure(
+        "openai",
+        "batch",
+        &json!({ "first_poll": "20ms", "max_poll": "50ms", "lost_after": "0s" }),
+    );
+    desk.file("list.jsonl", pictures(0, 3));
+    run(&desk, &["--no-wait"]).ended(4);
+    desk.sim().advance(std::time::Duration::from_secs(60));
+    // Another project's key does not see it.
+    desk.set("OPENAI_API_KEY", "sim-other");
+    assert_eq!(run(&desk, &["--no-wait"]).ended(4).count("waiting"), 3);
+    desk.set("OPENAI_API_KEY", "sim-openai");
+    // Neither does an answer that lists nothing.
+    let nothing = FaultKind::ErrorBody {
+        body: Some(json!({ "object": "list", "data": [], "has_more": false })),
+    };
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, nothing).on(Op::Poll).times(3));
+    assert_eq!(run(&desk, &["--no-wait"]).ended(4).count("waiting"), 3);
+    desk.disarm();
+    assert_eq!(run(&desk, &["--no-wait"]).ended(0).count("done"), 3);
+    assert_once(&desk, 3);
+}
+
+#[test]
+fn what_is_in_a_batch_is_never_sent_beside_it() {
+    let desk = desk(Scenario::default());
+    desk.file("list.jsonl", pictures(0, 2));
+    run(&desk, &["--no-wait"]).ended(4);
+    let retry = ["retry", "--unknown", "p0000", "--out", "out"];
+    desk.run(&retry)
+        .ended(2)
+        .said(&["is in a remote batch", "media cancel"]);
+    // The row was edited while its batch is open.
+    desk.file(
+        "list.jsonl",
+        pictures(0, 2).replace("picture 1", "another picture"),
+    );
+    let ran = run(&desk, &["--no-wait"]);
+    assert!(
+        ran.line("p0001")["error"]["next"]
+            .as_str()
+            .unwrap()
+            .contains("media rescue"),
+        "{ran:#?}"
+    );
+    desk.sim().advance(std::time::Duration::from_secs(60));
+    desk.run(&["rescue", "--out", "out"]).ended(0);
+    assert_eq!(desk.outputs("out").len(), 2);
+    assert_once(&desk, 2);
+}
+
+#[test]
+fn long_prompts_are_part_of_what_a_budget_sets_aside() {
+    let desk = desk(Scenario::instant());
+    let long = "a picture of very many things and then some more of them ".repeat(400);
+    desk.file("list.jsonl", pictures(0, 20).replace("picture", &long));
+    run(&desk, &["--max-cost", "0.54"]).ended(3).said(&["would fit"]);
+    run(&desk, &["--max-cost", "0.54", "--up-to-cap"]).ended(3);
+    let billed = desk.sim().bill().total_usd;
+    assert!(billed > 0.3 && billed <= 0.55, "{billed}");
+}
+
+#[test]
+fn the_plan_of_a_batch_names_its_command_and_its_time() {
+    let desk = desk(Scenario::instant());
+    desk.file("list.jsonl", pictures(0, 2));
+    let plan = desk
+        .run(&["plan", "list.jsonl", "--out", "out", "--batch-api"])
+        .ended(0)
+        .stdout;
+    assert!(
+        plan.contains("--batch-api") && plan.contains("in remote batches"),
+        "{plan}"
+    );
 }

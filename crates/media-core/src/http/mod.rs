@@ -314,6 +314,18 @@ impl Http {
         Ok((value, media))
     }
 
+    /// Writes down that the service took on the remote batch of these jobs, and by what it is found from now on. A failure
+    /// loses only that: the batch is still found by its key.
+    pub async fn in_batch(&self, jobs: &[&crate::job::Job], batch: &str) {
+        let event = || crate::journal::Event::InBatch {
+            batch: batch.to_owned(),
+        };
+        let events: Vec<_> = jobs.iter().map(|job| (job.key(), event())).collect();
+        if let Err(error) = self.journal().record(&events).await {
+            tracing::warn!(%error, batch, "the id of a batch could not be written down");
+        }
+    }
+
     /// What the provider's judge says of an answer that came inside another one.
     ///
     /// # Errors

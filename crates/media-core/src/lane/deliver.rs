@@ -92,14 +92,16 @@ impl Lane {
             });
         }
         let prices = &self.http().settings().prices;
-        if let Some(usd) = prices.of_usage(resolved, &facts.usage) {
+        let usage = prices.of_usage(resolved, &facts.usage);
+        let factor = facts.price_factor.unwrap_or(1.0);
+        if let Some(usd) = usage.and_then(|usd| Usd::from_dollars(usd.dollars() * factor)) {
             return Some(Cost {
                 usd,
                 basis: CostBasis::Computed,
             });
         }
         Some(Cost {
-            usd: prices.row(resolved)?.price(resolved),
+            usd: prices.expected(resolved)?,
             basis: CostBasis::Estimated,
         })
     }

@@ -253,7 +253,7 @@ impl Budget {
                     self.learn(key, cost.usd);
                 }
             }
-            Event::Sending { .. } | Event::Refused | Event::Done => {}
+            Event::Sending { .. } | Event::InBatch { .. } | Event::Refused | Event::Done => {}
         }
     }
 

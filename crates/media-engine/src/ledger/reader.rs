@@ -49,6 +49,14 @@ pub struct RemoteBatch {
     pub sent_ms: Option<i64>,
 }
 
+impl RemoteBatch {
+    /// The key alone, without the service's id.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.key.split(' ').next().unwrap_or(&self.key)
+    }
+}
+
 /// What requests of one model have cost.
 #[derive(Clone, Debug)]
 pub(crate) struct CostsSoFar {

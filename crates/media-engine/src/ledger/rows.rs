@@ -128,6 +128,11 @@ pub(super) fn event(
     let key = key.to_string();
     match event {
         Event::Sending { attempt, group } => sending(db, &key, attempt, group.as_deref(), ask, now),
+        Event::InBatch { batch } => {
+            let mut taken = db.prepare_cached("UPDATE attempts SET group_key = ?2 WHERE key = ?1")?;
+            taken.execute(params![key, batch])?;
+            Ok(())
+        }
         Event::Refused => {
             // A refusal ends a send; it takes back nothing that is known to be there.
             let mut refuse = db.prepare_cached(

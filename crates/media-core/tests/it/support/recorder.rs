@@ -53,6 +53,7 @@ pub(crate) fn name_of(event: &Event) -> &'static str {
         Event::Refused => "refused",
         Event::Linked { .. } => "linked",
         Event::Have { .. } => "have",
+        Event::InBatch { .. } => "in batch",
         Event::Done => "done",
     }
 }

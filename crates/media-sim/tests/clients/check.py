@@ -4,13 +4,14 @@
     cargo run -p media-sim --example serve -- 18999 &
     /tmp/clients/bin/python crates/media-sim/tests/clients/check.py http://127.0.0.1:18999
 
-Last run with openai 3.54.0 and runware-sdk 1.8.0.
+Last run with openai 3.57.0 and runware-sdk 1.8.0.
 """
 
 import asyncio
 import base64
 import json
 import sys
+import time
 import urllib.request
 import uuid
 
@@ -101,6 +102,39 @@ def check_openai():
     print("openai", openai.__version__, "works")
 
 
+def check_openai_batches():
+    post("/_sim/reset", {})
+    client = openai.OpenAI(api_key="sim-openai", base_url=URL + "/openai/v1")
+    body = {"model": "gpt-image-2", "size": "1024x1024", "quality": "low"}
+    lines = [
+        {"custom_id": f"c{n}", "method": "POST", "url": "/v1/images/generations", "body": body | {"prompt": prompt}}
+        for n, prompt in enumerate(["a hat", "a bloody hat", "a cap"])
+    ]
+    text = "\n".join(json.dumps(line) for line in lines)
+    file = client.files.create(file=("in.jsonl", text.encode()), purpose="batch")
+    assert client.files.retrieve(file.id).purpose == "batch" and client.files.content(file.id).text == text
+    batch = client.batches.create(
+        input_file_id=file.id, endpoint="/v1/images/generations", completion_window="24h", metadata={"run": "r1"}
+    )
+    assert batch.status == "validating" and batch.metadata == {"run": "r1"}
+    while batch.status not in ("completed", "failed"):
+        time.sleep(0.1)
+        batch = client.batches.retrieve(batch.id)
+    assert batch.status == "completed" and batch.request_counts.completed == 2 and batch.request_counts.failed == 1
+    assert [found.id for found in client.batches.list(limit=1)] == [batch.id]
+    results = [json.loads(line) for line in client.files.content(batch.output_file_id).text.splitlines()]
+    assert {line["custom_id"] for line in results} == {"c0", "c2"}
+    for line in results:
+        picture = line["response"]["body"]["data"][0]["b64_json"]
+        assert base64.b64decode(picture).startswith(b"\x89PNG")
+    (refused,) = [json.loads(line) for line in client.files.content(batch.error_file_id).text.splitlines()]
+    assert refused["response"]["body"]["error"]["code"] == "moderation_blocked"
+    assert {(charge["key"], charge["delivered"]) for charge in bill()["charges"]} == {("c0", 1), ("c2", 1)}
+    assert client.batches.cancel(batch.id).status == "completed"
+    assert client.files.delete(file.id).deleted
+    print("openai files and batches work")
+
+
 async def check_runware():
     post("/_sim/reset", {})
     options = dict(api_key="sim-runware", http_base_url=URL + "/runware/v1", transport="rest")
@@ -136,4 +170,5 @@ async def check_runware():
 
 
 check_openai()
+check_openai_batches()
 asyncio.run(check_runware())

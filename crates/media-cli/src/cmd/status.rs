@@ -185,7 +185,7 @@ fn job(reader: &Reader, id: &str) -> Result<Exit> {
             attempt.take,
             attempt.number,
             attempt.key,
-            words::of_attempt(attempt.state)
+            words::of_attempt(attempt.state, attempt.batch.is_some())
         );
     }
     let attempts = reader.attempts(id)?;

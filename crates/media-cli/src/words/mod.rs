@@ -36,8 +36,9 @@ pub(crate) fn after_colon(notes: &[String]) -> String {
 }
 
 /// What became of an attempt.
-pub(crate) fn of_attempt(state: AttemptState) -> &'static str {
+pub(crate) fn of_attempt(state: AttemptState, is_in_batch: bool) -> &'static str {
     match state {
+        AttemptState::Sending if is_in_batch => "handed over in a remote batch, and not fetched yet",
         AttemptState::Sending => "sent, and no answer is known: it may have been billed",
         AttemptState::Refused => "refused or failed, not billed",
         AttemptState::Linked => "made, and not yet downloaded",

@@ -11,6 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use media_core::{Client, Error, ErrorKind, Usd};
+pub(crate) use media_engine::grouped as number;
 use media_engine::{AttemptState, Plan};
 
 use crate::args::{Global, ListArgs, SimulateArgs};
@@ -169,19 +170,6 @@ pub(crate) fn counted(count: u64, what: &str) -> String {
     } else {
         format!("{} {what}s", number(count))
     }
-}
-
-/// `1,188`.
-pub(crate) fn number(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// `8 min`, `40 s`, `3 h 20 min`.

@@ -382,8 +382,9 @@ fn measures(take: &TakeRow) -> String {
     format!("{} {size}{time}{} kB", take.format, take.bytes.div_ceil(1000))
 }
 
-/// `9,967`.
-fn grouped(count: u64) -> String {
+/// A count as people read it: `9,967`.
+#[must_use]
+pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

@@ -149,7 +149,7 @@ pub async fn run(
         }
         let reader = shared.folder.ledger().reader()?;
         let place = Place::new(shared.folder.out(), Some(&reader));
-        let (worklist, plan) = plan_passed(&shared.project, passed, place, shared.worklist.is_redo())?;
+        let (worklist, plan) = plan_passed(&shared.project, passed, place, &shared.worklist)?;
         drop(reader);
         shared.allow_round(&plan);
         shares = shares_of(&plan);

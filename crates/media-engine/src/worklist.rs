@@ -52,12 +52,13 @@ pub(crate) fn equal_key(prepared: &Prepared) -> u64 {
 }
 
 /// Checks a job at every provider of its chain; gives what is to be sent to the one that it is at, and what makes two
-/// chains equal.
+/// chains equal. `others` takes what it may ask of the other providers of its chain.
 fn prepare_all(
     project: &Project,
     spec: &JobSpec,
     provider: &str,
     out: &Path,
+    others: &mut HashSet<u64>,
 ) -> std::result::Result<(Option<Prepared>, [u8; 32]), String> {
     let (mut wanted, mut hashes) = (None, Sha256::new());
     let mut only = None;
@@ -68,6 +69,8 @@ fn prepare_all(
         only = Some(hash);
         if name == provider {
             wanted = Some(ready);
+        } else {
+            others.insert(equal_key(&ready));
         }
     }
     let hash = match only {
@@ -185,6 +188,8 @@ pub fn plan(
     let mut plan = Plan::default();
     let _look = place.ledger.map(Reader::look).transpose()?;
     let (mut seen, mut shared) = (HashSet::new(), HashSet::new());
+    // What rows may come to ask for later in their chains: a row that asks for it at once shares that purchase too.
+    let mut passing = HashSet::new();
     let counter = Counter::at(project, place)?;
     let read = |name: &str, kind, key: &str, cell: &str| project.read_param(name, kind, key, cell);
     let mut rows = JobRows::new(&source, recipe.as_ref(), &read)?;
@@ -202,7 +207,7 @@ pub fn plan(
             let mut prepared = None;
             let standing = standing(spec, place.ledger)?;
             let verdict = check.job(spec, |spec| {
-                let (ready, hash) = prepare_all(project, spec, &standing.provider, place.out)?;
+                let (ready, hash) = prepare_all(project, spec, &standing.provider, place.out, &mut passing)?;
                 prepared = ready;
                 Ok(hash)
             });
@@ -224,6 +229,7 @@ pub fn plan(
             )?;
         }
     }
+    shared.extend(passing.into_iter().filter(|key| seen.contains(key)));
     plan.fields = rows.counts().clone();
     plan.findings = check.finish();
     for (name, provider) in &mut plan.providers {
@@ -267,15 +273,19 @@ pub(crate) fn plan_passed(
     project: &Project,
     passed: Vec<(JobSpec, Standing)>,
     place: Place<'_>,
-    is_redo: bool,
+    before: &Worklist,
 ) -> Result<(Worklist, Plan)> {
     let standings = passed
         .iter()
         .map(|(spec, standing)| (spec.id.clone(), standing.clone()))
         .collect();
     let jobs = passed.into_iter().map(|(spec, _)| spec).collect();
-    let how = if is_redo { How::Anew } else { How::Resumed };
-    plan_jobs(project, jobs, standings, place, how)
+    let how = if before.is_redo { How::Anew } else { How::Resumed };
+    let (mut worklist, plan) = plan_jobs(project, jobs, standings, place, how)?;
+    // What the rounds before have shared is shared with this one.
+    let shared = before.shared.union(&worklist.shared).copied().collect();
+    worklist.shared = Arc::new(shared);
+    Ok((worklist, plan))
 }
 
 /// How jobs are decided about.

@@ -225,3 +225,26 @@ fn a_bound_on_files_holds_for_the_second_provider_in_a_later_run_too() {
         .ended(4);
     desk.assert_bill_is(1);
 }
+
+#[test]
+fn a_row_that_comes_to_ask_for_what_another_asks_at_once_shares_its_purchase() {
+    let mut desk = desk();
+    // What earlier runs made is not used again; what the same list asks for twice is bought once all the same.
+    desk.configure("runware", "reuse", &json!(false));
+    let row = |id: &str, chain: &[&str]| {
+        list(&["xyzzya"], chain, &[])
+            .replace("\"id\":\"xyzzya\"", &format!("\"id\":\"{id}\""))
+            .replace("xyzzya.mp3", &format!("{id}.mp3"))
+    };
+    let direct = row("direct", &["runware"]).replace("\"forvo\":{\"sex\":\"any\"}", "");
+    for rows in [
+        format!("{direct}{}", row("chained", &CHAIN)),
+        format!("{}{direct}", row("other", &CHAIN)),
+    ] {
+        desk.file("list.jsonl", rows);
+        desk.make("list.jsonl").ended(0);
+        desk.assert_bill_is(1);
+    }
+    assert_eq!(desk.outputs("out"), ["chained.mp3", "direct.mp3", "other.mp3"]);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 2);
+}

@@ -42,7 +42,8 @@ pub struct Order {
     pub buys: bool,
     /// Where what stands at the output path is moved when the new file is whole; without it a file is never replaced.
     pub replaces: Option<PathBuf>,
-    /// What a check made of the request, where the caller has it at hand.
+    /// What a check made of the request, where the caller has it at hand. Then the caller has also seen that the output path
+    /// is free: it is not looked at again before the request is sent (a file that comes in between is still never replaced).
     pub checked: Option<Checked>,
 }
 

@@ -1,15 +1,15 @@
-//! From what a provider got to the file under its name: download, checks, durability, placing.
+//! From what a provider got to the file under its name.
 
 use std::sync::{Arc, PoisonError};
 
+use super::finish::{Finished, Piece, kept};
 use super::{Lane, Task};
-use crate::client::CheckLevel;
-use crate::error::{Charge, Error, ErrorKind, Result, Retry};
+use crate::error::{Charge, ErrorKind, Result, Retry};
 use crate::http::{Damaged, Request};
 use crate::job::Prior;
 use crate::journal::Event;
-use crate::output::{self, Staged, defect_error};
-use crate::provider::{Facts, Generated, Link, Media, Resolved};
+use crate::output::Staged;
+use crate::provider::{Facts, Generated, Link, Media};
 use crate::result::MediaFile;
 
 impl Lane {
@@ -102,105 +102,28 @@ impl Lane {
     }
 
     /// Checks what came, makes it durable, and gives it its name. Whatever fails, bytes that were paid for are kept.
-    async fn accept(&self, task: &Task, mut staged: Staged, facts: &mut Facts) -> Result<MediaFile> {
+    async fn accept(&self, task: &Task, staged: Staged, facts: &mut Facts) -> Result<MediaFile> {
         let key = task.key;
-        let http = self.http().clone();
-        let (target, decodes) = (
-            task.request.output_path.clone(),
-            self.client.level() == CheckLevel::Full,
-        );
-        let keeps = !self.is_free();
-        let replaces = task.replaces.clone();
-        let resolved = Arc::clone(&task.resolved);
-        let (attempt, said) = (task.attempt.clone(), Box::new(facts.clone()));
-        let cost = self.cost_of_bought(&resolved, facts);
-        let runtime = tokio::runtime::Handle::current();
-        // One visit to the blocking threads for all of it: each costs more than writing a small file.
-        let work = move || {
-            let mut unrecorded = None;
-            let mut is_secured = false;
-            let place = || {
-                let warning = compare(&resolved, &staged)?;
-                staged.mend()?;
-                if decodes {
-                    staged.decode()?;
-                }
-                let have = Event::Have {
-                    attempt,
-                    staged: staged.secure()?,
-                    sha256: staged.sha256().to_owned(),
-                    bytes: staged.len(),
-                    target: target.clone(),
-                    facts: said,
-                    cost,
-                };
-                // Where this cannot be written down, the file under its name is the best record there is.
-                unrecorded = runtime.block_on(http.journal().record(&[(key, have)])).err();
-                is_secured = unrecorded.is_none();
-                match &replaces {
-                    Some(aside) => staged.place_over(&target, aside)?,
-                    None => staged.place(&target)?,
-                }
-                Ok((staged.described(&target)?, warning))
-            };
-            let placed = place().map_err(|error: Error| {
-                let error = http.scrub(error);
-                match keeps {
-                    // It is good, and only has no place yet: the journal knows where it waits for one.
-                    true if is_secured && error.kind() == ErrorKind::Storage => {
-                        staged.stay(&http.wiring().staging);
-                        error
-                    }
-                    true => kept(staged, &http, key, error),
-                    false => error,
-                }
-            });
-            Ok((placed, unrecorded))
+        let piece = Piece {
+            key,
+            attempt: task.attempt.clone(),
+            staged,
+            target: task.request.output_path.clone(),
+            replaces: task.replaces.clone(),
+            resolved: Arc::clone(&task.resolved),
+            facts: facts.clone(),
+            cost: self.cost_of_bought(&task.resolved, facts),
         };
-        let (placed, unrecorded) = output::blocking(work).await?;
-        let is_recorded = unrecorded.is_none();
-        if let Some(error) = unrecorded {
-            self.halt_all(&error);
+        let Finished { placed, unrecorded } = self.finisher.finish(piece).await?;
+        if let Some(error) = &unrecorded {
+            self.halt_all(error);
         }
         let (file, warning) = placed?;
-        if is_recorded {
+        if unrecorded.is_none() {
             self.http().journal().note(key, Event::Done);
         }
         facts.warnings.extend(warning);
         tracing::debug!(id = %task.request.id, path = %file.path.display(), bytes = file.bytes, "file placed");
         Ok(file)
-    }
-}
-
-/// Compares what came with what was asked for; another pixel size is only odd.
-fn compare(resolved: &Resolved, staged: &Staged) -> Result<Option<String>> {
-    let inspection = staged.inspection().map_err(defect_error)?;
-    let wanted = resolved.format;
-    if !inspection.format.satisfies(wanted) {
-        return Err(Error::new(
-            ErrorKind::InvalidMedia,
-            format!("{wanted} was asked for and {} came", inspection.format),
-        ));
-    }
-    let (Some((width, height)), Some(found)) = (resolved.dimensions, inspection.dimensions) else {
-        return Ok(None);
-    };
-    Ok(((found.width, found.height) != (width, height)).then(|| {
-        format!(
-            "{width}x{height} was asked for and {}x{} came",
-            found.width, found.height
-        )
-    }))
-}
-
-/// Keeps what was paid for and cannot be used; the error says where.
-fn kept(staged: Staged, http: &crate::http::Http, key: crate::job::AttemptKey, error: Error) -> Error {
-    match staged.reject(&http.wiring().staging, key, &error.full()) {
-        Ok(Some(path)) => error.hint(format!("what came is kept as {}", path.display())),
-        Ok(None) => error,
-        Err(failure) => {
-            tracing::error!(%key, error = %failure.full(), "what was paid for could not be kept");
-            error
-        }
     }
 }

@@ -5,6 +5,7 @@
 
 mod accept;
 mod deliver;
+mod finish;
 mod settle;
 
 use std::collections::{HashMap, HashSet};
@@ -19,7 +20,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::client::{Checked, Client, Delivery, Order};
+use self::finish::Finisher;
+use crate::client::{CheckLevel, Checked, Client, Delivery, Order};
 use crate::error::{Charge, Error, ErrorKind, Result};
 use crate::http::Http;
 use crate::job::{Attempt, AttemptKey, Job, Prior, SentMark};
@@ -48,6 +50,7 @@ pub(crate) struct Lane {
     proven: Mutex<HashSet<String>>,
     /// Folders that were seen to be writable.
     folders: Mutex<HashSet<PathBuf>>,
+    finisher: Arc<Finisher>,
 }
 
 /// An order that passed its checks. A clone is the same task, not another one.
@@ -86,7 +89,13 @@ impl Lane {
             false => client.provider().http().settings().limits.concurrency.get(),
         };
         let batch = client.provider().info().capabilities.max_batch.max(1);
+        let finisher = Finisher::new(
+            client.provider().http().clone(),
+            client.level() == CheckLevel::Full,
+            !client.provider().info().capabilities.free,
+        );
         Arc::new(Lane {
+            finisher,
             client,
             results,
             calls: Arc::new(Semaphore::new(concurrency)),
@@ -242,11 +251,13 @@ impl Lane {
     async fn admit(&self, mut order: Order, room: OwnedSemaphorePermit) -> Option<Task> {
         let began = Instant::now();
         let known = order.checked.take();
+        // Whoever checks requests looks at their places too.
+        let may_be_there = order.replaces.is_some() || known.is_some();
         let check = AssertUnwindSafe(|| known.map_or_else(|| self.check(&order.request), Ok));
         let checked = std::panic::catch_unwind(check)
             .unwrap_or_else(|_| Err(Error::new(ErrorKind::ProviderFault, "the provider panicked")))
             .and_then(|checked| {
-                self.prepare(&order.request, order.replaces.is_some())?;
+                self.prepare(&order.request, may_be_there)?;
                 Ok(checked)
             });
         match checked {

@@ -93,6 +93,11 @@ impl Staged {
         self.bytes == 0
     }
 
+    /// Whether it is held in memory until it is secured.
+    pub(crate) fn is_small(&self) -> bool {
+        matches!(self.held, Held::Memory(_))
+    }
+
     /// The SHA-256 of its bytes, hexadecimal.
     pub(crate) fn sha256(&self) -> &str {
         &self.sha256

@@ -226,9 +226,13 @@ impl Lab {
 
     /// The same in the folder as it is.
     fn run_again(&self, arguments: &[&str], jobs: usize) -> (f64, u64) {
+        self.run_program(&std::env::current_exe().unwrap(), arguments, jobs)
+    }
+
+    fn run_program(&self, program: &Path, arguments: &[&str], jobs: usize) -> (f64, u64) {
         let out = self.folder.join("out");
         let began = Instant::now();
-        let output = Command::new(std::env::current_exe().unwrap())
+        let output = Command::new(program)
             .args(arguments)
             .env("OPENAI_API_KEY", "sim-openai")
             .stderr(Stdio::null())
@@ -259,6 +263,16 @@ impl Lab {
             "media", "run", &list, "--config", &config, "--out", &out, "--quiet",
         ];
         self.run(&words, jobs)
+    }
+
+    /// The program as it was built without a ledger.
+    fn media_without_ledger(&self, program: &Path, jobs: usize) -> (f64, u64) {
+        let _ = fs::remove_dir_all(self.folder.join("out"));
+        let [list, config, out] = self.paths(jobs);
+        let words = [
+            "media", "run", &list, "--config", &config, "--out", &out, "--quiet",
+        ];
+        self.run_program(program, &words, jobs)
     }
 
     fn resumed(&self, jobs: usize) -> (f64, u64) {
@@ -317,42 +331,56 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn measure_rate() {
+    // `cargo xtask bench` builds it.
+    let without_ledger = std::env::var_os("MEDIA_BENCH_NO_LEDGER").map(PathBuf::from);
     for check in ["structure", "full"] {
         let lab = Lab::new(&scenario(Duration::ZERO, 0), AT_ONCE, check);
         lab.media(1000);
         let rate = |(seconds, _): (f64, u64)| JOBS as f64 / seconds;
-        let (mut program, mut library, mut bare) = (Vec::new(), Vec::new(), Vec::new());
+        let mut sides = [(); 4].map(|()| Vec::new());
         for _ in 0..ROUNDS {
-            program.push(rate(lab.media(JOBS)));
-            library.push(rate(lab.client(JOBS, check)));
-            bare.push(rate(lab.bare(JOBS, AT_ONCE)));
+            sides[0].push(rate(lab.media(JOBS)));
+            if let Some(program) = &without_ledger {
+                sides[1].push(rate(lab.media_without_ledger(program, JOBS)));
+            }
+            sides[2].push(rate(lab.client(JOBS, check)));
+            sides[3].push(rate(lab.bare(JOBS, AT_ONCE)));
         }
+        let [program, unledgered, library, bare] = sides;
         println!("rate, check {check}: {JOBS} jobs, {AT_ONCE} at once, median of {ROUNDS} rounds");
         for (name, rates) in [
             ("media run", &program),
+            ("without ledger", &unledgered),
             ("client alone", &library),
             ("bare loop", &bare),
         ] {
+            if rates.is_empty() {
+                continue;
+            }
             let ratios: Vec<f64> = rates
                 .iter()
                 .zip(&bare)
                 .map(|(ours, theirs)| ours / theirs)
                 .collect();
             println!(
-                "  {name:14}{:8.0} files/s  {:5.2} of the bare loop  (round by round: {ratios:.2?})",
+                "  {name:15}{:8.0} files/s  {:5.2} of the bare loop  (round by round: {ratios:.2?})",
                 median(rates.clone()),
                 median(ratios.clone())
             );
         }
-        let cost: Vec<f64> = program
-            .iter()
-            .zip(&library)
-            .map(|(with, without)| (1.0 / with - 1.0 / without) * 1e6)
-            .collect();
-        println!(
-            "  list, engine and ledger: {:.0} microseconds a job  {cost:.0?}",
-            median(cost.clone())
-        );
+        for (what, others) in [("ledger", &unledgered), ("list, engine and ledger", &library)] {
+            let cost: Vec<f64> = program
+                .iter()
+                .zip(others)
+                .map(|(with, without)| (1.0 / with - 1.0 / without) * 1e6)
+                .collect();
+            if !cost.is_empty() {
+                println!(
+                    "  {what}: {:.0} microseconds a job  {cost:.0?}",
+                    median(cost.clone())
+                );
+            }
+        }
     }
 }
 

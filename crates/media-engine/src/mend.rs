@@ -42,8 +42,11 @@ pub(crate) fn finish_staged(
                 // It can be fetched again, or asked for again; that its bytes were here is no use any more.
                 ledger.change(move |db| {
                     let state = if has_link { "linked" } else { "sending" };
-                    db.execute("UPDATE attempts SET state = ?2 WHERE key = ?1", (key, state))
-                        .map(drop)
+                    db.execute(
+                        "UPDATE attempts SET state = ?2 WHERE key = ?1 AND ended_ms IS NULL",
+                        (key, state),
+                    )
+                    .map(drop)
                 })?;
             }
         }

@@ -334,7 +334,7 @@ impl Shared {
                 &pending.wish,
                 &line,
                 planned,
-                self.settled(pending, result),
+                self.settled(pending, result, &line),
                 None,
                 || {
                     let file = result.outcome.as_ref().ok()?;
@@ -351,7 +351,7 @@ impl Shared {
     }
 
     /// What the last attempt of an order came to.
-    fn settled(&self, pending: &Pending, result: &MediaResult) -> Option<Settled> {
+    fn settled(&self, pending: &Pending, result: &MediaResult, line: &Line) -> Option<Settled> {
         let number = result.attempts;
         let attempt = pending.wish.attempt(number);
         let failure = result.outcome.as_ref().err();
@@ -359,7 +359,7 @@ impl Shared {
         (number > 0).then(|| Settled {
             key: AttemptKey::compute(self.folder.project(), &attempt),
             cost: result.cost.map(|cost| cost.usd),
-            basis: Line::of(&pending.wish.subject, result, false).cost_basis,
+            basis: line.cost_basis.clone(),
             is_billed_failure: charge == Some(media_core::Charge::Certain),
             is_no_good: failure.is_some_and(|error| {
                 matches!(error.kind(), ErrorKind::InvalidMedia | ErrorKind::ContentRejected)

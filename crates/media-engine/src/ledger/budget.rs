@@ -124,7 +124,7 @@ impl Budget {
         self.day = day_of(Timestamp::now());
         let mut open = db.prepare(
             "SELECT key, coalesce(cost_micros, reserved_micros), state <> 'sending', coalesce(first_sent_ms, 0)
-             FROM attempts WHERE state IN ('sending', 'linked', 'have')",
+             FROM attempts WHERE ended_ms IS NULL",
         )?;
         let mut rows = open.query(())?;
         while let Some(row) = rows.next()? {
@@ -327,13 +327,13 @@ mod tests {
     fn after(caps: Caps, open: &[(&str, Option<i64>)]) -> Budget {
         let db = Connection::open_in_memory().unwrap();
         db.execute_batch(
-            "CREATE TABLE attempts (key TEXT, state TEXT, cost_micros INTEGER, reserved_micros INTEGER, first_sent_ms INTEGER)",
+            "CREATE TABLE attempts (key TEXT, state TEXT, cost_micros INTEGER, reserved_micros INTEGER, first_sent_ms INTEGER, ended_ms INTEGER)",
         )
         .unwrap();
         for (job, reserved) in open {
             let key = sending(job).0.to_string();
             db.execute(
-                "INSERT INTO attempts VALUES (?1, 'sending', NULL, ?2, 1000)",
+                "INSERT INTO attempts VALUES (?1, 'sending', NULL, ?2, 1000, NULL)",
                 (key, reserved),
             )
             .unwrap();

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use media_core::{AttemptKey, Error, ErrorKind, Event, Journal, Result};
 
 pub use self::budget::{Caps, Left, Spending};
@@ -98,12 +99,13 @@ impl Ledger {
     /// The disk.
     pub fn ask_again(&self, jobs: Vec<String>, unknown: bool) -> Result<()> {
         self.change(move |db| {
+            let now = Timestamp::now().as_millisecond();
             for job in &jobs {
                 if unknown {
                     db.execute(
-                        "UPDATE attempts SET state = 'abandoned'
+                        "UPDATE attempts SET state = 'abandoned', ended_ms = ?2
                          WHERE job = ?1 AND state IN ('sending', 'linked')",
-                        [job],
+                        (job, now),
                     )?;
                 }
                 db.execute(

@@ -1,5 +1,6 @@
 //! Asks the ledger.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use media_core::{AttemptKey, CostBasis, Error, ErrorKind, RequestHash, Result, Usd};
@@ -29,11 +30,17 @@ macro_rules! attempts {
     };
 }
 
+/// Files made for an equal request that are looked at: one that is still there is all that is wanted.
+const EQUALS: usize = 8;
+
 /// A connection that only reads. One for each thread that asks.
 #[derive(Debug)]
 pub struct Reader {
     db: Connection,
     path: PathBuf,
+    /// The first eight bytes of each take's hash and its row, sorted; read when it is first asked for. An index would cost
+    /// more with each file that is made than this does with a run that asks.
+    hashes: OnceCell<Vec<(u64, i64)>>,
 }
 
 /// A remote batch that is not settled.
@@ -104,17 +111,19 @@ impl Reader {
     /// # Errors
     /// It is damaged, of a newer version, or no ledger.
     pub fn open(path: &Path) -> Result<Option<Reader>> {
-        Ok(schema::open_to_read(path)?.map(|db| Reader {
-            db,
-            path: path.to_owned(),
-        }))
+        Ok(schema::open_to_read(path)?.map(|db| Reader::of(db, path)))
     }
 
     pub(super) fn beside(path: &Path) -> Result<Reader> {
-        Ok(Reader {
-            db: schema::connect_to_read(path)?,
+        Ok(Reader::of(schema::connect_to_read(path)?, path))
+    }
+
+    fn of(db: Connection, path: &Path) -> Reader {
+        Reader {
+            db,
             path: path.to_owned(),
-        })
+            hashes: OnceCell::new(),
+        }
     }
 
     /// While the guard lives, everything is asked of the ledger as it is now, without a lock for each question. Not to be
@@ -180,15 +189,41 @@ impl Reader {
         self.ask(question.query_row(params![job, take], take_row).optional())
     }
 
-    /// Files that were made for an equal request, newest first.
+    /// Files that were made for an equal request, newest first: of those that were written down when this was first asked.
+    /// Equal rows of one list need no more: they know of each other.
     ///
     /// # Errors
     /// The disk.
     pub fn equals(&self, hash: &RequestHash) -> Result<Vec<TakeRow>> {
-        let text = concat!(takes!(), " WHERE hash = ?1 ORDER BY made_ms DESC LIMIT 8");
+        let hashes = match self.hashes.get() {
+            Some(hashes) => hashes,
+            None => {
+                let read = self.ask(self.read_hashes())?;
+                self.hashes.get_or_init(|| read)
+            }
+        };
+        let short = short(hash.bytes());
+        let upto = hashes.partition_point(|(found, _)| *found <= short);
+        let text = concat!(takes!(), " WHERE rowid = ?1 AND hash = ?2");
         let mut question = self.ask(self.db.prepare_cached(text))?;
-        let rows = self.ask(question.query_map(params![hash.bytes()], take_row))?;
-        self.ask(rows.collect())
+        let mut equals = Vec::new();
+        // Rows are appended, so the newest come last.
+        let rows = hashes.iter().take(upto).rev();
+        for (_, row) in rows.take_while(|(found, _)| *found == short).take(EQUALS) {
+            let take = question
+                .query_row(params![row, hash.bytes()], take_row)
+                .optional();
+            equals.extend(self.ask(take)?);
+        }
+        Ok(equals)
+    }
+
+    fn read_hashes(&self) -> rusqlite::Result<Vec<(u64, i64)>> {
+        let mut question = self.db.prepare("SELECT hash, rowid FROM takes")?;
+        let rows = question.query_map((), |row| Ok((short(&row.get::<_, [u8; 32]>(0)?), row.get(1)?)))?;
+        let mut hashes = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        hashes.sort_unstable();
+        Ok(hashes)
     }
 
     /// A job other than this one whose attempt at an equal request is not settled.
@@ -197,7 +232,7 @@ impl Reader {
     /// The disk.
     pub fn open_equal(&self, job: &str, hash: &RequestHash) -> Result<Option<String>> {
         let text = "SELECT job FROM attempts
-            WHERE state IN ('sending', 'linked', 'have') AND sends > 0 AND hash = ?1 AND job <> ?2 LIMIT 1";
+            WHERE ended_ms IS NULL AND sends > 0 AND hash = ?1 AND job <> ?2 LIMIT 1";
         let mut question = self.ask(self.db.prepare_cached(text))?;
         self.ask(
             question
@@ -212,7 +247,7 @@ impl Reader {
     /// The disk.
     pub(crate) fn has_open_attempt_at_another(&self, job: &str, hash: &RequestHash) -> Result<bool> {
         let text = "SELECT EXISTS (SELECT 1 FROM attempts
-            WHERE job = ?1 AND hash <> ?2 AND sends > 0 AND state IN ('sending', 'linked', 'have'))";
+            WHERE job = ?1 AND hash <> ?2 AND sends > 0 AND ended_ms IS NULL)";
         let mut question = self.ask(self.db.prepare_cached(text))?;
         self.ask(question.query_row(params![job, hash.bytes()], |row| row.get(0)))
     }
@@ -241,7 +276,7 @@ impl Reader {
     pub(crate) fn open_attempt_after(&self, job: &str, take: u32) -> Result<Option<AttemptRow>> {
         let text = concat!(
             attempts!(),
-            " WHERE job = ?1 AND take > ?2 AND sends > 0 AND state IN ('sending', 'linked', 'have')
+            " WHERE job = ?1 AND take > ?2 AND sends > 0 AND ended_ms IS NULL
              ORDER BY take, number LIMIT 1"
         );
         let mut question = self.ask(self.db.prepare_cached(text))?;
@@ -287,7 +322,7 @@ impl Reader {
     /// The disk.
     pub fn remote_batches(&self) -> Result<Vec<RemoteBatch>> {
         let text = "SELECT group_key, coalesce(provider, ''), count(*), min(first_sent_ms) FROM attempts
-            WHERE state = 'sending' AND group_key IS NOT NULL GROUP BY 1, 2 ORDER BY 4";
+            WHERE ended_ms IS NULL AND state = 'sending' AND group_key IS NOT NULL GROUP BY 1, 2 ORDER BY 4";
         let mut question = self.ask(self.db.prepare(text))?;
         let rows = self.ask(question.query_map((), |row| {
             Ok(RemoteBatch {
@@ -305,7 +340,7 @@ impl Reader {
     /// # Errors
     /// The disk.
     pub fn unsettled(&self) -> Result<std::collections::HashSet<String>> {
-        let text = "SELECT job FROM attempts WHERE state IN ('sending', 'linked', 'have') AND sends > 0";
+        let text = "SELECT job FROM attempts WHERE ended_ms IS NULL AND sends > 0";
         let mut question = self.ask(self.db.prepare(text))?;
         let rows = self.ask(question.query_map((), |row| row.get(0)))?;
         self.ask(rows.collect())
@@ -316,7 +351,8 @@ impl Reader {
     /// # Errors
     /// The disk.
     pub fn in_doubt(&self) -> Result<std::collections::HashSet<String>> {
-        let text = "SELECT job FROM attempts WHERE state = 'sending' AND group_key IS NULL";
+        let text =
+            "SELECT job FROM attempts WHERE ended_ms IS NULL AND state = 'sending' AND group_key IS NULL";
         let mut question = self.ask(self.db.prepare(text))?;
         let rows = self.ask(question.query_map((), |row| row.get(0)))?;
         self.ask(rows.collect())
@@ -327,17 +363,12 @@ impl Reader {
     /// # Errors
     /// The disk.
     pub(crate) fn unfinished_files(&self) -> Result<Vec<OpenAttempt>> {
-        self.attempts_where("a.state = 'have'")
-    }
-
-    fn attempts_where(&self, condition: &str) -> Result<Vec<OpenAttempt>> {
-        let text = concat!(
-            "SELECT a.key, a.take, a.number, a.state, a.link, a.facts, a.sha256, a.staged, a.cost_micros, a.sends, ",
-            "a.first_sent_ms, a.bytes, a.cost_basis, a.reserved_micros, a.path, a.provider, a.model, a.group_key, a.job, a.hash ",
-            "FROM attempts a LEFT JOIN jobs j ON j.id = a.job"
-        );
-        let text = format!("{text} WHERE {condition} ORDER BY a.job, a.take, a.number");
-        let mut question = self.ask(self.db.prepare(&text))?;
+        // Left to itself SQLite walks through all attempts, because they lie in this order.
+        let text = "SELECT key, take, number, state, link, facts, sha256, staged, cost_micros, sends, first_sent_ms, bytes,
+                cost_basis, reserved_micros, path, provider, model, group_key, job, hash
+            FROM attempts INDEXED BY attempts_open
+            WHERE ended_ms IS NULL AND state = 'have' ORDER BY job, take, number";
+        let mut question = self.ask(self.db.prepare(text))?;
         let rows = self.ask(question.query_map((), |row| {
             Ok(OpenAttempt {
                 attempt: attempt_row(row)?,
@@ -458,6 +489,13 @@ impl Reader {
         }))?;
         Ok(totals)
     }
+}
+
+/// Enough of a hash to look for it.
+fn short(hash: &[u8; 32]) -> u64 {
+    hash.iter()
+        .take(8)
+        .fold(0, |short, byte| short << 8 | u64::from(*byte))
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {

@@ -129,14 +129,16 @@ pub(super) fn event(
     match event {
         Event::Sending { attempt, group } => sending(db, &key, attempt, group.as_deref(), ask, now),
         Event::InBatch { batch } => {
-            let mut taken = db.prepare_cached("UPDATE attempts SET group_key = ?2 WHERE key = ?1")?;
+            let mut taken =
+                db.prepare_cached("UPDATE attempts SET group_key = ?2 WHERE key = ?1 AND ended_ms IS NULL")?;
             taken.execute(params![key, batch])?;
             Ok(())
         }
         Event::Refused => {
             // A refusal ends a send; it takes back nothing that is known to be there.
             let mut refuse = db.prepare_cached(
-                "UPDATE attempts SET state = 'refused', ended_ms = ?2 WHERE key = ?1 AND state = 'sending'",
+                "UPDATE attempts SET state = 'refused', ended_ms = ?2
+                 WHERE key = ?1 AND ended_ms IS NULL AND state = 'sending'",
             )?;
             refuse.execute(params![key, now])?;
             Ok(())
@@ -158,14 +160,20 @@ pub(super) fn event(
                 .strip_prefix(out)
                 .ok()
                 .map(|path| path.to_string_lossy().into_owned());
+            // Most attempts are open and known: then no index changes.
             let mut have = db.prepare_cached(
+                "UPDATE attempts SET state = 'have', facts = ?6, sha256 = ?7, bytes = ?8, staged = ?9, have_ms = ?10,
+                     cost_micros = ?11, cost_basis = ?12, path = ?13
+                 WHERE key = ?1 AND ended_ms IS NULL",
+            )?;
+            let mut have_anew = db.prepare_cached(
                 "INSERT INTO attempts (key, job, take, number, hash, state, facts, sha256, bytes, staged, have_ms,
                      cost_micros, cost_basis, path)
                  VALUES (?1, ?2, ?3, ?4, ?5, 'have', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
-                 ON CONFLICT (key) DO UPDATE SET state = 'have', facts = ?6, sha256 = ?7, bytes = ?8, staged = ?9,
-                     have_ms = ?10, cost_micros = ?11, cost_basis = ?12, path = ?13",
+                 ON CONFLICT (job, take, number, hash) DO UPDATE SET state = 'have', facts = ?6, sha256 = ?7, bytes = ?8,
+                     staged = ?9, have_ms = ?10, cost_micros = ?11, cost_basis = ?12, path = ?13, ended_ms = NULL",
             )?;
-            have.execute(params![
+            let values = params![
                 key,
                 attempt.job,
                 attempt.take,
@@ -179,7 +187,10 @@ pub(super) fn event(
                 micros(cost.map(|cost| cost.usd)),
                 cost.map(|cost| cost.basis.as_str()),
                 path,
-            ])?;
+            ];
+            if have.execute(values)? == 0 {
+                have_anew.execute(values)?;
+            }
             Ok(())
         }
         // The result that follows says it too. A crash in between leaves bytes that are found under their name.
@@ -200,10 +211,11 @@ fn sending(
         "INSERT INTO attempts (key, job, take, number, hash, state, group_key, sends, first_sent_ms, last_sent_ms,
              reserved_micros, listed_micros, provider, model)
          VALUES (?1, ?2, ?3, ?4, ?5, 'sending', ?6, 1, ?7, ?7, ?8, ?9, ?10, ?11)
-         ON CONFLICT (key) DO UPDATE SET sends = sends + 1, last_sent_ms = ?7, group_key = ?6,
+         ON CONFLICT (job, take, number, hash) DO UPDATE SET sends = sends + 1, last_sent_ms = ?7, group_key = ?6,
              first_sent_ms = coalesce(first_sent_ms, ?7), reserved_micros = max(coalesce(reserved_micros, ?8), coalesce(?8, reserved_micros)),
              listed_micros = coalesce(?9, listed_micros), provider = coalesce(provider, ?10), model = coalesce(model, ?11),
-             state = CASE WHEN state IN ('linked', 'have', 'done') THEN state ELSE 'sending' END",
+             state = CASE WHEN state IN ('linked', 'have', 'done') THEN state ELSE 'sending' END,
+             ended_ms = CASE WHEN state = 'done' THEN ended_ms END",
     )?;
     send.execute(params![
         key,
@@ -230,12 +242,18 @@ fn linked(
     now: i64,
 ) -> rusqlite::Result<()> {
     let mut linked = db.prepare_cached(
+        "UPDATE attempts SET link = ?6, facts = ?7, linked_ms = ?8,
+             state = CASE WHEN state = 'have' THEN state ELSE 'linked' END
+         WHERE key = ?1 AND ended_ms IS NULL",
+    )?;
+    let mut linked_anew = db.prepare_cached(
         "INSERT INTO attempts (key, job, take, number, hash, state, link, facts, linked_ms)
          VALUES (?1, ?2, ?3, ?4, ?5, 'linked', ?6, ?7, ?8)
-         ON CONFLICT (key) DO UPDATE SET link = ?6, facts = ?7, linked_ms = ?8,
-             state = CASE WHEN state IN ('have', 'done') THEN state ELSE 'linked' END",
+         ON CONFLICT (job, take, number, hash) DO UPDATE SET link = ?6, facts = ?7, linked_ms = ?8,
+             state = CASE WHEN state IN ('have', 'done') THEN state ELSE 'linked' END,
+             ended_ms = CASE WHEN state = 'done' THEN ended_ms END",
     )?;
-    linked.execute(params![
+    let values = params![
         key,
         attempt.job,
         attempt.take,
@@ -244,7 +262,10 @@ fn linked(
         json(link),
         json(facts),
         now,
-    ])?;
+    ];
+    if linked.execute(values)? == 0 {
+        linked_anew.execute(values)?;
+    }
     Ok(())
 }
 
@@ -264,13 +285,15 @@ pub(super) fn finished(db: &Transaction<'_>, job: &Finished, now: i64) -> rusqli
         // failed is spent. A cost that is known stays known.
         let mut settle = db.prepare_cached(
             "UPDATE attempts SET cost_micros = coalesce(?2, cost_micros),
-                 ended_ms = CASE WHEN ?5 OR ?6 OR state IN ('refused', 'spent') THEN ?4 ELSE ended_ms END,
                  cost_basis = CASE WHEN ?2 IS NULL THEN coalesce(cost_basis, ?3) ELSE ?3 END,
                  state = CASE
                      WHEN ?5 THEN 'done'
                      WHEN (?6 AND state = 'sending') OR (?7 AND state IN ('linked', 'have') AND link IS NULL) THEN 'spent'
-                     ELSE state END
-             WHERE key = ?1",
+                     ELSE state END,
+                 ended_ms = CASE
+                     WHEN ?5 OR (?6 AND state = 'sending') OR (?7 AND state IN ('linked', 'have') AND link IS NULL) THEN ?4
+                     ELSE ended_ms END
+             WHERE job = ?8 AND key = ?1",
         )?;
         settle.execute(params![
             key,
@@ -280,6 +303,7 @@ pub(super) fn finished(db: &Transaction<'_>, job: &Finished, now: i64) -> rusqli
             job.made.is_some(),
             settled.is_billed_failure,
             settled.is_billed_failure && settled.is_no_good,
+            job.id,
         ])?;
     }
     let Some(made) = &job.made else { return Ok(()) };

@@ -156,6 +156,17 @@ pub(crate) struct BudgetArgs {
     pub(crate) max_run_cost: Option<media_core::Usd>,
 }
 
+/// Whether files are made in remote batches.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct BatchArgs {
+    /// Have files made in remote batches where the provider has them: cheaper, within a day
+    #[arg(long)]
+    pub(crate) batch_api: bool,
+    /// With --batch-api: leave when all is handed over (exit code 4); media run --batch-api later fetches it
+    #[arg(long, requires = "batch_api")]
+    pub(crate) no_wait: bool,
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
     #[command(flatten)]
@@ -164,12 +175,8 @@ pub(crate) struct Run {
     pub(crate) simulate: SimulateArgs,
     #[command(flatten)]
     pub(crate) budget: BudgetArgs,
-    /// Have files made in remote batches where the provider has them: cheaper, within a day
-    #[arg(long)]
-    pub(crate) batch_api: bool,
-    /// With --batch-api: leave when all is handed over (exit code 4); the same command later fetches it
-    #[arg(long, requires = "batch_api")]
-    pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) batches: BatchArgs,
     /// Where a budget does not allow all of it, make the files that still fit
     #[arg(long)]
     pub(crate) up_to_cap: bool,
@@ -245,6 +252,8 @@ pub(crate) struct Retry {
     pub(crate) simulate: SimulateArgs,
     #[command(flatten)]
     pub(crate) budget: BudgetArgs,
+    #[command(flatten)]
+    pub(crate) batches: BatchArgs,
     /// Calls in flight at once at each provider [default: the configuration's]
     #[arg(long, value_name = "N")]
     pub(crate) concurrency: Option<std::num::NonZeroUsize>,
@@ -292,6 +301,8 @@ pub(crate) struct Redo {
     pub(crate) simulate: SimulateArgs,
     #[command(flatten)]
     pub(crate) budget: BudgetArgs,
+    #[command(flatten)]
+    pub(crate) batches: BatchArgs,
     /// Do it without asking
     #[arg(short, long)]
     pub(crate) yes: bool,

@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::args::{BudgetArgs, Global, ListArgs, PlaceArgs};
+use crate::args::{BatchArgs, BudgetArgs, Global, ListArgs, PlaceArgs};
 use crate::simulate::Simulation;
 
 /// `media.json`.
@@ -84,8 +84,8 @@ pub(crate) enum InBatches {
 }
 
 impl InBatches {
-    pub(crate) fn wanted(batch_api: bool, no_wait: bool) -> InBatches {
-        match (batch_api, no_wait) {
+    pub(crate) fn wanted(args: BatchArgs) -> InBatches {
+        match (args.batch_api, args.no_wait) {
             (false, _) => InBatches::No,
             (true, false) => InBatches::Waiting,
             (true, true) => InBatches::Leaving,

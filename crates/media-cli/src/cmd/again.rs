@@ -16,7 +16,7 @@ use crate::cmd::plan;
 use crate::cmd::status;
 use crate::cmd::work::Work;
 use crate::exit::Exit;
-use crate::session::Session;
+use crate::session::{InBatches, Session};
 use crate::simulate::Simulation;
 use crate::talk::say;
 use crate::words::counted;
@@ -30,7 +30,8 @@ pub(crate) async fn retry(
     again: &str,
 ) -> Result<Exit> {
     let simulation = Simulation::wanted(&args.simulate).await?;
-    let session = Session::load(registry, global, simulation, args.concurrency)?;
+    let batches = InBatches::wanted(args.batches);
+    let session = Session::load_for(registry, global, simulation, args.concurrency, batches)?;
     let list = session.place(&args.place);
     let project = session.offline()?;
     let ledger = status::open(&list.ledger())?;
@@ -53,6 +54,9 @@ pub(crate) async fn retry(
         ..Place::new(&list.out, Some(&ledger))
     };
     let (worklist, plan) = plan_sent_again(&project, specs.clone(), place)?;
+    if args.batches.batch_api {
+        plan::has_batches(&session, &plan)?;
+    }
     let mut work = Work {
         session: &session,
         worklist,

@@ -4,7 +4,7 @@ use media_core::{Error, ErrorKind, Result};
 use media_engine::{Caps, Place, Plan as Planned, Reader};
 use media_registry::Registry;
 
-use crate::args::{Global, Plan};
+use crate::args::{BatchArgs, Global, Plan};
 use crate::cmd::budget::Budget;
 use crate::exit::Exit;
 use crate::session::{InBatches, List, Session};
@@ -14,7 +14,10 @@ use crate::words;
 
 pub(crate) async fn run(registry: &Registry, global: &Global, args: &Plan) -> Result<Exit> {
     let simulation = Simulation::wanted(&args.simulate).await?;
-    let batches = InBatches::wanted(args.batch_api, false);
+    let batches = InBatches::wanted(BatchArgs {
+        batch_api: args.batch_api,
+        no_wait: false,
+    });
     let session = Session::load_for(registry, global, simulation, None, batches)?;
     let list = session.list(&args.list)?;
     let (_, plan, budget) = make(&session, &list, session.caps(&args.budget))?;
@@ -48,7 +51,7 @@ pub(crate) fn has_batches(session: &Session<'_>, plan: &Planned) -> Result<()> {
             return Ok(());
         }
     }
-    let message = "--batch-api: none of the providers of this list has batches";
+    let message = "--batch-api: none of the providers that are asked has batches";
     Err(Error::new(ErrorKind::Config, message).not_billed())
 }
 

@@ -12,7 +12,7 @@ use crate::cmd::budget::Budget;
 use crate::cmd::work::Work;
 use crate::cmd::{plan, status};
 use crate::exit::Exit;
-use crate::session::{List, Session};
+use crate::session::{InBatches, List, Session};
 use crate::simulate::Simulation;
 use crate::talk::say;
 use crate::words::counted;
@@ -26,7 +26,8 @@ pub(crate) async fn redo(
     again: &str,
 ) -> Result<Exit> {
     let simulation = Simulation::wanted(&args.simulate).await?;
-    let session = Session::load(registry, global, simulation, args.concurrency)?;
+    let batches = InBatches::wanted(args.batches);
+    let session = Session::load_for(registry, global, simulation, args.concurrency, batches)?;
     let project = session.offline()?;
     let worklist = match list_of(&session, args)? {
         Some(list) => Some(plan::make(&session, &list, Caps::default())?.0),
@@ -59,6 +60,9 @@ pub(crate) async fn redo(
         ..Place::new(&list.out, Some(&ledger))
     };
     let (worklist, plan) = media_engine::plan_anew(&project, jobs, place)?;
+    if args.batches.batch_api {
+        plan::has_batches(&session, &plan)?;
+    }
     budget.allows(&plan, None, "")?;
     drop(ledger);
     let work = Work {

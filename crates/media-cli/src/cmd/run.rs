@@ -35,7 +35,7 @@ pub(crate) async fn run(
     let simulation = Simulation::wanted(&args.simulate).await?;
     let mut used = Used::default();
     loop {
-        let batches = InBatches::wanted(args.batch_api, args.no_wait);
+        let batches = InBatches::wanted(args.batches);
         let session = Session::load_for(registry, global, simulation.clone(), args.concurrency, batches)?;
         let ran = once(&session, quiet, args, stop_after(), used, again).await?;
         used.files += ran.made;
@@ -97,7 +97,7 @@ async fn once(
     let list = session.list(&args.list)?;
     let caps = used.caps(session.caps(&args.budget));
     let (worklist, plan, budget) = plan::make(session, &list, caps)?;
-    if args.batch_api {
+    if args.batches.batch_api {
         plan::has_batches(session, &plan)?;
     }
     let mut allowance = None;

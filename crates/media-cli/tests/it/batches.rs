@@ -175,7 +175,7 @@ fn a_model_that_takes_no_batches_is_told_before_anything_is_uploaded() {
     desk.file("list.jsonl", jobs(&[("a", "runware", "a hat", "a.webp")]));
     run(&desk, &[])
         .ended(2)
-        .said(&["none of the providers of this list has batches"]);
+        .said(&["none of the providers that are asked has batches"]);
     assert!(desk.sim().calls().is_empty());
 }
 
@@ -457,4 +457,38 @@ fn the_plan_of_a_batch_names_its_command_and_its_time() {
         plan.contains("--batch-api") && plan.contains("in remote batches"),
         "{plan}"
     );
+}
+
+#[test]
+fn other_takes_are_made_in_batches_too_and_replace_nothing_before_they_came() {
+    let desk = desk(Scenario::default());
+    desk.file("list.jsonl", pictures(0, 3));
+    desk.make("list.jsonl").ended(0);
+    let read = |name: &str| std::fs::read(desk.path("out").join(name)).unwrap();
+    let first = read("p0001.webp");
+    let words = ["redo", "p0001", "p0002", "--out", "out", "--yes", "--batch-api"];
+    // Handed over and left: the files that are there stay.
+    desk.run(&[&words[..], &["--no-wait"]].concat()).ended(4);
+    assert_eq!((read("p0001.webp"), created(&desk)), (first.clone(), 1));
+    desk.sim().advance(std::time::Duration::from_secs(60));
+    let ran = desk.make("list.jsonl").ended(0);
+    assert_eq!((ran.count("done"), ran.count("skipped")), (2, 1));
+    assert_ne!(read("p0001.webp"), first);
+    assert_eq!(read(".media/old/p0001.webp"), first);
+    desk.assert_bill_is(5);
+    desk.assert_clean("out");
+}
+
+#[test]
+fn what_failed_is_asked_again_in_a_batch() {
+    let desk = desk(Scenario::instant());
+    desk.file(
+        "list.jsonl",
+        pictures(0, 2).replace("picture 1", "a bloody kettle"),
+    );
+    let ran = run(&desk, &[]).ended(1);
+    assert_eq!((ran.count("done"), ran.count("failed")), (1, 1));
+    desk.run(&["retry", "--out", "out", "--batch-api"]).ended(1);
+    assert_eq!(created(&desk), 2);
+    desk.assert_bill_is(1);
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::provider::Candidate;
+
 /// A `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -179,6 +181,7 @@ struct Inner {
     code: Option<String>,
     status: Option<u16>,
     next: Option<String>,
+    candidates: Vec<Candidate>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -198,6 +201,7 @@ impl Error {
             code: None,
             status: None,
             next: None,
+            candidates: Vec::new(),
             source: None,
         }))
     }
@@ -275,6 +279,12 @@ impl Error {
         self.edit(|inner| inner.next = Some(next))
     }
 
+    /// What the service had, of which nothing was taken, best first.
+    #[must_use]
+    pub fn out_of(self, candidates: Vec<Candidate>) -> Error {
+        self.edit(|inner| inner.candidates = candidates)
+    }
+
     /// What caused it.
     #[must_use]
     pub fn because(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
@@ -316,6 +326,12 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// What the service had, of which nothing was taken, best first.
+    #[must_use]
+    pub fn candidates(&self) -> &[Candidate] {
+        &self.0.candidates
     }
 
     /// What is known about the money; `None` when the error itself does not say.

@@ -110,8 +110,7 @@ mod tests {
         LineError {
             kind: kind.to_owned(),
             charge: charge.to_owned(),
-            message: String::new(),
-            next: None,
+            ..LineError::default()
         }
     }
 

@@ -89,6 +89,7 @@ pub(crate) fn stay(status: Status, take: Option<TakeRow>) -> Decision {
         charge: "none".to_owned(),
         message: message.to_owned(),
         next: Some(next.to_owned()),
+        ..LineError::default()
     });
     Decision::Stay(Box::new(Stay {
         status,
@@ -117,6 +118,7 @@ pub(crate) fn gone(take: TakeRow, is_broken: bool) -> Decision {
             charge: "none".to_owned(),
             message: message.to_owned(),
             next: Some("put it back, or buy it anew: media redo --missing".to_owned()),
+            ..LineError::default()
         }),
         is_broken,
         is_made: true,
@@ -133,6 +135,7 @@ pub(crate) fn in_the_way(path: &Path, what: &str) -> Decision {
             charge: "none".to_owned(),
             message: format!("{name} is there, but is {what}"),
             next: Some("move it away and run the same command again".to_owned()),
+            ..LineError::default()
         }),
         is_broken: false,
         is_made: false,

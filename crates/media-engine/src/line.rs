@@ -1,6 +1,8 @@
 //! One line of JSON per result: what `--json` prints and what the run keeps.
 
-use media_core::{Charge, CostBasis, Error, ErrorKind, MediaFile, MediaResult, Provenance, Result, Usd};
+use media_core::{
+    Candidate, Charge, CostBasis, Error, ErrorKind, MediaFile, MediaResult, Provenance, Result, Usd,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::chain::Tried;
@@ -128,7 +130,7 @@ pub struct Line {
 }
 
 /// Why there is no file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LineError {
     /// The kind: `not_found`, `rate_limited`, ...
     pub kind: String,
@@ -138,6 +140,9 @@ pub struct LineError {
     pub message: String,
     /// What to do about it.
     pub next: Option<String>,
+    /// What the service had, of which nothing was taken, best first.
+    #[serde(default)]
+    pub candidates: Vec<Candidate>,
 }
 
 /// The job that a line is about.
@@ -207,6 +212,7 @@ impl Line {
                     charge: error.charge().unwrap_or(Charge::Unknown).as_str().to_owned(),
                     message: error.full(),
                     next: error.next().map(str::to_owned),
+                    candidates: error.candidates().to_vec(),
                 });
             }
         }
@@ -280,6 +286,7 @@ impl Line {
             charge: Charge::None.as_str().to_owned(),
             message: error.full(),
             next: error.next().map(str::to_owned),
+            ..LineError::default()
         });
         line
     }
@@ -327,6 +334,7 @@ impl Line {
             charge: Charge::None.as_str().to_owned(),
             message: "the run ended before it was begun".to_owned(),
             next: Some("run the same command again".to_owned()),
+            ..LineError::default()
         });
         line
     }
@@ -342,6 +350,7 @@ impl Line {
             charge: Charge::Unknown.as_str().to_owned(),
             message: "the program failed while it was at work on it, so it may have been billed".to_owned(),
             next: None,
+            ..LineError::default()
         });
         line
     }

@@ -176,6 +176,7 @@ impl Resume<'_> {
                      media retry --unknown {}",
                     case.spec.id
                 )),
+                ..LineError::default()
             }),
             is_broken: false,
             is_made,
@@ -366,6 +367,7 @@ impl Resume<'_> {
                         "put {} back, or give the row another variant to buy it anew",
                         take.path
                     )),
+                    ..LineError::default()
                 }),
                 take: Some(take),
                 is_broken: false,
@@ -383,6 +385,7 @@ impl Resume<'_> {
                     charge: "unknown".to_owned(),
                     message: format!("{other} asks for the same, and that may have been billed"),
                     next: Some(format!("settle {other} first: media status {other}")),
+                    ..LineError::default()
                 }),
                 is_broken: false,
                 is_made: false,
@@ -459,7 +462,7 @@ impl Resume<'_> {
                 kind: ErrorKind::Cancelled.as_str().to_owned(),
                 charge: "unknown".to_owned(),
                 message: message.to_owned(),
-                next: None,
+                ..LineError::default()
             })
         };
         Decision::Stay(Box::new(Stay {

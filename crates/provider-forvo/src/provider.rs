@@ -217,6 +217,14 @@ impl Forvo {
             Some(id) => Choice::Pinned { id },
             None => Choice::from_params(&resolved.params)?,
         };
+        // A pinned one was chosen from all, by a person.
+        let language = resolved.language.as_deref().unwrap_or_default();
+        let usual = Rules::of(&self.config, language);
+        let rules = match &choice {
+            Choice::Best(rules) => rules,
+            Choice::Pinned { .. } => &usual,
+        };
+        let candidates = rules.listed(&found.exact, &resolved.content, resolved.format);
         let mut takable = found
             .exact
             .iter()
@@ -224,7 +232,7 @@ impl Forvo {
         let chosen = match &choice {
             Choice::Pinned { id } => takable
                 .find(|one| one.id == Some(*id))
-                .ok_or_else(|| missing.with_id(*id))?,
+                .ok_or_else(|| missing.with_id(*id)),
             Choice::Best(rules) => {
                 let mut fitting: Vec<&Pronunciation> = takable.filter(|one| rules.fits(one)).collect();
                 rules.sort(&mut fitting, &resolved.content);
@@ -232,20 +240,16 @@ impl Forvo {
                 let place = usize::try_from(job.request().variant)
                     .unwrap_or(usize::MAX)
                     .saturating_sub(1);
-                *fitting
+                fitting
                     .get(place)
-                    .ok_or_else(|| missing.that_fits(rules, fitting.len()))?
+                    .copied()
+                    .ok_or_else(|| missing.that_fits(rules, fitting.len()))
             }
         };
-        // A pinned one was chosen from all, by a person.
-        let rules = match choice {
-            Choice::Best(rules) => rules,
-            Choice::Pinned { .. } => {
-                Rules::of(&self.config, resolved.language.as_deref().unwrap_or_default())
-            }
-        };
-        let candidates = rules.listed(&found.exact, &resolved.content, resolved.format);
-        self.generated(job, chosen, candidates)
+        match chosen {
+            Ok(chosen) => self.generated(job, chosen, candidates),
+            Err(error) => Err(error.out_of(candidates)),
+        }
     }
 
     fn generated(&self, job: &Job, chosen: &Pronunciation, candidates: Vec<Candidate>) -> Result<Generated> {

@@ -209,6 +209,10 @@ fn job(reader: &Reader, id: &str) -> Result<Exit> {
         if let Some(next) = error.next {
             put!("    {next}");
         }
+        if !error.candidates.is_empty() {
+            put!("  there were, as they were then:");
+            voices::show(&error.candidates, &job.provider);
+        }
     }
     Ok(Exit::Done)
 }

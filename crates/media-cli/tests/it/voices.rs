@@ -52,6 +52,29 @@ fn the_recordings_of_a_word_are_listed_for_one_call_and_one_of_them_can_be_pinne
 }
 
 #[test]
+fn what_there_was_is_told_of_a_word_of_which_nothing_was_taken() {
+    let desk = Desk::with_sim();
+    let row = jobs(&[("a", "forvo", "perro", "a.mp3")]);
+    let mut row: Value = serde_json::from_str(&row).unwrap();
+    row["params"] = json!({ "forvo": { "minimum_rate": 10_000 } });
+    desk.file("list.jsonl", format!("{row}\n"));
+    let ran = desk.make("list.jsonl").ended(1);
+    let error = ran.line("a")["error"].clone();
+    assert_eq!(error["kind"], "not_found");
+    let candidates = error["candidates"].as_array().unwrap();
+    assert!(candidates.len() > 2, "{error}");
+    assert!(candidates.iter().all(|one| one["fits"] == false), "{error}");
+    let calls = desk.sim().calls().len();
+    let told = desk.run(&["status", "a", "--out", "out"]).ended(0).stdout;
+    let id = candidates[0]["id"].as_str().unwrap();
+    assert!(
+        told.contains("there were") && told.contains(&format!("params.forvo.id = {id}")),
+        "{told}"
+    );
+    assert_eq!(desk.sim().calls().len(), calls);
+}
+
+#[test]
 fn what_has_nothing_to_choose_from_says_so() {
     let mut scenario = media_sim::Scenario::instant();
     scenario.forvo.missing = vec!["xyzzy".to_owned()];

@@ -371,6 +371,9 @@ pub(crate) struct Report {
     /// The page to write [default: report.html in the output folder]
     #[arg(long, value_name = "FILE")]
     pub(crate) to: Option<PathBuf>,
+    /// Put thumbnails and sounds into the page itself, to hand it on alone; takes longer, and the page is larger
+    #[arg(long)]
+    pub(crate) embed: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -39,7 +39,7 @@ pub use self::plan::{DayPlan, Plan, ProviderPlan};
 pub use self::project::{Instance, Project};
 pub use self::quota::SharedQuota;
 pub use self::redo::{Chosen, Redo, choose, keep, pick};
-pub use self::report::{Report, grouped, report_path};
+pub use self::report::{Embed, Report, grouped, report_path};
 pub use self::run::{Observer, Outcome, RunOptions, run};
 pub use self::stats::{Account, Failure, Stats};
 pub use self::worklist::{

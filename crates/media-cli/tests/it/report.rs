@@ -62,6 +62,32 @@ fn it_shows_every_file_and_says_why_others_are_missing() {
 }
 
 #[test]
+fn it_can_hold_thumbnails_and_sounds_itself() {
+    use base64::Engine as _;
+    let desk = made();
+    desk.run(&["report", "--out", "out", "--embed", "--to", "alone/page.html"])
+        .ended(0);
+    let page = desk.read("alone/page.html");
+    let embedded = |kind: &str| -> Vec<u8> {
+        let begins = format!("src=\"data:{kind};base64,");
+        let from = page.find(&begins).unwrap_or_else(|| panic!("no {kind} in it")) + begins.len();
+        let text = page[from..].split('"').next().unwrap();
+        base64::prelude::BASE64_STANDARD.decode(text).unwrap()
+    };
+    let picture = image::load_from_memory(&embedded("image/jpeg")).unwrap();
+    assert!(
+        picture.width().max(picture.height()) == 320,
+        "{}x{}",
+        picture.width(),
+        picture.height()
+    );
+    assert_eq!(embedded("audio/mpeg"), fs::read(desk.path("out/c.mp3")).unwrap());
+    // Nothing is shown from beside it; the whole picture is a click away where there is one.
+    assert!(!page.contains("src=\"../"), "{page}");
+    assert!(page.contains("href=\"../out/p/a%20b%231.webp\""));
+}
+
+#[test]
 fn it_can_stand_elsewhere_and_replaces_nothing_that_is_not_its_own() {
     let desk = made();
     desk.run(&["report", "--out", "out", "--to", "pages/mine.html"])

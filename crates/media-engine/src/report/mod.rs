@@ -34,6 +34,14 @@ pub struct Report<'a> {
     pub limits: BTreeMap<String, f64>,
     /// Its files were made by the simulator.
     pub is_simulated: bool,
+    /// Puts pictures and sounds into the page itself; without it they are shown from beside it.
+    pub embed: Option<&'a dyn Embed>,
+}
+
+/// Makes small what is shown on a page, so that it fits into it.
+pub trait Embed: std::fmt::Debug {
+    /// The file as a `data:` address, pictures as thumbnails; `None` for one that is better left where it is.
+    fn embed(&self, file: &Path, kind: MediaKind) -> Option<String>;
 }
 
 impl Report<'_> {
@@ -181,15 +189,20 @@ impl Report<'_> {
             base,
             path: &spec.path,
         };
+        let embedded = self
+            .embed
+            .filter(|_| is_there)
+            .and_then(|embed| embed.embed(&self.out.join(&spec.path), spec.kind));
+        let source = embedded.unwrap_or_else(|| address.to_string());
         match spec.kind {
             MediaKind::Image if is_there => writeln!(
                 page,
-                "<a href=\"{address}\"><img src=\"{address}\" loading=\"lazy\" decoding=\"async\" alt=\"{}\"></a>",
+                "<a href=\"{address}\"><img src=\"{source}\" loading=\"lazy\" decoding=\"async\" alt=\"{}\"></a>",
                 Text(&spec.content),
             )?,
             MediaKind::Audio if is_there => writeln!(
                 page,
-                "<div class=\"sound\"><audio controls preload=\"none\" src=\"{address}\"></audio></div>"
+                "<div class=\"sound\"><audio controls preload=\"none\" src=\"{source}\"></audio></div>"
             )?,
             _ => {}
         }

@@ -308,6 +308,10 @@ impl<'a> Session<'a> {
 
     /// Providers that can check and plan, without keys: every configured instance that is built in.
     pub(crate) fn offline(&self) -> Result<Project> {
+        Ok(Project::new(self.unkeyed()?))
+    }
+
+    fn unkeyed(&self) -> Result<BTreeMap<String, Instance>> {
         let mut instances = BTreeMap::new();
         for (name, section) in self.config.providers() {
             let kind = section.provider_type()?;
@@ -317,18 +321,24 @@ impl<'a> Session<'a> {
             }
             instances.insert(name.clone(), self.instance(name, None, Around::nothing())?);
         }
-        Ok(Project::new(instances))
+        Ok(instances)
     }
 
-    /// Why a list cannot use this provider, if it is configured but not built in.
-    pub(crate) fn explain_missing(&self, name: &str) -> Result<()> {
-        let section = self.config.provider(name)?;
-        self.registry.factory_of(section).map(drop)
+    /// A clearer answer to findings that miss a provider, where that is configured and not built in, or of a misspelt type.
+    pub(crate) fn explain_missing(&self, findings: Error) -> Error {
+        let told = findings.full();
+        let missed = self
+            .config
+            .providers()
+            .iter()
+            .filter(|(name, _)| told.contains(&format!("there is no provider {name:?}")));
+        let mut reasons = missed.filter_map(|(_, section)| self.registry.factory_of(section).err());
+        reasons.next().unwrap_or(findings)
     }
 
-    /// Providers ready to send, with these keys, into `folder`.
+    /// Providers ready to send, with these keys, into `folder`; the others only read what a list says of them.
     pub(crate) fn online(&self, keys: BTreeMap<String, Option<ApiKey>>, folder: &Folder) -> Result<Project> {
-        let mut instances = BTreeMap::new();
+        let mut instances = self.unkeyed()?;
         for (name, key) in keys {
             let around = Around {
                 staging: Staging::Folder(folder.inner().into()),

@@ -209,16 +209,16 @@ impl Resume<'_> {
     /// ledger.
     fn of_file(&self, case: Case<'_>, number: u32) -> Result<Decision> {
         let path = &case.prepared.request.output_path;
-        let equals = match self.reader.filter(|_| case.is_shared) {
-            Some(reader) => reader.equals(&case.prepared.checked.hash)?,
-            None => Vec::new(),
+        let Some(reader) = self.reader.filter(|_| case.is_shared) else {
+            return Ok(stay(Status::Skipped, None));
         };
-        for take in equals {
-            if matches!(find(path, Some(&take)), Found::AsMade) {
-                return Ok(copy(path.clone(), take, number, false));
-            }
-        }
-        Ok(stay(Status::Skipped, None))
+        let made = reader.find_equal(&case.prepared.checked.hash, |take| {
+            matches!(find(path, Some(take)), Found::AsMade)
+        })?;
+        Ok(match made {
+            Some(take) => copy(path.clone(), take, number, false),
+            None => stay(Status::Skipped, None),
+        })
     }
 
     /// A take of it was made.
@@ -345,12 +345,15 @@ impl Resume<'_> {
             return Ok(None);
         };
         let mut made = None;
-        for take in reader.equals(&case.prepared.checked.hash)? {
-            let path = self.out.join(&take.path);
-            if matches!(find(&path, Some(&take)), Found::AsMade) {
-                return Ok(Some(copy(path, take, number, false)));
+        let standing = reader.find_equal(&case.prepared.checked.hash, |take| {
+            let stands = matches!(find(&self.out.join(&take.path), Some(take)), Found::AsMade);
+            if !stands {
+                made.get_or_insert_with(|| take.clone());
             }
-            made.get_or_insert(take);
+            stands
+        })?;
+        if let Some(take) = standing {
+            return Ok(Some(copy(self.out.join(&take.path), take, number, false)));
         }
         let is_free = case.client.provider().info().capabilities.free;
         if let Some(take) = made.filter(|_| case.is_shared && !is_free) {
@@ -426,13 +429,11 @@ impl Resume<'_> {
         let Some(reader) = self.reader else {
             return Ok(None);
         };
-        for other in reader.equals(&take.hash)? {
+        let other = reader.find_equal(&take.hash, |other| {
             let path = self.out.join(&other.path);
-            if other.sha256 == take.sha256 && matches!(find(&path, Some(&other)), Found::AsMade) {
-                return Ok(Some(copy(path, other, take.take, is_broken)));
-            }
-        }
-        Ok(None)
+            other.sha256 == take.sha256 && matches!(find(&path, Some(other)), Found::AsMade)
+        })?;
+        Ok(other.map(|other| copy(self.out.join(&other.path), other, take.take, is_broken)))
     }
 
     fn take(&self, job: &str, take: u32) -> Result<Option<TakeRow>> {

@@ -326,6 +326,9 @@ impl Shared {
         if pending.is_return && line.status != Status::Done {
             // The file was made once, and it could not be had again for nothing.
             line.status = Status::Gone;
+            if let Some(error) = &mut line.error {
+                error.next = Some(format!("media redo {} makes it anew, at its price", subject.id));
+            }
         } else {
             // From now on the job is what another take was made for.
             let is_new = pending.wish.planned.is_redo && line.status == Status::Done;
@@ -345,6 +348,11 @@ impl Shared {
                     })
                 },
             );
+        }
+        if pending.is_return {
+            // What it once cost was told then, and stays in the ledger.
+            line.cost_usd = Some(0.0);
+            "none".clone_into(&mut line.cost_basis);
         }
         self.conclude(&line, &pending.wish, pending.wish.planned.estimate);
         line

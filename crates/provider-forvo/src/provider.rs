@@ -224,7 +224,18 @@ impl Forvo {
             Choice::Best(rules) => rules,
             Choice::Pinned { .. } => &usual,
         };
-        let candidates = rules.listed(&found.exact, &resolved.content, resolved.format);
+        let mut candidates = rules.listed(&found.exact, &resolved.content, resolved.format);
+        if let (Choice::Pinned { id }, None) = (&choice, known) {
+            let id = id.to_string();
+            let place = candidates.iter().position(|one| one.id.as_deref() == Some(&id));
+            if let Some(mut pinned) = place.map(|place| candidates.remove(place)) {
+                pinned.fits = found.exact.iter().any(|one| {
+                    one.id.map(|id| id.to_string()) == pinned.id && one.link_to(resolved.format).is_some()
+                });
+                pinned.why = "the request names it".to_owned();
+                candidates.insert(0, pinned);
+            }
+        }
         let mut takable = found
             .exact
             .iter()

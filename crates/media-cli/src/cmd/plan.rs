@@ -71,14 +71,10 @@ pub(crate) fn make(
     };
     let (worklist, mut plan) = media_engine::plan(&project, &list.path, list.recipe.as_deref(), place)?;
     if let Some(error) = words::findings(&plan, &list.path) {
-        // A provider that is configured but not built in is a clearer answer than "there is no such provider".
-        return Err(error);
+        return Err(session.explain_missing(error));
     }
     if !list.providers.is_empty() {
         plan.keep_only(&list.providers)?;
-    }
-    for name in plan.providers.keys() {
-        session.explain_missing(name)?;
     }
     Ok((worklist, plan, budget))
 }

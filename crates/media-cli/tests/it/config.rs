@@ -258,6 +258,6 @@ fn a_provider_that_is_not_built_in() {
     desk.file("list.jsonl", jobs(&[("a", "own", "a hat", "a.webp")]));
     desk.run(&["run", "list.jsonl", "--out", "other"])
         .ended(2)
-        .said(&["own"]);
+        .said(&["own.json: there is no provider \"acme\""]);
     assert!(!desk.path("other").exists());
 }

@@ -162,6 +162,23 @@ fn equal_requests_are_bought_once_and_copied() {
         .ended(0);
     assert_eq!(ran.line("four")["cost_basis"], "shared");
     desk.assert_bill_is(2);
+    // However many newer ones there were, and are gone, an older one that stands serves.
+    let many: Vec<_> = (0..20).map(|n| (format!("m{n}"), format!("m{n}.webp"))).collect();
+    let rows: Vec<_> = many
+        .iter()
+        .map(|(id, path)| (&**id, "openai", "a red kite", &**path))
+        .collect();
+    desk.file("many.jsonl", jobs(&rows));
+    desk.run(&["run", "many.jsonl", "--out", "out"]).ended(0);
+    for (_, path) in &many {
+        fs::remove_file(desk.path("out").join(path)).unwrap();
+    }
+    desk.file(
+        "more.jsonl",
+        jobs(&[("five", "openai", "a red kite", "five.webp")]),
+    );
+    desk.run(&["run", "more.jsonl", "--out", "out"]).ended(0);
+    desk.assert_bill_is(2);
     desk.assert_clean("out");
 }
 

@@ -28,6 +28,33 @@ fn mixed() -> String {
 const MIXED_FILES: usize = 12;
 const MIXED_CHARGES: usize = 11;
 
+/// Cells that are about providers which this run leaves out are no error of it.
+#[test]
+fn one_provider_of_the_shipped_examples_can_be_run_alone() {
+    let examples = checkout().join("examples");
+    let list = examples.join("jobs.csv");
+    for provider in ["runware", "forvo", "openai"] {
+        let desk = Desk::new();
+        let args = [
+            "run",
+            list.to_str().unwrap(),
+            "--simulate",
+            "--provider",
+            provider,
+            "--out",
+            "demo",
+            "--json",
+        ];
+        let ran = desk.run(&args).ended(0);
+        assert!(!ran.lines().is_empty());
+        assert!(
+            ran.lines().values().all(|line| line["provider"] == provider),
+            "{ran:?}"
+        );
+        assert_eq!(ran.count("done"), ran.lines().len());
+    }
+}
+
 #[test]
 fn a_fresh_clone_needs_no_keys_to_simulate() {
     let desk = Desk::new();

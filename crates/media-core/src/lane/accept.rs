@@ -56,7 +56,9 @@ impl Lane {
             ErrorKind::Storage,
             ErrorKind::Cancelled,
         ];
-        if first.retry() == Retry::Spent || ours.contains(&first.kind()) {
+        // A link of an earlier process may be of a host that is no more: then no try of this one can tell.
+        let is_old = matches!(task.prior, Prior::Linked { .. });
+        if (first.retry() == Retry::Spent && !is_old) || ours.contains(&first.kind()) {
             return Err(first);
         }
         // The link may have expired; the service may give a fresh one without selling the same thing again.

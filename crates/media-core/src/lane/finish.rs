@@ -112,7 +112,11 @@ impl Finisher {
                 }
                 std::mem::take(&mut small.waiting)
             };
-            self.see_to(handful, runtime);
+            // Whoever was promised that a thread looks must not wait for one that broke down.
+            let seen_to = catch_unwind(AssertUnwindSafe(|| self.see_to(handful, runtime)));
+            if seen_to.is_err() {
+                tracing::error!("the work on a handful of files panicked");
+            }
         }
     }
 

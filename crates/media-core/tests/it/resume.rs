@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use media_core::http::Scripted;
+use media_core::http::{Scripted, Sent};
 use media_core::{Charge, Delivery, ErrorKind, Facts, Link, Order, Prior, Usd};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::support::{FILE, Lab, Mode, failure, files_below, link, png};
@@ -104,6 +105,22 @@ async fn a_panic_while_asking_is_answered_as_unknown() {
     results.sort_by_key(|(tag, _)| *tag);
     assert_eq!(failure(&results[0].1), (ErrorKind::Cancelled, Charge::Unknown));
     assert!(results[1].1.outcome.is_ok(), "{:?}", results[1]);
+}
+
+/// The host of a link may be gone by the next day; the service knows a new one.
+#[tokio::test(start_paused = true)]
+async fn a_link_to_a_host_that_is_no_more_is_asked_for_anew() {
+    let fresh = "https://other.cdn.test/fresh.png";
+    let mut lab = Lab::new(Mode::Link, move |request| match request.uri().host() {
+        Some("other.cdn.test") => Scripted::new(200, png()),
+        Some("api.acme.test") => Scripted::new(200, json!({ "url": fresh }).to_string()),
+        _ => Scripted::fails(Sent::No),
+    });
+    lab.capabilities.recoverable = true;
+    let result = run(&lab, linked()).await;
+    assert!(result.outcome.is_ok(), "{result:?}");
+    assert_eq!(lab.files(), ["dog.png"]);
+    assert!(lab.keys().is_empty(), "it was bought again");
 }
 
 #[tokio::test(start_paused = true)]

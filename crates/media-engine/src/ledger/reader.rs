@@ -30,8 +30,9 @@ macro_rules! attempts {
     };
 }
 
-/// Files made for an equal request that are looked at: one that is still there is all that is wanted.
-const EQUALS: usize = 8;
+/// Files made for an equal request that are looked at. A list of ten thousand equal rows whose files are all gone must not
+/// look at each of them for each row.
+const EQUALS: usize = 1000;
 
 /// A connection that only reads. One for each thread that asks.
 #[derive(Debug)]
@@ -189,12 +190,16 @@ impl Reader {
         self.ask(question.query_row(params![job, take], take_row).optional())
     }
 
-    /// Files that were made for an equal request, newest first: of those that were written down when this was first asked.
-    /// Equal rows of one list need no more: they know of each other.
+    /// Shows the files that were made for an equal request, newest first, until one is what is wanted, and gives that one. Of
+    /// those that were written down when this was first asked: equal rows of one list need no more, they know of each other.
     ///
     /// # Errors
     /// The disk.
-    pub fn equals(&self, hash: &RequestHash) -> Result<Vec<TakeRow>> {
+    pub fn find_equal(
+        &self,
+        hash: &RequestHash,
+        mut is_wanted: impl FnMut(&TakeRow) -> bool,
+    ) -> Result<Option<TakeRow>> {
         let hashes = match self.hashes.get() {
             Some(hashes) => hashes,
             None => {
@@ -206,16 +211,19 @@ impl Reader {
         let upto = hashes.partition_point(|(found, _)| *found <= short);
         let text = concat!(takes!(), " WHERE rowid = ?1 AND hash = ?2");
         let mut question = self.ask(self.db.prepare_cached(text))?;
-        let mut equals = Vec::new();
         // Rows are appended, so the newest come last.
         let rows = hashes.iter().take(upto).rev();
         for (_, row) in rows.take_while(|(found, _)| *found == short).take(EQUALS) {
             let take = question
                 .query_row(params![row, hash.bytes()], take_row)
                 .optional();
-            equals.extend(self.ask(take)?);
+            if let Some(take) = self.ask(take)?
+                && is_wanted(&take)
+            {
+                return Ok(Some(take));
+            }
         }
-        Ok(equals)
+        Ok(None)
     }
 
     fn read_hashes(&self) -> rusqlite::Result<Vec<(u64, i64)>> {

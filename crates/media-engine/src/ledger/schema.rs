@@ -25,8 +25,7 @@ fn refuse(path: &Path, what: &str, hint: &str) -> Error {
         .hint(hint.to_owned())
 }
 
-const REPLACE: &str =
-    "put a copy back in its place, or move it away to begin an empty one (what it knew is then asked anew)";
+const REPLACE: &str = "put a copy back in its place, or move it away: the services that can be asked are then asked what they made, and the run stops where they cannot (docs/ledger.md)";
 
 /// Opens or makes the ledger at `path`, and brings an older one up to date.
 ///
@@ -136,7 +135,9 @@ pub(super) fn open_to_read(path: &Path) -> Result<Option<Connection>> {
     let db = connect_to_read(path)?;
     let version = version_of(&db).map_err(|error| failed(path, error))?;
     if version < STEPS.len() {
-        // What is asked of it knows only the newest tables.
+        // What is asked of it knows only the newest tables. Not while an older program is at work with it, which knows
+        // only the older ones.
+        let _lock = super::lock(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
         Connection::open_with_flags(path, flags)
             .and_then(|db| bring_up_to_date(&db))

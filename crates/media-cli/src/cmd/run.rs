@@ -43,6 +43,7 @@ pub(crate) async fn run(
         let Some(until) = ran.until.filter(|_| args.wait_for_quota) else {
             return Ok(ran.exit);
         };
+        let until = until.checked_add(GRACE).unwrap_or(until);
         say!("waiting until {}", words::moment(until));
         let mut signals = Signals::new();
         let signal = async {
@@ -64,6 +65,10 @@ pub(crate) async fn run(
         }
     }
 }
+
+/// Clocks differ: a service whose day begins a moment after ours would say that the day is spent, and that would cost all of
+/// the new one.
+const GRACE: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
 
 /// What earlier days of one command have used of its bounds.
 #[derive(Clone, Copy, Debug, Default)]

@@ -342,9 +342,13 @@ impl Section {
     /// # Errors
     /// [`ErrorKind::Config`] naming file and key.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
-        self.own
-            .extract_inner(key)
-            .map_err(|error| self.complain_about(error))
+        self.own.extract_inner(key).map_err(|mut error: figment::Error| {
+            // figment puts the key that was asked for behind those that lie in it.
+            if error.path.last().is_some_and(|last| last == key) {
+                error.path.rotate_right(1);
+            }
+            self.complain_about(error)
+        })
     }
 
     fn complain_about(&self, error: figment::Error) -> Error {

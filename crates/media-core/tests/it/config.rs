@@ -167,6 +167,10 @@ fn a_wrong_type_is_named_with_its_file_and_key() {
         let folder = Folder::changed(path, value);
         complains(folder.own(), &[&folder.file(), key]);
     }
+    let folder = Folder::changed("/image/steps", json!("twenty"));
+    let config = folder.load().unwrap();
+    let image = config.provider("acme").unwrap().get::<Picture>("image");
+    complains(image, &[&folder.file(), "image.steps"]);
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod secret;
 mod settings;
 mod shipped;
 mod stop;
+mod text;
 mod units;
 pub mod validate;
 
@@ -51,4 +52,5 @@ pub use self::settings::{
 };
 pub use self::shipped::{read_shipped, strip_remarks};
 pub use self::stop::Stop;
+pub use self::text::quoted;
 pub use self::units::{DayStart, Size, Span};

@@ -1,5 +1,6 @@
 //! Files within an output folder: copied whole or not at all, moved aside and never deleted.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,51 @@ fn storage(what: &str, path: &Path, error: io::Error) -> Error {
     Error::new(ErrorKind::Storage, format!("{what} {}", path.display()))
         .because(error)
         .not_billed()
+}
+
+/// The output folder, out of which no path of a list may lead: not by a name, which the list's check sees to, and not by a
+/// link that stands in it.
+#[derive(Debug)]
+pub(crate) struct Root<'a> {
+    out: &'a Path,
+    /// Where it really is; `None` before there is one, when nothing can stand in it.
+    real: Option<PathBuf>,
+    /// Folders below it that lie within it.
+    within: HashSet<PathBuf>,
+}
+
+impl<'a> Root<'a> {
+    pub(crate) fn of(out: &'a Path) -> Root<'a> {
+        Root {
+            out,
+            real: out.canonicalize().ok(),
+            within: HashSet::new(),
+        }
+    }
+
+    /// # Errors
+    /// Where the file would be, as words.
+    pub(crate) fn holds(&mut self, path: &str) -> std::result::Result<(), String> {
+        let Some((real, folder)) = self.real.as_ref().zip(Path::new(path).parent()) else {
+            return Ok(());
+        };
+        if folder.as_os_str().is_empty() || self.within.contains(folder) {
+            return Ok(());
+        }
+        // What is missing will be made, where its nearest folder is that is there.
+        let found = folder
+            .ancestors()
+            .find_map(|folder| self.out.join(folder).canonicalize().ok());
+        if let Some(found) = found.filter(|found| !found.starts_with(real)) {
+            return Err(format!(
+                "the folder {} leads out of the output folder, to {}; name one that lies in it",
+                folder.display(),
+                found.display()
+            ));
+        }
+        self.within.insert(folder.to_owned());
+        Ok(())
+    }
 }
 
 /// Copies a file; it appears under its name when it is whole, and never over another one.

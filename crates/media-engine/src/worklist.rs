@@ -19,6 +19,7 @@ use crate::list::{
     BoundRecipe, Check, JobRows, JobSpec, Jobs, Made, ReadParam, Recipe, RowProblem, Source, TableWriter,
     Verdict,
 };
+use crate::place::Root;
 use crate::plan::{Plan, Prepared};
 use crate::project::Project;
 use crate::resume::{Case, Resume};
@@ -191,6 +192,7 @@ pub fn plan(
     // What rows may come to ask for later in their chains: a row that asks for it at once shares that purchase too.
     let mut passing = HashSet::new();
     let counter = Counter::at(project, place)?;
+    let mut root = Root::of(place.out);
     let read = |name: &str, kind, key: &str, cell: &str| project.read_param(name, kind, key, cell);
     let mut rows = JobRows::new(&source, recipe.as_ref(), &read)?;
     for row in rows.by_ref() {
@@ -207,6 +209,7 @@ pub fn plan(
             let mut prepared = None;
             let standing = standing(spec, place.ledger)?;
             let verdict = check.job(spec, |spec| {
+                root.holds(&spec.path)?;
                 let (ready, hash) = prepare_all(project, spec, &standing.provider, place.out, &mut passing)?;
                 prepared = ready;
                 Ok(hash)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use media_core::{Error, ErrorKind, Resolved};
+use media_core::{Error, ErrorKind, Resolved, quoted};
 
 use crate::choice::Rules;
 use crate::map::Found;
@@ -23,8 +23,9 @@ impl Missing<'_> {
         let language = self.resolved.language.as_deref().unwrap_or_default();
         let word = &self.resolved.content;
         let message = format!(
-            "{} has no recording of {word:?} in {language}{rest}",
-            self.service
+            "{} has no recording of {} in {language}{rest}",
+            self.service,
+            quoted(word)
         );
         Error::new(ErrorKind::NotFound, message).not_billed()
     }
@@ -35,13 +36,7 @@ impl Missing<'_> {
         if near == 0 {
             return self.error("").hint("change the word or add a provider");
         }
-        let words: Vec<_> = self
-            .found
-            .near
-            .keys()
-            .take(3)
-            .map(|word| format!("{word:?}"))
-            .collect();
+        let words: Vec<_> = self.found.near.keys().take(3).map(|word| quoted(word)).collect();
         let plural = if near == 1 { "" } else { "s" };
         let rest = format!(
             ", only {near} recording{plural} of similar words: {}",

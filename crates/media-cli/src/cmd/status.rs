@@ -66,11 +66,12 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
     for batch in reader.remote_batches()? {
         let sent = batch.sent_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
         put!(
-            "batch {} at {}: {}{}",
+            "batch {} at {}: {}{}, about {} USD set aside",
             batch.name(),
             batch.provider,
             counted(batch.files, "file"),
-            sent.map(|at| format!(", sent {at:.0}")).unwrap_or_default()
+            sent.map(|at| format!(", sent {at:.0}")).unwrap_or_default(),
+            batch.reserved
         );
     }
     let (mut unknown, mut failed) = (Vec::new(), Vec::new());

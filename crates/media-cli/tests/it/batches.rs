@@ -120,6 +120,10 @@ fn it_can_be_left_and_is_fetched_by_a_later_run() {
         "{status}"
     );
     assert!(!status.contains("unknown:"), "{status}");
+    assert!(
+        status.contains("USD set aside") && !status.contains("about 0.00 USD"),
+        "{status}"
+    );
     let job = desk.run(&["status", "p0003", "--out", "out"]).ended(0).stdout;
     assert!(job.contains("handed over in a remote batch"), "{job}");
     assert_eq!(run(&desk, &["--no-wait"]).ended(4).count("waiting"), 30);

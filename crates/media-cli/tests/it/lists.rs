@@ -29,6 +29,30 @@ fn works(name: &str, content: impl AsRef<[u8]>, outputs: &[&str]) {
     desk.assert_clean("out");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_link_in_the_output_folder_leads_nothing_out_of_it() {
+    use std::os::unix::fs::symlink;
+    let desk = Desk::with_sim();
+    for folder in ["outside", "out/inside"] {
+        std::fs::create_dir_all(desk.path(folder)).unwrap();
+    }
+    symlink(desk.path("outside"), desk.path("out/away")).unwrap();
+    symlink(desk.path("out/inside"), desk.path("out/near")).unwrap();
+    desk.file(
+        "list.jsonl",
+        jobs(&[("a", "runware", "a hat", "away/deep/a.webp")]),
+    );
+    desk.make("list.jsonl")
+        .ended(2)
+        .said(&["line 1", "away/deep leads out of the output folder"]);
+    assert_eq!(desk.sim().calls(), []);
+    assert_eq!(std::fs::read_dir(desk.path("outside")).unwrap().count(), 0);
+    desk.file("list.jsonl", jobs(&[("a", "runware", "a hat", "near/a.webp")]));
+    desk.make("list.jsonl").ended(0);
+    assert!(desk.path("out/inside/a.webp").is_file());
+}
+
 #[test]
 fn what_is_no_text_is_refused() {
     let utf16: Vec<u8> = format!("\u{feff}{HEADER}")

@@ -2,6 +2,8 @@
 
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
+use crate::text::quoted;
+
 /// What a name has to be fit for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NamePolicy {
@@ -54,7 +56,10 @@ pub enum NameProblem {
     #[error("the name contains a folder; this folder is flat")]
     Folder,
     /// A character that some system cannot store.
-    #[error("{segment:?} contains {character:?}, which is not allowed in file names")]
+    #[error(
+        "{} contains {character:?}, which is not allowed in file names",
+        quoted(segment)
+    )]
     Character {
         /// The name.
         segment: String,
@@ -62,19 +67,19 @@ pub enum NameProblem {
         character: char,
     },
     /// A device on Windows.
-    #[error("{segment:?} is a reserved name on Windows")]
+    #[error("{} is a reserved name on Windows", quoted(segment))]
     Reserved {
         /// The name.
         segment: String,
     },
     /// Windows drops dots and spaces at the end; spaces at the front get lost by hand.
-    #[error("{segment:?} begins or ends with a space, or ends with a dot")]
+    #[error("{} begins or ends with a space, or ends with a dot", quoted(segment))]
     Edge {
         /// The name.
         segment: String,
     },
     /// Longer than a name may be.
-    #[error("{segment:?} is {bytes} bytes long; at most {limit} are allowed")]
+    #[error("{} is {bytes} bytes long; at most {limit} are allowed", quoted(segment))]
     LongSegment {
         /// The name.
         segment: String,

@@ -55,6 +55,8 @@ pub struct RemoteBatch {
     pub files: u64,
     /// When it was sent, in milliseconds since 1970.
     pub sent_ms: Option<i64>,
+    /// What is set aside for those files.
+    pub reserved: Usd,
 }
 
 impl RemoteBatch {
@@ -329,7 +331,8 @@ impl Reader {
     /// # Errors
     /// The disk.
     pub fn remote_batches(&self) -> Result<Vec<RemoteBatch>> {
-        let text = "SELECT group_key, coalesce(provider, ''), count(*), min(first_sent_ms) FROM attempts
+        let text = "SELECT group_key, coalesce(provider, ''), count(*), min(first_sent_ms),
+                coalesce(sum(reserved_micros), 0) FROM attempts
             WHERE ended_ms IS NULL AND state = 'sending' AND group_key IS NOT NULL GROUP BY 1, 2 ORDER BY 4";
         let mut question = self.ask(self.db.prepare(text))?;
         let rows = self.ask(question.query_map((), |row| {
@@ -338,6 +341,7 @@ impl Reader {
                 provider: row.get(1)?,
                 files: row.get::<_, i64>(2)?.unsigned_abs(),
                 sent_ms: row.get(3)?,
+                reserved: usd(row, 4)?.unwrap_or_default(),
             })
         }))?;
         self.ask(rows.collect())

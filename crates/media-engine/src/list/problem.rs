@@ -146,7 +146,7 @@ pub(super) fn quoted(text: &str) -> String {
     if shown.len() < text.len() {
         shown.push('…');
     }
-    format!("{shown:?}")
+    media_core::quoted(&shown)
 }
 
 /// `one`, `two` and `three`, at most a dozen of them.

@@ -368,6 +368,12 @@ mod tests {
         assert_eq!(rejected.count(), 2, "the bytes and why");
     }
 
+    #[test]
+    fn what_breaks_down_is_a_failure_of_its_file_alone() {
+        let broken: Result<()> = whatever_happens(|| std::panic::resume_unwind(Box::new("a decoder")));
+        assert_eq!(broken.unwrap_err().kind(), ErrorKind::InvalidMedia);
+    }
+
     #[tokio::test]
     async fn who_is_at_work_takes_what_comes_meanwhile() {
         let folder = tempfile::tempdir().unwrap();

@@ -62,7 +62,8 @@ pub fn run_with(registry: &Registry, arguments: impl IntoIterator<Item = OsStrin
 
 fn start(registry: &Registry, args: Args, again: &str) -> media_core::Result<Exit> {
     logs::start(&args.logging)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    // One thread for all the waiting; files and the ledger have their own. More would take more memory and no less time.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| {

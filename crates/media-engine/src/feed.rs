@@ -19,7 +19,7 @@ use crate::run::{Share, Shared, lock};
 use crate::worklist::equal_key;
 
 /// Orders on their way to a lane.
-pub(crate) const ORDERS_AHEAD: usize = 64;
+pub(crate) const ORDERS_AHEAD: usize = 32;
 
 /// Hands orders over in handfuls: the two sides then wake each other a few times in a hundred, not for each.
 struct Outbox {

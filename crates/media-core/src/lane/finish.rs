@@ -1,8 +1,9 @@
 //! The last steps of files that came whole: checked, made durable, written down, given their names.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -36,21 +37,53 @@ pub(super) struct Finished {
     pub(super) unrecorded: Option<Error>,
 }
 
-/// Finishes files on the blocking threads. Small ones go in company: waking a thread costs more than writing one of them,
-/// and those that are written down together are one commit.
+/// Threads that finish files at the same time: enough to keep the processor and a disk busy. Each may hold a decoded
+/// picture, so more of them would be memory by the number of calls in flight.
+const AT_WORK: usize = 4;
+
+/// Finishes files on a few of the blocking threads. Small ones go in company: waking a thread costs more than writing one
+/// of them, and those that are written down together are one commit.
 pub(super) struct Finisher {
     http: Http,
     decodes: bool,
     /// What fails its checks is kept all the same, because it was paid for.
     keeps: bool,
-    small: Mutex<Small>,
+    line: Mutex<Line>,
 }
 
+/// What waits, and who will look at it.
 #[derive(Default)]
-struct Small {
-    waiting: Vec<Waiting>,
+struct Line {
+    small: Vec<Waiting>,
+    large: VecDeque<Waiting>,
     /// Threads that will look at what waits before they end.
     at_work: usize,
+}
+
+impl Line {
+    /// Whether another thread is needed. A large file gets one while there may be more; of the small ones the more may wait
+    /// the more threads are at work: on a fast disk a few take all there is in handfuls, on a slow one they sync side by
+    /// side.
+    fn join(&mut self, waiting: Waiting) -> bool {
+        let is_small = waiting.piece.staged.is_small();
+        if is_small {
+            self.small.push(waiting);
+        } else {
+            self.large.push_back(waiting);
+        }
+        let needs_another = self.at_work < AT_WORK && (!is_small || self.small.len() > self.at_work);
+        self.at_work += usize::from(needs_another);
+        needs_another
+    }
+
+    /// All small files that wait, or else one large.
+    fn handful(&mut self) -> Vec<Waiting> {
+        if self.small.is_empty() {
+            self.large.pop_front().into_iter().collect()
+        } else {
+            std::mem::take(&mut self.small)
+        }
+    }
 }
 
 struct Waiting {
@@ -71,7 +104,7 @@ impl Finisher {
             http,
             decodes,
             keeps,
-            small: Mutex::default(),
+            line: Mutex::default(),
         })
     }
 
@@ -79,12 +112,8 @@ impl Finisher {
     /// The runtime is being shut down.
     pub(super) async fn finish(self: &Arc<Self>, piece: Piece) -> Result<Finished> {
         let (answer, answered) = oneshot::channel();
-        let is_small = piece.staged.is_small();
-        let waiting = Waiting { piece, answer };
-        let (finisher, runtime) = (Arc::clone(self), Handle::current());
-        if !is_small {
-            tokio::task::spawn_blocking(move || finisher.see_to(vec![waiting], &runtime));
-        } else if self.line_up(waiting) {
+        if self.line().join(Waiting { piece, answer }) {
+            let (finisher, runtime) = (Arc::clone(self), Handle::current());
             tokio::task::spawn_blocking(move || finisher.work(&runtime));
         }
         answered
@@ -92,25 +121,20 @@ impl Finisher {
             .map_err(|_| Error::new(ErrorKind::Storage, "the file work was interrupted"))
     }
 
-    /// Whether another thread is needed. The more of them are at work, the more may wait for the next: on a fast disk a few
-    /// take all there is in handfuls, on a slow one many sync side by side.
-    fn line_up(&self, waiting: Waiting) -> bool {
-        let mut small = self.small.lock().unwrap_or_else(PoisonError::into_inner);
-        small.waiting.push(waiting);
-        let needs_another = small.waiting.len() > small.at_work;
-        small.at_work += usize::from(needs_another);
-        needs_another
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn work(&self, runtime: &Handle) {
         loop {
             let handful = {
-                let mut small = self.small.lock().unwrap_or_else(PoisonError::into_inner);
-                if small.waiting.is_empty() {
-                    small.at_work -= 1;
+                let mut line = self.line();
+                let handful = line.handful();
+                if handful.is_empty() {
+                    line.at_work -= 1;
                     return;
                 }
-                std::mem::take(&mut small.waiting)
+                handful
             };
             // Whoever was promised that a thread looks must not wait for one that broke down.
             let seen_to = catch_unwind(AssertUnwindSafe(|| self.see_to(handful, runtime)));
@@ -344,7 +368,7 @@ mod tests {
         for (place, bytes) in [PICTURE, b"no picture", PICTURE, PICTURE].into_iter().enumerate() {
             let piece = piece(&http, folder.path().join(format!("{place}.png")), bytes).await;
             let (answer, answered) = oneshot::channel();
-            let needs_another = finisher.line_up(Waiting { piece, answer });
+            let needs_another = finisher.line().join(Waiting { piece, answer });
             // Nobody has begun: each that comes is more than are at work.
             assert!(needs_another, "{place}");
             answers.push(answered);
@@ -354,7 +378,7 @@ mod tests {
         let worked = tokio::task::spawn_blocking(move || (0..4).for_each(|_| worker.work(&runtime)));
         worked.await.unwrap();
         assert_eq!(*journal.0.lock().unwrap(), [3]);
-        assert_eq!(finisher.small.lock().unwrap().at_work, 0);
+        assert_eq!(finisher.line().at_work, 0);
         for (place, answer) in answers.into_iter().enumerate() {
             let placed = answer.await.unwrap().placed;
             let stands = folder.path().join(format!("{place}.png")).exists();
@@ -379,14 +403,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let http = http(Arc::default(), folder.path());
         let finisher = Finisher::new(http.clone(), true, true);
-        finisher.small.lock().unwrap().at_work = 2;
+        finisher.line().at_work = 2;
         let mut calls = Vec::new();
         for place in 0..4 {
             let piece = piece(&http, folder.path().join(format!("{place}.png")), PICTURE).await;
             let (answer, _) = oneshot::channel();
-            calls.push(finisher.line_up(Waiting { piece, answer }));
+            calls.push(finisher.line().join(Waiting { piece, answer }));
         }
         // Two are at work and will look; a third is called when three wait, and then a fourth.
         assert_eq!(calls, [false, false, true, true]);
+        // However many come, no more are called.
+        for place in 4..12 {
+            let piece = piece(&http, folder.path().join(format!("{place}.png")), PICTURE).await;
+            let (answer, _) = oneshot::channel();
+            assert!(!finisher.line().join(Waiting { piece, answer }));
+        }
     }
 }

@@ -35,7 +35,7 @@ use crate::result::{Cost, CostBasis, MediaResult};
 /// Remote batches of one lane that are at the service at once.
 const REMOTE_BATCHES: usize = 16;
 /// Results that may wait for their reader.
-pub(crate) const RESULTS_AHEAD: usize = 64;
+pub(crate) const RESULTS_AHEAD: usize = 32;
 
 pub(crate) struct Lane {
     client: Client,

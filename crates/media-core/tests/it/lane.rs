@@ -299,7 +299,7 @@ async fn batches_are_full_when_there_is_enough_and_never_too_large() {
 #[tokio::test(start_paused = true)]
 async fn a_long_list_is_not_held_in_memory() {
     const MANY: usize = 10_000;
-    const RESULTS_AHEAD: usize = 64;
+    const RESULTS_AHEAD: usize = 32;
     for (concurrency, batch) in [(3, 1), (4, 5)] {
         let mut lab = Lab::new(Mode::Link, |_| Scripted::new(404, "")).concurrency(concurrency);
         if batch > 1 {

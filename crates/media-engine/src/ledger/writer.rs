@@ -42,6 +42,8 @@ pub(super) enum Note {
 
 /// Commands that are committed together at most. More would let the first of them wait for the last.
 const TOGETHER: usize = 512;
+/// Results that wait at most. More would save nothing, and each is held in memory.
+const MADE_TOGETHER: usize = 128;
 /// How long what nobody waits for may stay uncommitted.
 const LAZINESS: Duration = Duration::from_millis(200);
 
@@ -198,7 +200,7 @@ impl Scribe {
             }
             let takes_all = is_due || batch.is_last || batch.takes_all;
             let is_long_ago = self.made_since.is_some_and(|since| since.elapsed() >= LAZINESS);
-            let with_made = takes_all || is_long_ago || self.made.len() >= TOGETHER;
+            let with_made = takes_all || is_long_ago || self.made.len() >= MADE_TOGETHER;
             is_due |= with_made || !batch.answers.is_empty() || self.notes.len() >= TOGETHER;
             if !is_due {
                 continue;

@@ -34,6 +34,9 @@ struct Bytes<R> {
     position: usize,
 }
 
+/// Bytes of a list in memory at a time.
+const PIECE: usize = 16 << 10;
+
 impl<R: Read> Bytes<R> {
     fn peek(&mut self) -> io::Result<Option<u8>> {
         if let Some(byte) = self.buffer.get(self.position) {
@@ -41,7 +44,11 @@ impl<R: Read> Bytes<R> {
         }
         self.buffer.clear();
         self.position = 0;
-        (&mut self.reader).take(64 << 10).read_to_end(&mut self.buffer)?;
+        // Not one byte more, or the buffer would be doubled to look for the end.
+        self.buffer.reserve_exact(PIECE);
+        (&mut self.reader)
+            .take(PIECE as u64)
+            .read_to_end(&mut self.buffer)?;
         Ok(self.buffer.first().copied())
     }
 

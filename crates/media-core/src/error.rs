@@ -6,6 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::IntoDeserializer as _;
+use serde::de::value::StrDeserializer;
 use serde::{Deserialize, Serialize};
 
 use crate::provider::Candidate;
@@ -86,6 +88,13 @@ impl ErrorKind {
             ErrorKind::Pending => "pending",
             ErrorKind::Cancelled => "cancelled",
         }
+    }
+
+    /// The kind of this name, as [`ErrorKind::as_str`] writes it.
+    #[must_use]
+    pub fn named(name: &str) -> Option<ErrorKind> {
+        let name: StrDeserializer<'_, serde::de::value::Error> = name.into_deserializer();
+        ErrorKind::deserialize(name).ok()
     }
 
     /// Whether every further request to the same provider would fail the same way until a person or the clock acts.

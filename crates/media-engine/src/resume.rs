@@ -488,12 +488,6 @@ fn is_lasting(entry: &Entry) -> bool {
         .result
         .as_deref()
         .and_then(|line| serde_json::from_str(line).ok());
-    let kind = line.and_then(|line| line.error).map(|error| error.kind);
-    let lasting = [
-        ErrorKind::InvalidRequest,
-        ErrorKind::Unsupported,
-        ErrorKind::ContentRejected,
-        ErrorKind::NotFound,
-    ];
-    kind.is_some_and(|kind| lasting.iter().any(|known| known.as_str() == kind))
+    let kind = line.and_then(|line| ErrorKind::named(&line.error?.kind));
+    kind.is_some_and(ErrorKind::is_lasting)
 }

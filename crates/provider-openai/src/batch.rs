@@ -508,13 +508,7 @@ fn of_all(error: Error) -> Error {
     if kind.stops_lane() || kind.stops_model() || kind == ErrorKind::BudgetExceeded {
         return error;
     }
-    let about_a_row = [
-        ErrorKind::InvalidRequest,
-        ErrorKind::Unsupported,
-        ErrorKind::ContentRejected,
-        ErrorKind::NotFound,
-    ];
-    if !about_a_row.contains(&kind) {
+    if !kind.is_lasting() {
         return error;
     }
     let charge = error.charge();

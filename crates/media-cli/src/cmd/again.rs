@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use media_core::{Error, ErrorKind, Result, Usd};
+use media_core::{Error, ErrorKind, Result};
 use media_engine::{
-    AttemptState, Caps, Entry, Folder, JobStatus, Place, Project, Reader, RunOptions, is_unknown, plan_given,
-    plan_sent_again,
+    AttemptState, Caps, Entry, Folder, JobStatus, Place, Plan, Project, Reader, RunOptions, is_unknown,
+    plan_given, plan_sent_again,
 };
 use media_registry::Registry;
 
@@ -86,13 +86,6 @@ pub(crate) async fn retry(
             return Ok(Exit::Done);
         }
     }
-    if args.unknown {
-        let stake: Usd = chosen.iter().filter_map(|job| job.estimate).sum();
-        say!(
-            "{} that may have been billed are sent once more, as they stand in the ledger, {stake} USD by the price list",
-            counted(chosen.len() as u64, "request")
-        );
-    }
     folder
         .ledger()
         .ask_again(specs.iter().map(|spec| spec.id.clone()).collect(), args.unknown)?;
@@ -100,7 +93,21 @@ pub(crate) async fn retry(
     let place = Place::new(&list.out, Some(&reader));
     (work.worklist, work.plan) = plan_given(&project, specs, place)?;
     drop(reader);
+    if args.unknown {
+        say!("{}", given_up(chosen.len() as u64, &work.plan));
+    }
     Ok(work.run(folder, keys).await?.exit)
+}
+
+/// What becomes of requests that may have been billed, once a person gave them up.
+fn given_up(count: u64, plan: &Plan) -> String {
+    let to_send = plan.providers.values().map(|provider| provider.make).sum();
+    let what = format!("{} that may have been billed", counted(count, "request"));
+    if to_send == 0 {
+        return format!("{what}: given up, and nothing is sent, because nothing is missing");
+    }
+    let (sent, cost) = (counted(to_send, "request"), plan.cost());
+    format!("{what}: given up; {sent} sent once more, as the ledger has it, {cost} USD by the price list")
 }
 
 /// The jobs that a retry is about.

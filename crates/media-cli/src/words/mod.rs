@@ -52,16 +52,20 @@ pub(crate) fn of_attempt(state: AttemptState, is_in_batch: bool) -> &'static str
 
 /// Whether a failure of this kind waits for a person.
 pub(crate) fn needs_a_person(kind: &str) -> bool {
-    [
+    let act = [
         ErrorKind::Config,
         ErrorKind::MissingApiKey,
         ErrorKind::Authentication,
         ErrorKind::PermissionDenied,
         ErrorKind::InsufficientCredit,
         ErrorKind::BudgetExceeded,
-    ]
-    .iter()
-    .any(|known| known.as_str() == kind)
+    ];
+    ErrorKind::named(kind).is_some_and(|kind| act.contains(&kind))
+}
+
+/// Whether the same command asks again for what failed in this way; what was billed and is no good is not bought again.
+pub(crate) fn passes(kind: &str) -> bool {
+    ErrorKind::named(kind).is_some_and(|kind| !kind.is_lasting() && kind != ErrorKind::InvalidMedia)
 }
 
 /// A word as a shell reads it.

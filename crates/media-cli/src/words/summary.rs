@@ -6,7 +6,7 @@ use std::time::Duration;
 use media_core::Usd;
 use media_engine::{Account, Outcome, Status};
 
-use super::{counted, moment, needs_a_person, number, roughly};
+use super::{counted, moment, needs_a_person, number, passes, roughly};
 use crate::exit::Exit;
 
 /// How a run went.
@@ -179,10 +179,21 @@ fn spent(outcome: &Outcome) -> Option<String> {
     (!costs.is_empty()).then(|| costs.join(", "))
 }
 
+fn all_pass(outcome: &Outcome) -> bool {
+    let mut kinds = outcome
+        .accounts
+        .values()
+        .flat_map(|account| account.failures.keys());
+    kinds.all(|kind| passes(kind))
+}
+
 fn next(outcome: &Outcome, exit: Exit, again: &str) -> Option<String> {
     let any = |status| outcome.accounts.values().any(|account| account.count(status) > 0);
     match exit {
         Exit::Done | Exit::Refused => None,
+        Exit::SomeFailed if any(Status::Failed) && all_pass(outcome) => {
+            Some(format!("what failed is asked for again by  {again}"))
+        }
         Exit::SomeFailed if any(Status::Failed) => Some(format!(
             "mend the rows named above (media export failed lists them), then  {again}"
         )),

@@ -192,7 +192,9 @@ fn partial_results_of_expired_batches_are_delivered_and_the_rest_is_sent_again()
     desk.file("list.jsonl", pictures(0, 8));
     run(&desk, &["--no-wait"]).ended(4);
     desk.sim().advance(std::time::Duration::from_secs(20));
-    let ran = run(&desk, &["--no-wait"]).ended(1);
+    let ran = run(&desk, &["--no-wait"])
+        .ended(1)
+        .said(&["what failed is asked for again by  media run list.jsonl"]);
     assert_eq!((ran.count("done"), ran.count("failed")), (5, 3), "{ran:#?}");
     assert_once(&desk, 5);
     assert_eq!(run(&desk, &["--no-wait"]).ended(4).count("waiting"), 3);

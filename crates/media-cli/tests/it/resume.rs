@@ -330,6 +330,24 @@ fn what_may_have_been_billed_is_sent_again_only_by_hand() {
     assert_eq!(desk.charges(), 3);
 }
 
+#[test]
+fn a_doubt_is_given_up_without_a_purchase_where_the_file_is_there() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", pictures("openai", &["hat", "cap"]));
+    desk.sim().arm(
+        Fault::new(Provider::Openai, FaultKind::CutAfterBilling)
+            .on(Op::Image)
+            .matching("a cap"),
+    );
+    desk.make("list.jsonl").ended(1);
+    // A person found it elsewhere.
+    fs::copy(desk.path("out/hat.webp"), desk.path("out/cap.webp")).unwrap();
+    desk.run(&["retry", "--unknown", "cap", "--out", "out"])
+        .ended(0)
+        .said(&["given up, and nothing is sent"]);
+    assert_eq!(desk.charges(), 2);
+}
+
 /// Killed after the service had accepted: what it made is fetched, and nothing else is begun.
 #[test]
 fn a_rescue_fetches_and_buys_nothing() {

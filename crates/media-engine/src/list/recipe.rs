@@ -413,7 +413,7 @@ fn params(
 
 /// A kind of failure by its name.
 pub(super) fn error_kind(name: &str) -> Result<ErrorKind, String> {
-    serde_json::from_value(Value::from(name)).map_err(|_| {
+    ErrorKind::named(name).ok_or_else(|| {
         format!(
             "{} is not a kind of error; the usual ones are: content_rejected, rate_limited, quota_exhausted, \
              provider_fault, timeout",

@@ -1,7 +1,7 @@
 //! The settings that every provider has: limits, timeouts, retries, prices. Their values come from configuration.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -176,9 +176,9 @@ impl<'de> Deserialize<'de> for GroupLimits {
                         "raise_to_reported" => limits.raise_to_reported = map.next_value()?,
                         "day_starts" => limits.day_starts = map.next_value()?,
                         name if ceiling_name_is_valid(name) => {
-                            // null takes back a ceiling of a lower layer.
-                            if let Some(limit) = map.next_value::<Option<u64>>()? {
-                                limits.ceilings.insert(key, limit);
+                            // null takes back a ceiling of a lower layer; 0 would be one that nothing ever gets under.
+                            if let Some(limit) = map.next_value::<Option<NonZeroU64>>()? {
+                                limits.ceilings.insert(key, limit.get());
                             }
                         }
                         _ => {

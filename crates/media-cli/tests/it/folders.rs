@@ -54,7 +54,7 @@ fn a_file_where_the_folder_should_be() {
     for out in ["taken", "taken/below"] {
         desk.run(&["run", "list.jsonl", "--out", out])
             .ended(2)
-            .said(&["taken"]);
+            .said(&["taken", "choose another folder"]);
     }
     assert_eq!(desk.read("taken"), "mine");
     desk.file("half/.media", "mine");

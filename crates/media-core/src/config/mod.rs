@@ -3,6 +3,7 @@
 //! Every value knows where it came from, so every complaint names the file (or variable) and the key.
 
 mod schema;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -367,7 +368,7 @@ impl Section {
         } else {
             format!("{source}: {path}")
         };
-        complain(format!("{at}: {}", error.kind))
+        complain(format!("{at}: {}", words::of(&error.kind)))
     }
 }
 

@@ -94,10 +94,10 @@ written!(
 written!(GroupLimits, "GroupLimits", |_| json_schema!({
     "type": "object",
     "patternProperties": {
-        "^.+_per_(second|minute|hour)$": { "type": ["integer", "null"], "minimum": 0 },
+        "^.+_per_(second|minute|hour)$": { "type": ["integer", "null"], "minimum": 1 },
     },
     "properties": {
-        "requests_per_day": { "type": ["integer", "null"], "minimum": 0 },
+        "requests_per_day": { "type": ["integer", "null"], "minimum": 1 },
         "day_starts": { "type": "string", "pattern": "^[0-9]{1,2}:[0-9]{2} *UTC$", "examples": ["22:00 UTC"] },
         "raise_to_reported": { "type": "boolean", "description": "A higher limit that the service reports replaces ours." },
     },

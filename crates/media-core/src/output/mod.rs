@@ -77,6 +77,9 @@ fn storage(what: &str, path: &Path, error: io::Error) -> Error {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             Some("make the folder writable")
         }
+        io::ErrorKind::NotADirectory => {
+            Some("a file stands where a folder is needed: move it away, or choose another folder")
+        }
         _ => None,
     };
     let failure = Error::new(ErrorKind::Storage, format!("{what} {}", path.display())).because(error);

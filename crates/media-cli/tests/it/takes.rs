@@ -203,6 +203,39 @@ fn a_killed_redo_is_seen_to_its_end_by_the_next_run() {
 }
 
 #[test]
+fn a_killed_redo_of_a_free_recording_is_seen_to_its_end_too() {
+    let mut scenario = media_sim::Scenario::instant();
+    scenario.forvo.latency_ms.audio = 2000;
+    let desk = Desk::with(scenario);
+    desk.file("list.jsonl", jobs(&[("a", "forvo", "perro", "a.mp3")]));
+    desk.make("list.jsonl").ended(0);
+    let mut command = desk.command(&["redo", "a", "--out", "out", "--yes"]);
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    until("it is looked up", || {
+        let status = desk.run(&["status", "a", "--out", "out"]).ended(0);
+        status.stdout.contains("not yet downloaded")
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let ran = desk.make("list.jsonl").ended(0);
+    assert_eq!(
+        (&ran.line("a")["status"], &ran.line("a")["take"]),
+        (&json!("done"), &json!(2))
+    );
+    let lookups = desk
+        .sim()
+        .calls()
+        .iter()
+        .filter(|call| call.path.contains("word-pronunciations"))
+        .count();
+    assert_eq!(lookups, 2);
+    let status = desk.run(&["status", "a", "--out", "out"]).ended(0);
+    assert!(!status.stdout.contains("not yet downloaded"), "{status:#?}");
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 1);
+    desk.assert_clean("out");
+}
+
+#[test]
 fn a_protected_file_is_left_out_of_every_redo() {
     let desk = made("runware");
     desk.run(&["keep", "a", "--out", "out"])

@@ -80,9 +80,10 @@ impl Transport for ReqwestTransport {
         if let Some(headers) = parts.headers_mut() {
             headers.clone_from(response.headers());
         }
+        let length = response.content_length();
         let pieces = response.bytes_stream().map_err(translate).boxed();
         let body = if is_plain {
-            Body::new(self.turns.take(pieces))
+            Body::new(self.turns.take(pieces, length))
         } else {
             Body::new(pieces)
         };

@@ -29,6 +29,9 @@ const FAST: usize = 16 << 10;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// And any other. What is made while it is sent, such as speech, is found out by this and needs no turn.
 const PATIENCE_UNTIL_FAST: Duration = Duration::from_millis(20);
+/// How long a body waits for its turn. Well under the time that an answer may be silent: over a slow network a body that
+/// waits for all before it would be given up, and what was paid for with it. There, little is ready at a time anyway.
+const MOST_WAITING: Duration = Duration::from_secs(20);
 /// After a piece of this size a connection's buffers are too large to be kept.
 const LARGE: usize = 64 << 10;
 
@@ -56,15 +59,21 @@ impl Turns {
         }
     }
 
-    /// The same pieces, read only when it is this body's turn, which lasts while they are worked on.
+    /// The same pieces, read only when it is this body's turn, which lasts while they are worked on. `length` is what the
+    /// answer's head says of it, in bytes.
     pub(super) fn take(
         self: &Arc<Self>,
         pieces: BoxStream<'static, Piece>,
+        length: Option<u64>,
     ) -> impl Stream<Item = Piece> + Send + 'static {
         let start = Taking {
             shared: Arc::clone(self),
             pieces,
-            pace: Pace::Unknown,
+            pace: match length {
+                Some(length) if length <= LARGE as u64 => Pace::Free,
+                Some(_) => Pace::Fast,
+                None => Pace::Unknown,
+            },
             turn: None,
         };
         stream::unfold(
@@ -86,28 +95,38 @@ struct Taking {
 enum Pace {
     Unknown,
     Fast,
+    /// Nothing is ready most of the time. It may become fast.
     Slow,
+    /// It is small, or has waited long enough.
+    Free,
 }
 
 impl Taking {
     async fn next(&mut self) -> Option<Piece> {
-        if self.turn.is_none() && self.pace != Pace::Slow {
-            self.turn = Arc::clone(&self.shared.turns).acquire_owned().await.ok();
+        if self.turn.is_none() && [Pace::Unknown, Pace::Fast].contains(&self.pace) {
+            match timeout(MOST_WAITING, Arc::clone(&self.shared.turns).acquire_owned()).await {
+                Ok(turn) => self.turn = turn.ok(),
+                Err(_) => self.pace = Pace::Free,
+            }
         }
         let patience = match self.pace {
-            Pace::Fast => PATIENCE,
-            Pace::Unknown | Pace::Slow => PATIENCE_UNTIL_FAST,
+            Pace::Fast => Some(PATIENCE),
+            Pace::Unknown => Some(PATIENCE_UNTIL_FAST),
+            Pace::Slow | Pace::Free => None,
         };
-        let piece = match timeout(patience, self.pieces.next()).await {
-            Ok(piece) => piece?,
-            Err(_) => {
-                self.turn = None;
-                self.pace = Pace::Slow;
-                self.pieces.next().await?
-            }
+        let piece = match patience {
+            None => self.pieces.next().await?,
+            Some(patience) => match timeout(patience, self.pieces.next()).await {
+                Ok(piece) => piece?,
+                Err(_) => {
+                    self.turn = None;
+                    self.pace = Pace::Slow;
+                    self.pieces.next().await?
+                }
+            },
         };
         let length = piece.as_ref().map_or(0, Bytes::len);
-        if length >= FAST {
+        if length >= FAST && self.pace != Pace::Free {
             self.pace = Pace::Fast;
         }
         if length >= LARGE {
@@ -138,7 +157,7 @@ mod tests {
         let turns = Turns::new();
         let read = Arc::default();
         let mut bodies: Vec<_> = (0..4)
-            .map(|name| Box::pin(turns.take(body(name, 2, &read))))
+            .map(|name| Box::pin(turns.take(body(name, 2, &read), None)))
             .collect();
         for body in &mut bodies {
             let _ = timeout(Duration::from_millis(1), body.next()).await;
@@ -157,7 +176,7 @@ mod tests {
         let turns = Turns::new();
         let stalling = |first: usize| {
             let first = stream::iter([Ok(Bytes::from(vec![0; first]))]);
-            Box::pin(turns.take(first.chain(stream::pending()).boxed()))
+            Box::pin(turns.take(first.chain(stream::pending()).boxed(), None))
         };
         let mut fast = [stalling(FAST), stalling(FAST)];
         for body in &mut fast {
@@ -176,6 +195,25 @@ mod tests {
         assert_eq!(turns.turns.available_permits(), AT_ONCE);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_small_body_needs_no_turn_and_a_large_one_waits_for_it_only_so_long() {
+        let turns = Turns::new();
+        let read = Arc::default();
+        let taken: Vec<_> = (0..AT_ONCE)
+            .map(|_| Arc::clone(&turns.turns).try_acquire_owned().unwrap())
+            .collect();
+        let mut small = Box::pin(turns.take(body(0, 1, &read), Some(LARGE as u64)));
+        assert!(timeout(Duration::from_millis(1), small.next()).await.is_ok());
+        let mut large = Box::pin(turns.take(body(1, 3, &read), Some(LARGE as u64 + 1)));
+        assert!(timeout(MOST_WAITING / 2, large.next()).await.is_err());
+        assert_eq!(*read.lock().unwrap(), [0]);
+        assert!(timeout(MOST_WAITING, large.next()).await.is_ok());
+        // From then on it asks for none.
+        assert!(timeout(Duration::from_millis(1), large.next()).await.is_ok());
+        assert_eq!(*read.lock().unwrap(), [0, 1, 1]);
+        drop(taken);
+    }
+
     #[tokio::test]
     async fn connections_are_kept_until_a_large_body_comes() {
         let turns = Turns::new();
@@ -185,9 +223,9 @@ mod tests {
             headers.contains_key(CONNECTION)
         };
         let small = stream::iter([Ok(Bytes::from_static(b"small"))]).boxed();
-        assert!(Box::pin(turns.take(small)).next().await.is_some());
+        assert!(Box::pin(turns.take(small, None)).next().await.is_some());
         assert!(!is_closed());
-        let mut large = Box::pin(turns.take(body(0, 1, &Arc::default())));
+        let mut large = Box::pin(turns.take(body(0, 1, &Arc::default()), None));
         let _ = large.next().await;
         assert!(is_closed());
     }

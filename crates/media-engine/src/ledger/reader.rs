@@ -279,14 +279,14 @@ impl Reader {
         )
     }
 
-    /// The first attempt at a take after this one that is not settled.
+    /// The first attempt at a take after this one that is not settled. One that was free counts when it came to something.
     ///
     /// # Errors
     /// The disk.
     pub(crate) fn open_attempt_after(&self, job: &str, take: u32) -> Result<Option<AttemptRow>> {
         let text = concat!(
             attempts!(),
-            " WHERE job = ?1 AND take > ?2 AND sends > 0 AND ended_ms IS NULL
+            " WHERE job = ?1 AND take > ?2 AND (sends > 0 OR state <> 'sending') AND ended_ms IS NULL
              ORDER BY take, number LIMIT 1"
         );
         let mut question = self.ask(self.db.prepare_cached(text))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use media_core::Usd;
+use media_core::{Charge, Usd};
 
 use crate::line::{Line, Status};
 use crate::plan::{Plan, ProviderPlan};
@@ -47,6 +47,8 @@ pub struct Account {
 /// Failures of one kind.
 #[derive(Clone, Debug, Default)]
 pub struct Failure {
+    /// Some of it was billed and is no good: that is not bought again by itself.
+    pub is_spent: bool,
     /// How many.
     pub count: u64,
     /// Some of their ids.
@@ -131,6 +133,7 @@ impl Stats {
         if let Some(error) = line.error.as_ref().filter(|_| line.status != Status::Done) {
             let failure = account.failures.entry(error.kind.clone()).or_default();
             failure.count += 1;
+            failure.is_spent |= line.status == Status::Failed && error.charge != Charge::None.as_str();
             if failure.ids.len() < EXAMPLES {
                 failure.ids.push(line.id.clone());
             }

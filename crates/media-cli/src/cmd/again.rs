@@ -104,7 +104,7 @@ fn given_up(count: u64, plan: &Plan) -> String {
     let to_send = plan.providers.values().map(|provider| provider.make).sum();
     let what = format!("{} that may have been billed", counted(count, "request"));
     if to_send == 0 {
-        return format!("{what}: given up, and nothing is sent, because nothing is missing");
+        return format!("{what}: given up, and nothing is sent");
     }
     let (sent, cost) = (counted(to_send, "request"), plan.cost());
     format!("{what}: given up; {sent} sent once more, as the ledger has it, {cost} USD by the price list")

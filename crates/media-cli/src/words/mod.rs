@@ -63,9 +63,9 @@ pub(crate) fn needs_a_person(kind: &str) -> bool {
     ErrorKind::named(kind).is_some_and(|kind| act.contains(&kind))
 }
 
-/// Whether the same command asks again for what failed in this way; what was billed and is no good is not bought again.
+/// Whether the same command asks again for what failed in this way and was not billed.
 pub(crate) fn passes(kind: &str) -> bool {
-    ErrorKind::named(kind).is_some_and(|kind| !kind.is_lasting() && kind != ErrorKind::InvalidMedia)
+    ErrorKind::named(kind).is_some_and(|kind| !kind.is_lasting())
 }
 
 /// A word as a shell reads it.

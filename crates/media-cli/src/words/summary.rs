@@ -180,11 +180,8 @@ fn spent(outcome: &Outcome) -> Option<String> {
 }
 
 fn all_pass(outcome: &Outcome) -> bool {
-    let mut kinds = outcome
-        .accounts
-        .values()
-        .flat_map(|account| account.failures.keys());
-    kinds.all(|kind| passes(kind))
+    let mut failures = outcome.accounts.values().flat_map(|account| &account.failures);
+    failures.all(|(kind, failure)| passes(kind) && !failure.is_spent)
 }
 
 fn next(outcome: &Outcome, exit: Exit, again: &str) -> Option<String> {

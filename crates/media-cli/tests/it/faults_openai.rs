@@ -280,6 +280,12 @@ fn bad_media_gets_no_name_and_is_kept_for_a_look() {
         let found = struck(extension, 1, kind.clone());
         println!("{extension} {kind:?}");
         expect(&found, 1, "failed", "certain", 1);
+        // It is not bought again by itself, so nobody may be told so.
+        assert!(
+            !found.1.stderr.contains("is asked for again by"),
+            "{:#?}",
+            found.1
+        );
         assert_eq!(
             found.1.line("b")["error"]["kind"],
             "invalid_media",

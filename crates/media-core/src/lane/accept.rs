@@ -121,6 +121,7 @@ impl Lane {
             self.halt_all(error);
         }
         let (file, warning) = placed?;
+        self.space.saw(file.bytes);
         if unrecorded.is_none() {
             self.http().journal().note(key, Event::Done);
         }

@@ -7,6 +7,7 @@ mod accept;
 mod deliver;
 mod finish;
 mod settle;
+mod space;
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use self::finish::Finisher;
+use self::space::Space;
 use crate::client::{CheckLevel, Checked, Client, Delivery, Order};
 use crate::error::{Charge, Error, ErrorKind, Result};
 use crate::http::Http;
@@ -42,14 +44,19 @@ pub(crate) struct Lane {
     results: mpsc::Sender<Delivery>,
     /// Calls of the provider in progress.
     calls: Arc<Semaphore>,
+    /// How many there may be.
+    concurrency: usize,
     /// Jobs begun and not ended: bounds memory, whatever the length of the list.
     room: Arc<Semaphore>,
+    /// How many there may be.
+    jobs: usize,
     /// Why nothing more is begun: of one model, or (under no name) of any.
     halted: Mutex<HashMap<Option<String>, Error>>,
     /// Models of which one job has come through.
     proven: Mutex<HashSet<String>>,
     /// Folders that were seen to be writable.
     folders: Mutex<HashSet<PathBuf>>,
+    space: Space,
     finisher: Arc<Finisher>,
 }
 
@@ -89,6 +96,8 @@ impl Lane {
             false => client.provider().http().settings().limits.concurrency.get(),
         };
         let batch = client.provider().info().capabilities.max_batch.max(1);
+        // Twice what the calls hold: the next batch forms while the last one's files are written.
+        let jobs = concurrency * batch * 2;
         let finisher = Finisher::new(
             client.provider().http().clone(),
             client.level() == CheckLevel::Full,
@@ -99,11 +108,13 @@ impl Lane {
             client,
             results,
             calls: Arc::new(Semaphore::new(concurrency)),
-            // Twice what the calls hold: the next batch forms while the last one's files are written.
-            room: Arc::new(Semaphore::new(concurrency * batch * 2)),
+            concurrency,
+            room: Arc::new(Semaphore::new(jobs)),
+            jobs,
             halted: Mutex::default(),
             proven: Mutex::default(),
             folders: Mutex::default(),
+            space: Space::default(),
         })
     }
 
@@ -400,6 +411,7 @@ impl Lane {
 
     /// Sets its counted calls aside and makes the job of the task's current attempt.
     async fn begin(&self, task: &Task) -> Result<(Job, Answer)> {
+        self.check_space(task)?;
         let hold = self
             .http()
             .hold(&task.resolved.group, task.resolved.calls)
@@ -408,6 +420,25 @@ impl Lane {
         // What an earlier attempt left.
         self.http().release(task.hold.put(hold)).await;
         Ok(self.job(task, Prior::Fresh))
+    }
+
+    /// Checks that what is on its way can be kept, this task included.
+    fn check_space(&self, task: &Task) -> Result<()> {
+        let capabilities = &self.client.provider().info().capabilities;
+        if capabilities.remote_batch {
+            // The service keeps the results until they are there.
+            return Ok(());
+        }
+        let calls = self.concurrency.saturating_sub(self.calls.available_permits());
+        let files = calls.saturating_mul(capabilities.max_batch.max(1));
+        let jobs = self.jobs.saturating_sub(self.room.available_permits());
+        let unwritten = jobs.saturating_mul(output::BUFFER);
+        let folder = output::parent(&task.request.output_path);
+        let checked = self.space.check(folder, files as u64, unwritten as u64);
+        if let Err(error) = &checked {
+            self.halt_all(error);
+        }
+        checked
     }
 
     fn job(&self, task: &Task, prior: Prior) -> (Job, Answer) {

@@ -63,7 +63,7 @@ impl std::ops::Deref for Scratch {
     }
 }
 
-fn parent(path: &Path) -> &Path {
+pub(crate) fn parent(path: &Path) -> &Path {
     path.parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."))
@@ -107,7 +107,7 @@ pub fn prepare(path: &Path) -> Result<()> {
 }
 
 /// Bytes kept in memory before a file is opened; small media are written once, when they are accepted.
-const BUFFER: usize = 64 << 10;
+pub(crate) const BUFFER: usize = 64 << 10;
 
 /// An empty staged file. The folder is made only when it is missing: asking first would cost as much as writing.
 fn create(folder: &Path) -> Result<NamedTempFile> {

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use media_sim::Scenario;
+
 use crate::support::{Desk, Ran, checkout};
 
 fn script() -> String {
@@ -34,7 +36,11 @@ fn run(desk: &Desk, cap: &str, script: &str) -> Ran {
 }
 
 fn desk() -> Desk {
-    let desk = Desk::with_sim();
+    desk_with(Scenario::instant())
+}
+
+fn desk_with(scenario: Scenario) -> Desk {
+    let desk = Desk::with(scenario);
     desk.file("words.csv", "id,word\na,hat\nb,kettle\nc,cap\nd,pan\n");
     desk.file(
         "recipe.json",
@@ -74,6 +80,25 @@ fn what_a_cut_run_made_is_put_back_and_the_next_one_goes_on() {
     let failing = script().replace("media report --out deck", "false");
     run(&desk, "1", &failing).ended(1);
     desk.assert_bill_is(4);
+    run(&desk, "1", &script()).ended(0);
+    desk.assert_bill_is(4);
+}
+
+#[test]
+fn what_a_kill_left_is_gone_from_the_store_after_the_next_run() {
+    let mut scenario = Scenario::instant();
+    scenario.runware.latency_ms.image = 1000;
+    let desk = desk_with(scenario);
+    let killed = script().replace("media run", "timeout --signal KILL 0.9 media run");
+    let logs = || {
+        let files = fs::read_dir(desk.path("store/deck/.media")).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with("-wal")).count()
+    };
+    run(&desk, "1", &killed).ended(137);
+    assert_eq!(logs(), 1, "the log of a killed run belongs to its ledger");
+    run(&desk, "1", &script()).ended(0);
+    assert_eq!(logs(), 0, "left beside the newer ledger, it would take it back");
     run(&desk, "1", &script()).ended(0);
     desk.assert_bill_is(4);
 }

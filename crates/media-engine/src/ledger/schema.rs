@@ -1,6 +1,7 @@
 //! The ledger's file: its mark, its version, and how an older one becomes a newer one.
 
-use std::path::Path;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use media_core::{Error, ErrorKind, Result};
 use rusqlite::config::DbConfig;
@@ -48,6 +49,13 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
 /// Looks at what is there before anything could change it. `false`: a process died while it made the file, which holds
 /// nothing yet.
 fn inspect(path: &Path) -> Result<bool> {
+    if has_foreign_log(path) {
+        let what = format!(
+            "ended cleanly, and {} beside it is of another run of it",
+            log_of(path).display()
+        );
+        return Err(refuse(path, &what, FOREIGN_LOG));
+    }
     let open = |flags| Connection::open_with_flags(path, flags).map_err(|error| failed(path, error));
     let mut db = open(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     if is_half_written(&db) {
@@ -86,6 +94,29 @@ fn inspect(path: &Path) -> Result<bool> {
     } else {
         Err(refuse(path, &format!("is damaged ({sound})"), REPLACE))
     }
+}
+
+const FOREIGN_LOG: &str = "two copies of the folder were mixed: fetch it again into an empty folder; if the ledger is the newer of the two files, delete the other one";
+
+fn log_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    PathBuf::from(name)
+}
+
+/// Whether a write-ahead log stands beside a ledger that was folded. A run turns the file to write-ahead logging before
+/// it makes a log, and deletes the log before it turns it back, so they come from different copies; SQLite would replay
+/// the log all the same, and the ledger would forget what was bought since.
+fn has_foreign_log(path: &Path) -> bool {
+    // Looked at twice: another process may be at either step.
+    is_folded(path) && std::fs::metadata(log_of(path)).is_ok_and(|log| log.len() > 0) && is_folded(path)
+}
+
+/// Whether the file's header says that it is written without a write-ahead log (its version numbers, bytes 18 and 19).
+fn is_folded(path: &Path) -> bool {
+    let mut header = [0; 20];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    read.is_ok() && header.ends_with(&[1, 1])
 }
 
 /// Whether a rollback journal stands beside it that has to be played back before anything can be read.
@@ -231,6 +262,32 @@ mod tests {
                 assert_eq!(attempts, "k 53000 open, l 53000 0, m 53000 7, n 53000 open");
             }
         }
+    }
+
+    #[test]
+    fn a_log_of_an_earlier_run_is_not_replayed_over_a_newer_ledger() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger");
+        let db = open(&path).unwrap();
+        db.execute_batch("INSERT INTO meta VALUES ('bought', '1')").unwrap();
+        let killed = folder.path().join("killed");
+        std::fs::copy(log_of(&path), &killed).unwrap();
+        assert!(!has_foreign_log(&path), "it is at work with its own log");
+        db.execute_batch("UPDATE meta SET value = '2'; PRAGMA journal_mode = DELETE;")
+            .unwrap();
+        drop(db);
+        drop(open_to_read(&path).unwrap().unwrap());
+        std::fs::copy(&killed, log_of(&path)).unwrap();
+        for refused in [open(&path).map(Some), open_to_read(&path)] {
+            let error = refused.unwrap_err();
+            assert!(error.to_string().contains("of another run"), "{error}");
+        }
+        std::fs::remove_file(log_of(&path)).unwrap();
+        let bought: String = open(&path)
+            .unwrap()
+            .query_row("SELECT value FROM meta WHERE name = 'bought'", (), |row| row.get(0))
+            .unwrap();
+        assert_eq!(bought, "2");
     }
 
     #[test]

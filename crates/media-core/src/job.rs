@@ -4,12 +4,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::error::{Charge, Error, ErrorKind, Result};
@@ -266,6 +267,31 @@ impl Drop for SentMark {
     }
 }
 
+/// When a key was sent first. By two clocks, of which the one that is further on counts: the steady one stands still
+/// while a machine sleeps, and the other one can be set back.
+#[derive(Clone, Copy, Debug)]
+struct FirstSend {
+    /// What had passed by then, where an earlier process made it.
+    before: Duration,
+    steady: Instant,
+    wall: SystemTime,
+}
+
+impl FirstSend {
+    fn now(before: Duration) -> FirstSend {
+        FirstSend {
+            before,
+            steady: Instant::now(),
+            wall: SystemTime::now(),
+        }
+    }
+
+    fn ago(&self) -> Duration {
+        let since = self.wall.elapsed().unwrap_or_default().max(self.steady.elapsed());
+        self.before.saturating_add(since)
+    }
+}
+
 /// What the sends under one key have come to, as far as money goes.
 #[derive(Debug, Default)]
 struct Money {
@@ -275,6 +301,7 @@ struct Money {
     answered: bool,
     /// A send's fate will never be known. Sticky: what later sends of the same key bring does not clear it.
     lost: bool,
+    first_send: Option<FirstSend>,
 }
 
 /// One attempt at one request.
@@ -307,6 +334,10 @@ impl Job {
         let (send, receive) = oneshot::channel();
         // A key that was sent by an earlier process and never answered is in doubt from the start.
         let lost = matches!(prior, Prior::Sent { .. });
+        let first_send = match &prior {
+            Prior::Sent { ago, .. } => ago.map(FirstSend::now),
+            _ => None,
+        };
         let job = Job {
             request,
             resolved,
@@ -315,6 +346,7 @@ impl Job {
             prior,
             money: Mutex::new(Money {
                 lost,
+                first_send,
                 ..Money::default()
             }),
             hold: HoldSlot::default(),
@@ -426,6 +458,11 @@ impl Job {
         money.answered = true;
     }
 
+    /// How long ago this key was sent first; `None` when it was not, or nobody knows when.
+    pub(crate) fn sent_ago(&self) -> Option<Duration> {
+        lock(&self.money).first_send.as_ref().map(FirstSend::ago)
+    }
+
     /// Whether any send of this key was not refused, so that there may be something to fetch.
     pub(crate) fn is_at_stake(&self) -> bool {
         let money = lock(&self.money);
@@ -434,7 +471,13 @@ impl Job {
 
     /// A paid send of this key is about to reach the wire.
     pub(crate) fn sending(&self) {
-        lock(&self.money).in_flight = true;
+        let mut money = lock(&self.money);
+        money.in_flight = true;
+        // A refused send is none that the service could remember.
+        if !money.lost && !money.answered {
+            money.first_send = Some(FirstSend::now(Duration::ZERO));
+        }
+        drop(money);
         if let Some(mark) = &self.mark {
             mark.set();
         }

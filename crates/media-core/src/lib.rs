@@ -16,6 +16,7 @@ mod image_rules;
 mod job;
 mod journal;
 mod lane;
+pub mod lenient;
 pub mod limit;
 mod money;
 mod output;

@@ -255,10 +255,20 @@ pub struct RetrySettings {
 impl RetrySettings {
     /// The waits between tries, each about twice the last, with jitter.
     pub(crate) fn delays(&self) -> ExponentialBackoff {
+        self.growing(2.0)
+    }
+
+    /// The waits after refusals for pace. As many, but with 4 tries they cover a minute, which most limits are of: a run
+    /// that begins in the minute of the last one has to wait that out.
+    pub(crate) fn delays_of_pace(&self) -> ExponentialBackoff {
+        self.growing(7.0)
+    }
+
+    fn growing(&self, factor: f32) -> ExponentialBackoff {
         ExponentialBuilder::default()
             .with_min_delay(self.first_delay.0)
             .with_max_delay(self.max_delay.0)
-            .with_factor(2.0)
+            .with_factor(factor)
             .with_max_times(self.attempts.saturating_sub(1) as usize)
             .with_jitter()
             .build()

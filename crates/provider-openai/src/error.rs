@@ -27,9 +27,6 @@ impl Judge for OpenAiJudge {
                 Err(if has_begun { error.without_charge() } else { error })
             }
             _ if reply.status.is_success() => Ok(()),
-            // A gateway also says 503 after it lost a service that had taken the request on; only the service's own
-            // words prove that it had not.
-            _ if reply.status == 503 => Err(reply.by_status().without_charge()),
             _ => Err(reply.by_status()),
         }
     }
@@ -128,10 +125,6 @@ impl Complaint {
             400 if message.contains("model") && message.contains("does not exist") => no_such_model(&error),
             // Definite refusals bill nothing; 408 and 5xx bodies other than the known ones say nothing about money.
             429 => self.too_fast(reply, &error),
-            503 => error(ErrorKind::ProviderFault, "the service is overloaded")
-                .after(reply.retry_after())
-                .retryable()
-                .not_billed(),
             408 => error(ErrorKind::Timeout, "the service gave up waiting").retryable(),
             409 => error(
                 ErrorKind::ProviderFault,
@@ -173,10 +166,10 @@ impl Complaint {
             }
             "model_not_found" | "DeploymentNotFound" => no_such_model(error),
             "rate_limit_exceeded" | "slow_down" => self.too_fast(reply, error),
-            "server_is_overloaded" => error(ErrorKind::ProviderFault, "the service is overloaded")
-                .after(reply.retry_after())
-                .retryable()
-                .not_billed(),
+            // A gateway also says 503 after it lost a service that had taken the request on; only the service's own
+            // words prove that it had not.
+            "server_is_overloaded" => overloaded(reply, error),
+            _ if self.kind == "service_unavailable_error" => overloaded(reply, error),
             // The one server fault that says what became of the picture: there is none.
             "image_generation_failed" => error(ErrorKind::ProviderFault, "the picture could not be made")
                 .retryable()
@@ -220,6 +213,13 @@ impl Complaint {
             .retryable()
             .not_billed()
     }
+}
+
+fn overloaded(reply: &Reply<'_>, error: &dyn Fn(ErrorKind, &str) -> Error) -> Error {
+    error(ErrorKind::ProviderFault, "the service is overloaded")
+        .after(reply.retry_after())
+        .retryable()
+        .not_billed()
 }
 
 fn no_money(error: &dyn Fn(ErrorKind, &str) -> Error) -> Error {
@@ -336,6 +336,9 @@ mod tests {
             (500, "image_generation_server_error", "image_generation_failed", "failed", ProviderFault, Retry::Later, none),
             (500, "server_error", "", "The server had an error", ProviderFault, Retry::Later, None),
             (503, "service_unavailable_error", "server_is_overloaded", "overloaded", ProviderFault, Retry::Later, none),
+            (503, "service_unavailable_error", "", "overloaded", ProviderFault, Retry::Later, none),
+            // Whoever wrote this, it need not be the service itself.
+            (503, "", "", "Service Unavailable", ProviderFault, Retry::Later, None),
         ];
         for (status, kind, code, message, expected, retry, charge) in rows {
             let error = error(*status, &api(kind, code, message));

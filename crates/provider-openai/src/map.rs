@@ -12,7 +12,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::config::{Delivery, Dialect, ImageConfig, OpenAiConfig, ResponseFormat, SpeechConfig};
-use crate::wire::{Image, ImageBody, Images, SpeechBody, Usage};
+use crate::wire::{ImageBody, Images, SpeechBody, Usage};
 
 /// What requests may set.
 pub(crate) const PARAMS: &[ParamSpec] = &[
@@ -303,32 +303,16 @@ pub(crate) fn speech_body(resolved: &Resolved) -> Result<SpeechBody<'_>> {
 
 /// The one picture of an answer.
 pub(crate) fn picture(answer: Images, media: Vec<Staged>, request_id: Option<String>) -> Result<Generated> {
-    let of_event = answer.b64_json.map(|payload| Image {
-        b64_json: Some(payload),
-        url: None,
-        revised_prompt: None,
-    });
-    let of_list = answer.data.unwrap_or_default().into_iter();
-    let Some(image) = of_event.into_iter().chain(of_list).next() else {
-        return Err(
-            Error::new(ErrorKind::BadResponse, "the answer holds no picture").in_op("image generation")
-        );
-    };
-    let mut media: Vec<Option<Staged>> = media.into_iter().map(Some).collect();
-    let media = match (image.b64_json, image.url) {
-        (Some(Payload::Staged(place)), _) | (None, Some(Payload::Staged(place))) => {
-            media.get_mut(place).and_then(Option::take).map(Media::Staged)
+    let image = answer.data.into_iter().next().unwrap_or_default();
+    // One picture was asked for, so what came is it, under whichever name.
+    let media = match (media.into_iter().next(), image.url) {
+        (Some(staged), _) => Media::Staged(staged),
+        (None, Some(Payload::Text(link))) => {
+            let url = Url::parse(&link).map_err(|error| no_picture().because(error))?;
+            Media::Link(Link::new(url))
         }
-        (_, Some(Payload::Text(link))) => Url::parse(&link).ok().map(|url| Media::Link(Link::new(url))),
-        _ => None,
+        (None, _) => return Err(no_picture()),
     };
-    let media = media.ok_or_else(|| {
-        Error::new(
-            ErrorKind::BadResponse,
-            "the answer's picture is neither base64 nor a link",
-        )
-        .in_op("image generation")
-    })?;
     let facts = Facts {
         remote_id: request_id,
         usage: answer.usage.as_ref().map(usage).unwrap_or_default(),
@@ -336,6 +320,14 @@ pub(crate) fn picture(answer: Images, media: Vec<Staged>, request_id: Option<Str
         ..Facts::default()
     };
     Ok(Generated { media, facts })
+}
+
+fn no_picture() -> Error {
+    Error::new(
+        ErrorKind::BadResponse,
+        "the answer holds no picture, neither as base64 nor as a link",
+    )
+    .in_op("image generation")
 }
 
 /// Tokens by the names of the price table.
@@ -465,5 +457,9 @@ mod tests {
         let short = read(json!({"input_tokens": 12, "output_tokens": 196}));
         assert_eq!(short, full);
         assert!(read(json!({"input_tokens": 0, "output_tokens": 0})).is_empty());
+        assert!(read(json!({"input_tokens": null, "output_tokens_details": "none"})).is_empty());
+        let floats =
+            read(json!({"input_tokens": 12.0, "output_tokens": 196.0, "input_tokens_details": null}));
+        assert_eq!(floats, full);
     }
 }

@@ -1,8 +1,10 @@
-//! The API's own shapes. Everything that an answer may lack is optional: compatible servers lack most of it.
+//! The API's own shapes. Everything that an answer may lack is optional, and of any type: compatible
+//! servers lack most of it, and nothing beside a picture may cost the picture.
 
 use std::collections::BTreeMap;
 
 use media_core::http::Payload;
+use media_core::lenient;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -32,54 +34,49 @@ pub(crate) struct SpeechBody<'a> {
 /// Answer of `POST /images/generations`, or the event `image_generation.completed` of its stream.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Images {
-    /// The picture of an event stands here, and not in a list.
-    #[serde(default)]
-    pub(crate) b64_json: Option<Payload>,
-    #[serde(default)]
-    pub(crate) data: Option<Vec<Image>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::list")]
+    pub(crate) data: Vec<Image>,
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) usage: Option<Usage>,
 }
 
-/// One picture: base64, a link, or a data URI in place of a link.
-#[derive(Debug, Deserialize)]
+/// What stands beside a picture that came as base64, or in its place: a link.
+#[derive(Debug, Default, Deserialize)]
 pub(crate) struct Image {
-    #[serde(default)]
-    pub(crate) b64_json: Option<Payload>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) url: Option<Payload>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) revised_prompt: Option<String>,
 }
 
 /// Tokens used. LocalAI sends all zeros; `output_tokens_details` may be absent.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Usage {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::count")]
     pub(crate) input_tokens: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::count")]
     pub(crate) output_tokens: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) input_tokens_details: Option<InputTokens>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) output_tokens_details: Option<OutputTokens>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct InputTokens {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::count")]
     pub(crate) text_tokens: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::count")]
     pub(crate) image_tokens: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::count")]
     pub(crate) cached_tokens: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct OutputTokens {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::count")]
     pub(crate) text_tokens: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::count")]
     pub(crate) image_tokens: u64,
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The code decides before the HTTP status. A proxy's or gateway's answer has no code, and only its status counts.
 
+use http::StatusCode;
 use media_core::http::{Judge, Reply};
 use media_core::{Error, ErrorKind, Result};
 
@@ -154,6 +155,11 @@ impl Class {
         }
     }
 
+    /// Whether a status says more than the code: nothing is known of the code, or only by the way its name begins.
+    fn yields_to(self, status: StatusCode) -> bool {
+        self == Class::Other || (self == Class::Request && may_pass(status))
+    }
+
     fn may_pass_later(self) -> bool {
         matches!(
             self,
@@ -171,6 +177,11 @@ impl Class {
             _ => None,
         }
     }
+}
+
+/// Whether a failure with this status is one of the moment.
+fn may_pass(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429) || status.is_server_error()
 }
 
 impl TaskError {
@@ -256,7 +267,7 @@ impl TaskError {
     fn of_request(&self, reply: &Reply<'_>) -> Error {
         let class = self.class();
         let status = reply.status.as_u16();
-        if class == Class::Other {
+        if class.yields_to(reply.status) {
             // Nothing known by its code: the status decides, in the service's words.
             let by_status = reply.by_status();
             if !reply.status.is_success() {
@@ -309,7 +320,10 @@ impl Judge for RunwareJudge {
         // Every task was turned away for pace, which makes no task: the same send, with the same keys, may go again.
         let buys = matches!(reply.op, IMAGE_OP | SPEECH_OP);
         let paced = buys && errors.iter().all(|error| error.class() == Class::Pace);
-        if of_tasks && !paced {
+        let failed = buys
+            && errors.iter().all(|error| error.class().yields_to(reply.status))
+            && may_pass(reply.status);
+        if of_tasks && !paced && !failed {
             Ok(())
         } else {
             Err(first.of_request(reply))

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
 
 use media_core::http::{Request, Resend};
 use media_core::limit::Units;
 use media_core::{Charge, Error, ErrorKind, Generated, Job, Result};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::check::IMAGE_GROUP;
 use crate::error::{Class, IMAGE_OP, SPEECH_OP};
@@ -57,22 +56,15 @@ impl Runware {
             let (now, later): (Vec<_>, Vec<_>) = jobs
                 .into_iter()
                 .partition(|job| keys.len() < most && keys.insert(job.key()));
-            self.purchase(now, Instant::now(), Round::First, answer).await;
+            self.purchase(now, Round::First, answer).await;
             jobs = later;
         }
     }
 
     /// Sends tasks once, then fetches those that were accepted while those in the open are sent again.
-    fn purchase<'a>(
-        &'a self,
-        jobs: Vec<&'a Job>,
-        began: Instant,
-        round: Round,
-        answer: &'a Answer<'a>,
-    ) -> Boxed<'a> {
+    fn purchase<'a>(&'a self, jobs: Vec<&'a Job>, round: Round, answer: &'a Answer<'a>) -> Boxed<'a> {
         Box::pin(async move {
-            let window = self.config().resend_window.0.saturating_sub(began.elapsed());
-            let states = match self.submit(&jobs, window).await {
+            let states = match self.submit(&jobs).await {
                 Ok(states) => states,
                 Err(error) => {
                     for job in jobs {
@@ -84,13 +76,13 @@ impl Runware {
             let open = self.sort(jobs, states, answer);
             tokio::join!(
                 self.fetch(open.fetch, answer),
-                self.settle(open.again, began, round, answer)
+                self.settle(open.again, round, answer)
             );
         })
     }
 
     /// One POST of several tasks.
-    async fn submit(&self, jobs: &[&Job], window: Duration) -> Result<States> {
+    async fn submit(&self, jobs: &[&Job]) -> Result<States> {
         let Some(first) = jobs.first() else {
             return Ok(States::default());
         };
@@ -110,6 +102,7 @@ impl Runware {
             .iter()
             .map(|job| map::task(job.resolved(), job.key(), delivery))
             .collect();
+        let window = self.config().resend_window.0;
         let request = Request::paid(op, self.endpoint(), jobs, Resend::SameKey { window })
             .in_group(group, &units)
             .counted()
@@ -155,22 +148,12 @@ impl Runware {
     }
 
     /// Sends what is in the open again, under the same keys, as long as Runware remembers them.
-    async fn settle<'a>(
-        &'a self,
-        open: Vec<(&'a Job, Error)>,
-        began: Instant,
-        round: Round,
-        answer: &'a Answer<'a>,
-    ) {
+    async fn settle<'a>(&'a self, open: Vec<(&'a Job, Error)>, round: Round, answer: &'a Answer<'a>) {
         if open.is_empty() {
             return;
         }
         let retry = &self.config().retry;
-        let over = || began.elapsed() + retry.first_delay.0 >= self.config().resend_window.0;
-        let last = round == Round::Alone
-            || (round == Round::Rest && open.len() == 1)
-            || retry.attempts <= 1
-            || over();
+        let last = round == Round::Alone || (round == Round::Rest && open.len() == 1) || retry.attempts <= 1;
         let stopped = self.wire().wiring().stop.is_asked();
         let (given_up, again): (Vec<_>, Vec<_>) = open
             .into_iter()
@@ -184,10 +167,10 @@ impl Runware {
         }
         sleep(retry.first_delay.0).await;
         match round {
-            Round::First => self.purchase(again, began, Round::Rest, answer).await,
+            Round::First => self.purchase(again, Round::Rest, answer).await,
             Round::Rest | Round::Alone => {
                 for job in again {
-                    self.purchase(vec![job], began, Round::Alone, answer).await;
+                    self.purchase(vec![job], Round::Alone, answer).await;
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Runware's JSON as serde types: lenient, because a field of an unexpected type must not cost the tasks beside it.
 
 use media_core::http::Payload;
-use serde::de::{DeserializeOwned, Deserializer};
+use media_core::lenient;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -16,15 +16,15 @@ pub(crate) const MEDIA_FIELDS: [&str; 4] = [
 /// One answer. One body may hold results and errors of different tasks.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Envelope {
-    #[serde(default, deserialize_with = "list")]
+    #[serde(default, deserialize_with = "lenient::list")]
     pub(crate) data: Vec<Item>,
-    #[serde(default, deserialize_with = "list")]
+    #[serde(default, deserialize_with = "lenient::list")]
     errors: Vec<TaskError>,
     /// The older name, an object or an array.
-    #[serde(default, deserialize_with = "list")]
+    #[serde(default, deserialize_with = "lenient::list")]
     error: Vec<TaskError>,
     /// The oldest form: `{"error": true, "errorMessage": ...}`.
-    #[serde(default, rename = "errorMessage", deserialize_with = "lenient")]
+    #[serde(default, rename = "errorMessage", deserialize_with = "lenient::optional")]
     error_message: Option<String>,
 }
 
@@ -59,49 +59,49 @@ impl Envelope {
 /// An entry of `data`: an acknowledgement, a state, a result, or the answer to another kind of task.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Item {
-    #[serde(default, rename = "taskUUID", deserialize_with = "lenient")]
+    #[serde(default, rename = "taskUUID", deserialize_with = "lenient::optional")]
     pub(crate) task_uuid: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) status: Option<String>,
     /// In the schemas of 2026 a failed generation may stand in `data`.
-    #[serde(default, deserialize_with = "list")]
+    #[serde(default, deserialize_with = "lenient::list")]
     pub(crate) error: Vec<TaskError>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) code: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) message: Option<String>,
-    #[serde(default, rename = "imageUUID", deserialize_with = "lenient")]
+    #[serde(default, rename = "imageUUID", deserialize_with = "lenient::optional")]
     pub(crate) image_uuid: Option<String>,
-    #[serde(default, rename = "audioUUID", deserialize_with = "lenient")]
+    #[serde(default, rename = "audioUUID", deserialize_with = "lenient::optional")]
     pub(crate) audio_uuid: Option<String>,
-    #[serde(default, rename = "imageURL", deserialize_with = "lenient")]
+    #[serde(default, rename = "imageURL", deserialize_with = "lenient::optional")]
     pub(crate) image_url: Option<String>,
-    #[serde(default, rename = "audioURL", deserialize_with = "lenient")]
+    #[serde(default, rename = "audioURL", deserialize_with = "lenient::optional")]
     pub(crate) audio_url: Option<String>,
-    #[serde(default, rename = "imageBase64Data", deserialize_with = "lenient")]
+    #[serde(default, rename = "imageBase64Data", deserialize_with = "lenient::optional")]
     pub(crate) image_base64: Option<Payload>,
-    #[serde(default, rename = "imageDataURI", deserialize_with = "lenient")]
+    #[serde(default, rename = "imageDataURI", deserialize_with = "lenient::optional")]
     pub(crate) image_data_uri: Option<Payload>,
-    #[serde(default, rename = "audioBase64Data", deserialize_with = "lenient")]
+    #[serde(default, rename = "audioBase64Data", deserialize_with = "lenient::optional")]
     pub(crate) audio_base64: Option<Payload>,
-    #[serde(default, rename = "audioDataURI", deserialize_with = "lenient")]
+    #[serde(default, rename = "audioDataURI", deserialize_with = "lenient::optional")]
     pub(crate) audio_data_uri: Option<Payload>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) seed: Option<u64>,
-    #[serde(default, rename = "NSFWContent", deserialize_with = "lenient")]
+    #[serde(default, rename = "NSFWContent", deserialize_with = "lenient::optional")]
     pub(crate) nsfw: Option<bool>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) cost: Option<f64>,
     /// `getTaskDetails`: the answer as it was given.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) response: Option<Box<Envelope>>,
     /// `accountManagement`.
-    #[serde(default, rename = "organizationName", deserialize_with = "lenient")]
+    #[serde(default, rename = "organizationName", deserialize_with = "lenient::optional")]
     pub(crate) organization: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) balance: Option<Balance>,
     /// `ping`.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) pong: Option<bool>,
 }
 
@@ -123,18 +123,18 @@ impl Balance {
 /// Why a task, or a whole request, failed.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct TaskError {
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) code: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) message: Option<String>,
     /// One name or several.
-    #[serde(default, deserialize_with = "list")]
+    #[serde(default, deserialize_with = "lenient::list")]
     pub(crate) parameter: Vec<String>,
-    #[serde(default, rename = "allowedValues", deserialize_with = "list")]
+    #[serde(default, rename = "allowedValues", deserialize_with = "lenient::list")]
     pub(crate) allowed: Vec<Value>,
-    #[serde(default, rename = "taskUUID", deserialize_with = "lenient")]
+    #[serde(default, rename = "taskUUID", deserialize_with = "lenient::optional")]
     pub(crate) task_uuid: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) status: Option<String>,
 }
 
@@ -161,24 +161,6 @@ pub(crate) enum Question {
         task_uuid: String,
         ping: bool,
     },
-}
-
-/// A value of the expected type, or nothing.
-fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    Ok(serde_json::from_value(value).ok())
-}
-
-/// All entries of the expected type of an array, or a single one that stands without its array.
-fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    let entries = match Value::deserialize(deserializer)? {
-        Value::Array(entries) => entries,
-        single => vec![single],
-    };
-    Ok(entries
-        .into_iter()
-        .filter_map(|entry| serde_json::from_value(entry).ok())
-        .collect())
 }
 
 #[cfg(test)]

@@ -383,9 +383,6 @@ impl<'a> Diverter<'a> {
     }
 
     /// The small rest of the answer, and its media in order.
-    ///
-    /// # Errors
-    /// The body ended inside a value.
     pub(crate) fn finish(self) -> (Vec<u8>, Vec<Staged>) {
         // A body that ends inside a string leaves JSON that serde refuses.
         (self.rest, self.media)

@@ -152,11 +152,6 @@ impl Http {
         url.origin() == self.0.options.base_url.origin()
     }
 
-    /// Whether the service answers, in words that its judge knows, and not a media host of somebody else's.
-    fn is_of_service(&self, request: &Request<'_>) -> bool {
-        !request.foreign || request.counted || self.is_ours(&request.url)
-    }
-
     async fn receive(
         &self,
         request: &Request<'_>,
@@ -172,7 +167,7 @@ impl Http {
         };
         if !head.status.is_success() {
             let text = self.redact(pieces.text(TEXT_IN_PLACE_OF_MEDIA, true).await?);
-            if !self.is_of_service(request) {
+            if !is_of_service(request) {
                 return Err(self.reply(request, head, &text).of_media_host());
             }
             self.judge(request, head, &text)?;
@@ -221,13 +216,16 @@ impl Http {
                 let staging = &self.wiring().staging;
                 let mut diverter =
                     Diverter::new(fields, staging, request.output(), sizes.media.0, sizes.text.0);
-                while let Some(piece) = pieces.next().await? {
-                    diverter.push(&piece).await?;
-                }
+                let came = pieces.pour_into(&mut diverter).await;
                 let (text, media) = diverter.finish();
                 let text = self.redact(text);
-                self.judge(request, head, &text)?;
-                Ok(Received { text, media })
+                match came.and_then(|()| self.judge(request, head, &text)) {
+                    Ok(()) => Ok(Received { text, media }),
+                    Err(error) => {
+                        request.leave(media.into_iter().next());
+                        Err(error)
+                    }
+                }
             }
             Expect::Media => {
                 let mut writer = StageWriter::new(&self.wiring().staging, request.output(), sizes.media.0);
@@ -240,14 +238,14 @@ impl Http {
                 let staged = writer.finish().await?;
                 if let Err(defect) = staged.inspection() {
                     // Something else came where media was due: the service may be saying why.
-                    if matches!(defect, Defect::NotMedia { .. }) && self.is_of_service(request) {
+                    if matches!(defect, Defect::NotMedia { .. }) && is_of_service(request) {
                         let text = self.redact(text);
                         self.judge(request, head, &text)?;
                     }
                     if !request.is_paid() {
                         let error = defect_error(defect).in_op(request.op).retryable();
                         if !matches!(defect, Defect::NotMedia { .. }) {
-                            request.leave(staged);
+                            request.leave(Some(staged));
                         }
                         return Err(error);
                     }
@@ -317,7 +315,8 @@ impl Http {
 
     /// Takes the key out of what a service says: some repeat it, and what they say is quoted in messages.
     fn redact(&self, text: Vec<u8>) -> Vec<u8> {
-        let Some(key) = self.key().map(ApiKey::expose).filter(|key| key.len() >= 4) else {
+        // Shorter ones are of servers that want none, and may be words of JSON.
+        let Some(key) = self.key().map(ApiKey::expose).filter(|key| key.len() >= 8) else {
             return text;
         };
         let places: Vec<usize> = memchr::memmem::find_iter(&text, key.as_bytes()).collect();
@@ -354,6 +353,13 @@ impl Pieces {
     async fn next(&mut self) -> Result<Option<bytes::Bytes>> {
         let body = &mut self.body;
         within(self.idle, self.op, async move { body.piece().await.transpose() }).await
+    }
+
+    async fn pour_into(&mut self, diverter: &mut Diverter<'_>) -> Result<()> {
+        while let Some(piece) = self.next().await? {
+            diverter.push(&piece).await?;
+        }
+        Ok(())
     }
 
     /// Takes the rest of a body whose content is known, briefly: its connection can then serve again.
@@ -395,6 +401,11 @@ async fn within<T>(
             Err(Error::new(ErrorKind::Timeout, message).in_op(op).retryable())
         }
     }
+}
+
+/// Whether the service answers, in words that its judge knows, and not a media host, which sees no key.
+fn is_of_service(request: &Request<'_>) -> bool {
+    !request.foreign || request.counted
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {

@@ -25,15 +25,15 @@ use tokio::time::Instant;
 use url::Url;
 
 pub use self::divert::Payload;
-use self::exchange::Expect;
+use self::exchange::{Expect, Received};
 pub use self::memory::{MemoryTransport, Recorded, Scripted};
 pub use self::reply::{Judge, Reply};
-pub(crate) use self::request::Damaged;
 pub use self::request::{Request, Resend};
 #[cfg(feature = "http")]
 pub use self::reqwest::ReqwestTransport;
 pub use self::transport::{Body, Sent, Transport, TransportError};
 use crate::error::{Error, ErrorKind, Result};
+use crate::job::AttemptKey;
 use crate::journal::{Journal, NoJournal};
 use crate::limit::{Accounts, Clock, Hold, Limiter, MemoryQuota, QuotaStore, Slowed, SystemClock, Waiting};
 use crate::output::{Staged, Staging};
@@ -247,7 +247,7 @@ impl Http {
         fields: &[&str],
     ) -> Result<(T, Vec<Staged>)> {
         let received = self.send(&request, Expect::JsonMedia(fields)).await?;
-        Ok((self.read(&request, &received.text)?, received.media))
+        self.read_with_media(&request, received)
     }
 
     /// Sends a request that is answered by server-sent events, of which the one of type `last` is the result, read as
@@ -262,7 +262,7 @@ impl Http {
         last: &str,
     ) -> Result<(T, Vec<Staged>)> {
         let received = self.send(&request, Expect::Events { fields, last }).await?;
-        Ok((self.read(&request, &received.text)?, received.media))
+        self.read_with_media(&request, received)
     }
 
     /// Sends a request whose answer is a file of any sort, and writes it to `path`, over what may be there.
@@ -346,6 +346,20 @@ impl Http {
         }
     }
 
+    fn read_with_media<T: DeserializeOwned>(
+        &self,
+        request: &Request<'_>,
+        received: Received,
+    ) -> Result<(T, Vec<Staged>)> {
+        match self.read(request, &received.text) {
+            Ok(answer) => Ok((answer, received.media)),
+            Err(error) => {
+                request.leave(received.media.into_iter().next());
+                Err(self.keep_left(request, error))
+            }
+        }
+    }
+
     fn read<T: DeserializeOwned>(&self, request: &Request<'_>, text: &[u8]) -> Result<T> {
         serde_json::from_slice(text).map_err(|error| {
             let reply = Reply {
@@ -354,15 +368,36 @@ impl Http {
                 body: text,
                 op: request.op,
             };
-            self.scrub(
-                Error::new(
-                    ErrorKind::BadResponse,
-                    format!("the answer is not as documented: {}", reply.excerpt()),
-                )
+            // A page is worth quoting; JSON may hold links that whoever has them can use.
+            let message = match reply.json() {
+                Some(_) => "the answer is not as documented".to_owned(),
+                None => format!("the answer is no JSON: {}", reply.excerpt()),
+            };
+            let error = Error::new(ErrorKind::BadResponse, message)
                 .in_op(request.op)
-                .because(error),
-            )
+                .because(error);
+            self.scrub(error)
         })
+    }
+
+    /// Keeps what came with an answer that cannot be used, where it may have been paid for; the error says where.
+    fn keep_left(&self, request: &Request<'_>, error: Error) -> Error {
+        match request.take_left() {
+            Some((staged, key)) => self.kept(staged, key, error),
+            None => error,
+        }
+    }
+
+    /// Keeps what was paid for and cannot be used; the error says where.
+    pub(crate) fn kept(&self, staged: Staged, key: AttemptKey, error: Error) -> Error {
+        match staged.reject(&self.wiring().staging, key, &error.full()) {
+            Ok(Some(path)) => error.hint(format!("what came is kept as {}", path.display())),
+            Ok(None) => error,
+            Err(failure) => {
+                tracing::error!(%key, error = %failure.full(), "what was paid for could not be kept");
+                error
+            }
+        }
     }
 }
 

@@ -36,8 +36,8 @@ impl Reply<'_> {
 
     /// What the status alone says. For answers that are not in the service's own words: proxies, gateways.
     ///
-    /// A refusal (4xx) bills nothing, and neither do 429 and 503, which say that the request was not taken on. About
-    /// other failures (500, 502, 504) nothing is known: the work may have been done behind the gateway.
+    /// A refusal (4xx, 429 among them) bills nothing. About other failures nothing is known: the work may have been done
+    /// behind the gateway that says 500, 502, 503 or 504.
     #[must_use]
     pub fn by_status(&self) -> Error {
         let status = self.status.as_u16();
@@ -46,7 +46,8 @@ impl Reply<'_> {
             401 => (ErrorKind::Authentication, "the key was refused"),
             402 => (ErrorKind::InsufficientCredit, "the account has no credit left"),
             403 => (ErrorKind::PermissionDenied, "access was denied"),
-            404 | 410 => (ErrorKind::NotFound, "there is no such thing"),
+            // Not that the service lacks what is asked for: that would pass a request on in a chain.
+            404 | 410 => (ErrorKind::Config, "the service does not know this address"),
             408 => (ErrorKind::Timeout, "the service gave up waiting"),
             409 => (
                 ErrorKind::ProviderFault,
@@ -72,8 +73,11 @@ impl Reply<'_> {
             .with_status(status)
             .after(self.retry_after());
         match status {
-            429 | 503 => error.retryable().not_billed(),
+            429 => error.retryable().not_billed(),
             408 | 409 | 500..=599 => error.retryable(),
+            404 | 410 => error
+                .not_billed()
+                .hint("check base_url in the provider's configuration"),
             400..=499 => error.not_billed(),
             _ => error,
         }

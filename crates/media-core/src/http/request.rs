@@ -11,7 +11,7 @@ use serde::Serialize;
 use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::Job;
+use crate::job::{AttemptKey, Job};
 use crate::limit::{HoldSlot, Units};
 use crate::output::Staged;
 
@@ -23,13 +23,10 @@ pub enum Resend {
     /// The service knows the attempt key and refuses to do it twice: the same body may be sent again within `window`
     /// of the first send.
     SameKey {
-        /// How long the service is trusted to remember the key.
+        /// How long the service is trusted to remember the key, from its first send on, in an earlier process too.
         window: Duration,
     },
 }
-
-/// Where the last damaged bytes of a download are left, for those who paid for them.
-pub(crate) type Damaged = Mutex<Option<Staged>>;
 
 /// One request to a service.
 pub struct Request<'a> {
@@ -46,7 +43,9 @@ pub struct Request<'a> {
     pub(super) holds: Vec<HoldSlot>,
     pub(super) foreign: bool,
     pub(super) output: Option<&'a Path>,
-    damaged: Option<&'a Damaged>,
+    keeps: Option<AttemptKey>,
+    /// What came with the last answer that cannot be used.
+    left: Mutex<Option<Staged>>,
     pub(super) batch: Option<String>,
 }
 
@@ -66,7 +65,8 @@ impl<'a> Request<'a> {
             holds: Vec::new(),
             foreign: false,
             output: None,
-            damaged: None,
+            keeps: None,
+            left: Mutex::new(None),
             batch: None,
         }
     }
@@ -123,16 +123,28 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Leaves the bytes of the last damaged answer here, in place of dropping them.
-    pub(crate) fn leaving(mut self, damaged: &'a Damaged) -> Request<'a> {
-        self.damaged = Some(damaged);
+    /// Keeps what comes damaged, in place of dropping it: it was paid for under this key.
+    pub(crate) fn keeping(mut self, key: AttemptKey) -> Request<'a> {
+        self.keeps = Some(key);
         self
     }
 
-    pub(super) fn leave(&self, staged: Staged) {
-        if let Some(damaged) = self.damaged {
-            *damaged.lock().unwrap_or_else(PoisonError::into_inner) = Some(staged);
+    /// Media of an answer that cannot be used.
+    pub(super) fn leave(&self, staged: Option<Staged>) {
+        if staged.is_some() {
+            *self.left.lock().unwrap_or_else(PoisonError::into_inner) = staged;
         }
+    }
+
+    /// What was left, and the key that it was paid for under. Of several jobs nobody can tell whose it is.
+    pub(super) fn take_left(&self) -> Option<(Staged, AttemptKey)> {
+        let of_job = match self.jobs.as_slice() {
+            [job] if self.is_paid() => Some(job.key()),
+            _ => None,
+        };
+        let key = self.keeps.or(of_job)?;
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        Some((left.take()?, key))
     }
 
     /// With this body as JSON; makes it a POST.

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tracing::Instrument;
 
 use super::exchange::{Expect, Received};
@@ -11,7 +11,7 @@ use super::{Http, Request, Resend};
 use crate::error::{Charge, Error, ErrorKind, Result, Retry};
 use crate::job::SendEnd;
 use crate::journal::Event;
-use crate::limit::{Grant, HoldSlot};
+use crate::limit::Grant;
 
 impl Http {
     /// The loop over one send: repeats it when it is free, proven not billed, or knows its key.
@@ -23,15 +23,16 @@ impl Http {
             jobs = request.jobs.len(),
             first = request.jobs.first().map(|job| tracing::field::display(&job.request().id)),
         );
-        self.send_repeatedly(request, expect).instrument(span).await
+        let sent = self.send_repeatedly(request, expect).instrument(span).await;
+        sent.map_err(|error| self.keep_left(request, error))
     }
 
     async fn send_repeatedly(&self, request: &Request<'_>, expect: Expect<'_>) -> Result<Received> {
         let retry = &self.settings().retry;
         let mut delays = retry.delays();
-        let mut first_sent = None;
+        let mut delays_of_pace = retry.delays_of_pace();
         loop {
-            let error = match self.once(request, expect, &mut first_sent).await {
+            let error = match self.once(request, expect).await {
                 Ok(received) => {
                     self.0.limiter.pacer(&request.group).succeeded();
                     return Ok(received);
@@ -44,12 +45,15 @@ impl Http {
                 Some(Resend::Never) => error.charge() == Some(Charge::None) && !request.is_in_doubt(),
             };
             tracing::debug!(%error, charge = ?error.charge(), may_repeat, "send failed");
-            let delay = delays.next().map(|delay| match error.retry_after() {
-                // The service's hint is a lower bound; the jitter on top keeps waiters from waking together.
-                Some(hint) => hint + delay.min(hint / 10 + retry.first_delay.0 / 10),
+            let is_pace = error.kind() == ErrorKind::RateLimited && error.retry() == Retry::Later;
+            let (delay, of_pace) = (delays.next(), delays_of_pace.next());
+            let delay = if is_pace { of_pace } else { delay }.map(|delay| match error.retry_after() {
+                // The service's hint is a lower bound, and some are far too low; the jitter on top keeps waiters from
+                // waking together.
+                Some(hint) => hint.max(delay) + delay.min(hint / 10 + retry.first_delay.0 / 10),
                 None => delay,
             });
-            if error.kind() == ErrorKind::RateLimited && error.retry() == Retry::Later {
+            if is_pace {
                 // Everybody waits, even when this request has no try left.
                 let pause = delay.or(error.retry_after()).unwrap_or(retry.first_delay.0);
                 self.0.limiter.pacer(&request.group).pause(pause);
@@ -77,13 +81,8 @@ impl Http {
     }
 
     /// One send, from the permit to the verdict. Holds the permit no longer than the call takes.
-    async fn once(
-        &self,
-        request: &Request<'_>,
-        expect: Expect<'_>,
-        first_sent: &mut Option<Instant>,
-    ) -> Result<Received> {
-        let result = self.once_charged(request, expect, first_sent).await;
+    async fn once(&self, request: &Request<'_>, expect: Expect<'_>) -> Result<Received> {
+        let result = self.once_charged(request, expect).await;
         if request.is_paid() {
             return result;
         }
@@ -91,12 +90,7 @@ impl Http {
         result.map_err(Error::without_charge)
     }
 
-    async fn once_charged(
-        &self,
-        request: &Request<'_>,
-        expect: Expect<'_>,
-        first_sent: &mut Option<Instant>,
-    ) -> Result<Received> {
+    async fn once_charged(&self, request: &Request<'_>, expect: Expect<'_>) -> Result<Received> {
         tracing::trace!(group = %request.group, "waiting for its turn");
         let (grant, _permit) = self
             .patiently(request, self.turn(request))
@@ -104,9 +98,12 @@ impl Http {
             .unwrap_or_else(|| {
                 Err(Error::new(ErrorKind::Cancelled, "it was stopped before it was sent").not_billed())
             })?;
-        if let (Some(Resend::SameKey { window }), Some(first)) = (request.paid, *first_sent)
-            && request.is_in_doubt()
-            && first.elapsed() >= window
+        // Here, after the last wait, and by the first send of the key, whichever request or process made it.
+        if let Some(Resend::SameKey { window }) = request.paid
+            && request
+                .jobs
+                .iter()
+                .any(|job| job.is_at_stake() && job.sent_ago().is_none_or(|ago| ago >= window))
         {
             return Err(Error::new(
                 ErrorKind::Timeout,
@@ -117,19 +114,15 @@ impl Http {
             )
             .in_op(request.op));
         }
-        if request.counted && !request.holds.iter().any(HoldSlot::spend_one) {
-            self.0
-                .limiter
-                .count_call(&request.group)
-                .await
-                .map_err(Error::not_billed)?;
+        if request.counted {
+            let counted = self.0.limiter.count_call(&request.group, &request.holds).await;
+            counted.map_err(Error::not_billed)?;
         }
         if request.is_paid() {
             self.intend(request).await?;
         }
         grant.spend();
         tracing::debug!(paid = request.is_paid(), "sending");
-        first_sent.get_or_insert_with(Instant::now);
         let result = self
             .exchange(request, expect)
             .await

@@ -1,11 +1,11 @@
 //! From what a provider got to the file under its name.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use super::finish::{Finished, Piece, kept};
+use super::finish::{Finished, Piece};
 use super::{Lane, Task};
 use crate::error::{Charge, ErrorKind, Result, Retry};
-use crate::http::{Damaged, Request};
+use crate::http::Request;
 use crate::job::Prior;
 use crate::journal::Event;
 use crate::output::Staged;
@@ -94,13 +94,10 @@ impl Lane {
                 .counted()
                 .spending(&task.hold);
         }
-        let damaged = Damaged::default();
-        let downloaded = self.http().media(request.leaving(&damaged)).await;
-        let damaged = damaged.into_inner().unwrap_or_else(PoisonError::into_inner);
-        downloaded.map_err(|error| match damaged {
-            Some(staged) if !self.is_free() => kept(staged, self.http(), key, error),
-            _ => error,
-        })
+        if !self.is_free() {
+            request = request.keeping(key);
+        }
+        self.http().media(request).await
     }
 
     /// Checks what came, makes it durable, and gives it its name. Whatever fails, bytes that were paid for are kept.

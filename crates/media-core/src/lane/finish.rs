@@ -220,7 +220,7 @@ impl Finisher {
             piece.staged.stay(&self.http.wiring().staging);
             return error;
         }
-        kept(piece.staged, &self.http, piece.key, error)
+        self.http.kept(piece.staged, piece.key, error)
     }
 }
 
@@ -259,18 +259,6 @@ fn compare(resolved: &Resolved, staged: &Staged) -> Result<Option<String>> {
             found.width, found.height
         )
     }))
-}
-
-/// Keeps what was paid for and cannot be used; the error says where.
-pub(super) fn kept(staged: Staged, http: &Http, key: AttemptKey, error: Error) -> Error {
-    match staged.reject(&http.wiring().staging, key, &error.full()) {
-        Ok(Some(path)) => error.hint(format!("what came is kept as {}", path.display())),
-        Ok(None) => error,
-        Err(failure) => {
-            tracing::error!(%key, error = %failure.full(), "what was paid for could not be kept");
-            error
-        }
-    }
 }
 
 #[cfg(test)]

@@ -59,7 +59,15 @@ pub fn rate_reports(headers: &HeaderMap) -> Vec<RateReport> {
     reports
 }
 
-/// The least time to wait, from `retry-after-ms` or `Retry-After` (seconds, with or without a fraction, or a date).
+/// No service means more, and what is added to a clock must not overflow it.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn seconds(value: f64) -> Option<Duration> {
+    // Whatever is too long for a `Duration` is too long, not nothing.
+    (value >= 0.0).then(|| Duration::try_from_secs_f64(value).map_or(LONGEST, |wait| wait.min(LONGEST)))
+}
+
+/// The least time to wait, at most a day, from `retry-after-ms` or `Retry-After` (seconds, with or without a fraction, or a date).
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| {
@@ -69,25 +77,26 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
             .map(str::trim)
     };
     if let Some(millis) = text("retry-after-ms").and_then(|text| text.parse::<f64>().ok()) {
-        return Duration::try_from_secs_f64(millis / 1000.0).ok();
+        return seconds(millis / 1000.0);
     }
     let value = text("retry-after")?;
-    if let Ok(seconds) = value.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok();
+    if let Ok(count) = value.parse::<f64>() {
+        return seconds(count);
     }
     let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now).unwrap_or(Duration::ZERO))
+    Some(date.duration_since(now).unwrap_or(Duration::ZERO).min(LONGEST))
 }
 
 /// Durations as these services write them: `120ms`, `1s`, `6m0s`, `58.891s`, `1h0m0s`; a bare number is seconds.
+/// At most a day.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     if rest.is_empty() {
         return None;
     }
-    if let Ok(seconds) = rest.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok();
+    if let Ok(count) = rest.parse::<f64>() {
+        return seconds(count);
     }
     let mut total = Duration::ZERO;
     while !rest.is_empty() {
@@ -104,8 +113,8 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
             "ns" => 1e-9,
             _ => return None,
         };
-        let part = Duration::try_from_secs_f64(number.parse::<f64>().ok()? * factor).ok()?;
-        total = total.checked_add(part)?;
+        let part = seconds(number.parse::<f64>().ok()? * factor)?;
+        total = (total + part).min(LONGEST);
         rest = tail;
     }
     Some(total)

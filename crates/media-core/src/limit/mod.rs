@@ -166,14 +166,20 @@ impl Limiter {
         }
     }
 
-    fn spent(&self, group: &str, limit: u64, day: &Day) -> Error {
-        Error::new(
-            ErrorKind::QuotaExhausted,
-            format!("the {limit} {group} calls of today are used up until {}", day.end),
-        )
-        .until(Some(day.end))
-        .not_billed()
-        .hint(format!("run the same command after {}", day.end))
+    /// The error of `calls` that are not left today.
+    fn spent(&self, group: &str, limit: u64, day: &Day, calls: u32) -> Error {
+        let message = if calls > 1 {
+            format!(
+                "fewer than {calls} of the {limit} {group} calls of today are left, until {}",
+                day.end
+            )
+        } else {
+            format!("the {limit} {group} calls of today are used up until {}", day.end)
+        };
+        Error::new(ErrorKind::QuotaExhausted, message)
+            .until(Some(day.end))
+            .not_billed()
+            .hint(format!("run the same command after {}", day.end))
     }
 
     /// Sets `calls` counted calls aside, so that a job is never begun that could not be ended today.
@@ -192,7 +198,7 @@ impl Limiter {
         if self.quota.take(&key, &day, limit, u64::from(calls)).await? {
             return Ok(Some(Hold::new(key, day, calls)));
         }
-        Err(self.spent(group, limit, &day))
+        Err(self.spent(group, limit, &day, calls))
     }
 
     /// Gives back what a job set aside and did not spend.
@@ -209,15 +215,18 @@ impl Limiter {
         }
     }
 
-    /// Counts one call that no hold covers.
-    pub(crate) async fn count_call(&self, group: &str) -> Result<()> {
+    /// Counts one call, by what was set aside for it or beside that.
+    pub(crate) async fn count_call(&self, group: &str, holds: &[HoldSlot]) -> Result<()> {
         let Some((limit, day)) = self.day(group) else {
             return Ok(());
         };
+        if holds.iter().any(|hold| hold.spend_one(&day)) {
+            return Ok(());
+        }
         if self.quota.take(&self.quota_key(group), &day, limit, 1).await? {
             return Ok(());
         }
-        Err(self.spent(group, limit, &day))
+        Err(self.spent(group, limit, &day, 1))
     }
 
     /// The service says that the day is spent, whatever we counted.

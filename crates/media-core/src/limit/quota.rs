@@ -139,9 +139,9 @@ impl HoldSlot {
         std::mem::replace(&mut *self.slot(), hold)
     }
 
-    /// Takes one counted call from what was set aside; false when nothing is left of it.
-    pub(crate) fn spend_one(&self) -> bool {
-        self.slot().as_mut().is_some_and(Hold::spend_one)
+    /// Takes one counted call from what was set aside for `today`; false when nothing is left of it.
+    pub(crate) fn spend_one(&self, today: &Day) -> bool {
+        self.slot().as_mut().is_some_and(|hold| hold.spend_one(today))
     }
 }
 
@@ -174,10 +174,12 @@ impl Hold {
         self.left
     }
 
-    /// Uses one of the calls, if one is left.
-    fn spend_one(&mut self) -> bool {
-        let some = self.left > 0;
+    /// Uses one of the calls, if one is left. What was set aside yesterday is no call of today.
+    fn spend_one(&mut self, today: &Day) -> bool {
+        if self.left == 0 || self.day != *today {
+            return false;
+        }
         self.left = self.left.saturating_sub(1);
-        some
+        true
     }
 }

@@ -120,7 +120,7 @@ async fn calls_sent_again_count() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_needed_goes_back() {
-    let mut lab = Lab::new(Mode::Word, |_| Scripted::new(404, "no such word"));
+    let mut lab = Lab::new(Mode::Word, |_| Scripted::new(400, "no such word"));
     lab.settings.limits.groups.insert("image".into(), daily(10));
     lab.wiring.clock = Arc::new(Noon);
     // The ninth takes the last two and gives one back.
@@ -128,7 +128,7 @@ async fn what_is_not_needed_goes_back() {
     assert!(
         results
             .iter()
-            .all(|result| failure(result) == (ErrorKind::NotFound, Charge::None))
+            .all(|result| failure(result) == (ErrorKind::InvalidRequest, Charge::None))
     );
     assert_eq!(used(&lab).await, 9);
 }

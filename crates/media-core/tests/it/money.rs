@@ -348,7 +348,7 @@ fn what_a_status_alone_says_about_money() {
         (429, Some(Charge::None), Retry::Later),
         (500, None, Retry::Later),
         (502, None, Retry::Later),
-        (503, Some(Charge::None), Retry::Later),
+        (503, None, Retry::Later),
         (504, None, Retry::Later),
         (302, None, Retry::Never),
     ] {
@@ -362,4 +362,12 @@ fn what_a_status_alone_says_about_money() {
         .by_status();
         assert_eq!((error.charge(), error.retry()), (charge, retry), "{status}");
     }
+}
+
+/// An address that is not there is a mistake in the configuration. Called "not found", a chain would buy elsewhere.
+#[tokio::test(start_paused = true)]
+async fn a_wrong_address_is_not_a_missing_thing() {
+    let lab = Lab::script(Mode::Link, vec![Scripted::new(404, "404 page not found")]);
+    let result = lab.generate(lab.image("dog.png")).await;
+    assert_eq!(failure(&result), (ErrorKind::Config, Charge::None));
 }

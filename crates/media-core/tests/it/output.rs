@@ -1,5 +1,6 @@
 //! Files: whole and under their name, or not there at all.
 
+use base64::Engine as _;
 use media_core::http::{Scripted, Sent};
 use media_core::{Charge, ErrorKind, MediaRequest, Size};
 use sha2::{Digest, Sha256};
@@ -167,6 +168,24 @@ async fn paid_bytes_that_fail_are_kept_with_the_reason() {
         assert_eq!(std::fs::read(folder.join("rejected").join(&key)).unwrap(), bytes);
         let reason = std::fs::read_to_string(folder.join("rejected").join(format!("{key}.txt"))).unwrap();
         assert!(reason.contains(why), "{reason}");
+    }
+}
+
+/// The picture came, and then the answer broke: it is not dropped with the answer.
+#[tokio::test(start_paused = true)]
+async fn a_picture_whose_answer_is_no_good_is_kept() {
+    let encoded = base64::engine::general_purpose::STANDARD.encode(png());
+    let cut = Scripted::new(200, format!("{{\"b64\":\"{encoded}\",\"usage\":{{\"to")).cut();
+    let unfinished = Scripted::new(200, format!("{{\"b64\":\"{encoded}\""));
+    for answer in [cut, unfinished] {
+        let mut lab = Lab::script(Mode::Base64, vec![answer]);
+        let folder = lab.staging_folder();
+        let result = lab.generate(lab.image("dog.png")).await;
+        assert_eq!(failure(&result).1, Charge::Unknown);
+        let key = lab.keys()[0].clone();
+        assert_eq!(std::fs::read(folder.join("rejected").join(&key)).unwrap(), png());
+        let error = result.outcome.unwrap_err();
+        assert!(error.next().unwrap().contains("is kept as"), "{error}");
     }
 }
 

@@ -80,6 +80,23 @@ async fn what_was_sent_is_asked_for_and_not_sent_again() {
     }
 }
 
+/// The service forgets a key some time after its first send, whichever process made that.
+#[tokio::test(start_paused = true)]
+async fn a_key_is_not_sent_again_once_it_is_too_old() {
+    let window = Duration::from_secs(60);
+    for (ago, sends) in [(30, 3), (50, 1), (60, 0)] {
+        let mut lab = Lab::new(Mode::Link, |_| {
+            Scripted::fails(Sent::Maybe).after(Duration::from_secs(10))
+        })
+        .same_key(window);
+        lab.capabilities.resend_seconds = Some(window.as_secs());
+        let ago = Some(Duration::from_secs(ago));
+        let result = run(&lab, Prior::Sent { ago, batch: None }).await;
+        assert_eq!(failure(&result).1, Charge::Unknown);
+        assert_eq!(lab.keys().len(), sends, "{ago:?}");
+    }
+}
+
 /// A bug of a provider must not lose a purchase, nor those that come after it.
 #[tokio::test(start_paused = true)]
 async fn a_panic_while_asking_is_answered_as_unknown() {

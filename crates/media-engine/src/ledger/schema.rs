@@ -269,7 +269,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger");
         let db = open(&path).unwrap();
-        db.execute_batch("INSERT INTO meta VALUES ('bought', '1')").unwrap();
+        db.execute_batch("INSERT INTO meta VALUES ('bought', '1')")
+            .unwrap();
         let killed = folder.path().join("killed");
         std::fs::copy(log_of(&path), &killed).unwrap();
         assert!(!has_foreign_log(&path), "it is at work with its own log");
@@ -285,7 +286,9 @@ mod tests {
         std::fs::remove_file(log_of(&path)).unwrap();
         let bought: String = open(&path)
             .unwrap()
-            .query_row("SELECT value FROM meta WHERE name = 'bought'", (), |row| row.get(0))
+            .query_row("SELECT value FROM meta WHERE name = 'bought'", (), |row| {
+                row.get(0)
+            })
             .unwrap();
         assert_eq!(bought, "2");
     }

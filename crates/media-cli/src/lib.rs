@@ -43,6 +43,7 @@ pub fn main_with(registry: Registry) -> ExitCode {
 #[must_use]
 pub fn run_with(registry: &Registry, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    words::called_as(&arguments);
     let again = words::again(&arguments);
     let args = match Args::try_parse_from(arguments) {
         Ok(args) => args,
@@ -86,7 +87,7 @@ fn start(registry: &Registry, args: Args, again: &str) -> media_core::Result<Exi
             Command::Rescue(rescue) => {
                 cmd::again::rescue(registry, &global, args.logging.quiet, &rescue, again).await
             }
-            Command::Redo(redo) => cmd::redo::redo(registry, &global, args.logging.quiet, &redo, again).await,
+            Command::Redo(redo) => cmd::redo::redo(registry, &global, args.logging.quiet, &redo).await,
             Command::Cancel(cancel) => cmd::cancel::run(registry, &global, &cancel).await,
             Command::Pick(pick) => cmd::redo::pick(registry, &global, &pick),
             Command::Keep(keep) => cmd::redo::keep(registry, &global, &keep),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use media_core::http::{Http, Request, Resend};
@@ -28,6 +28,8 @@ const MARK: &str = "media_batch";
 /// Batches on one page of the list, and pages that are looked through for one.
 const PAGE: &str = "100";
 const PAGES: usize = 50;
+/// How far the service's clock and this machine's may be apart.
+const CLOCKS: Duration = Duration::from_secs(60 * 60);
 
 /// What this process knows of remote batches.
 #[derive(Debug, Default)]
@@ -42,8 +44,8 @@ pub(crate) struct Batches {
 #[derive(Debug, Default)]
 struct Known {
     id: Mutex<Option<String>>,
-    /// What it was when it was last looked at, and when that was. Who holds this asks for all that wait.
-    last: tokio::sync::Mutex<Option<(Batch, Instant)>>,
+    /// What the last look at it came to, and when that was. Who holds this asks for all that wait.
+    last: tokio::sync::Mutex<Option<(Result<Option<Batch>>, Instant)>>,
 }
 
 /// A job that wants its line.
@@ -79,6 +81,23 @@ fn pending(message: String) -> Error {
     Error::new(ErrorKind::Pending, message)
         .with_charge(Charge::Unknown)
         .hint("run the same command later")
+}
+
+/// Whether the service knows no such thing (any more).
+fn is_gone(error: &Error) -> bool {
+    matches!(error.status(), Some(404 | 410))
+}
+
+/// Nothing will bring it back, and nobody can tell what was made and billed.
+fn gone(what: &str, error: &Error) -> Error {
+    Error::new(
+        ErrorKind::ProviderFault,
+        format!("the service does not have {what} (any more)"),
+    )
+    .because(error.clone())
+    .with_charge(Charge::Unknown)
+    .with_retry(Retry::Spent)
+    .hint("batches are seen only by keys of their project, and kept for a month; else media retry --unknown, with the ids, gives it up")
 }
 
 /// It comes to nothing in this run. A later one sends it again, with others.
@@ -227,20 +246,31 @@ impl Desk<'_> {
         let mut delay = self.config.first_poll.0;
         loop {
             let mut last = known.last.lock().await;
-            if let Some((batch, _)) = last.as_ref().filter(|(batch, at)| {
+            let seen = last.as_ref().and_then(|(looked, at)| {
+                let is_new = match looked {
+                    Ok(Some(batch)) => {
+                        batch.is_over() || (!self.config.wait && at.elapsed() < self.config.first_poll.0)
+                    }
+                    _ => *at >= began,
+                };
+                is_new.then(|| looked.clone())
+            });
+            let looked = match seen {
                 // Many jobs wait for one batch: one of them asks for all.
-                batch.is_over() || (!self.config.wait && at.elapsed() < self.config.first_poll.0)
-            }) {
-                return self.over(batch.clone());
-            }
-            if stop.is_asked() {
-                return Err(pending(format!("the batch {key} is not done")));
-            }
-            // Boxed, here and below: hundreds of jobs wait for each batch, and only one of them does this.
-            match Box::pin(self.look(key, &known)).await {
+                Some(looked) => looked,
+                None if stop.is_asked() => {
+                    return Err(pending(format!("the batch {key} is not done")));
+                }
+                None => {
+                    // Boxed, here and below: hundreds of jobs wait for each batch, and only one of them does this.
+                    let looked = Box::pin(self.look(key, &known, ago)).await;
+                    *last = Some((looked.clone(), Instant::now()));
+                    looked
+                }
+            };
+            match looked {
                 Ok(Some(batch)) => {
                     tracing::info!(key, status = batch.status, "batch");
-                    *last = Some((batch.clone(), Instant::now()));
                     if batch.is_over() || !self.config.wait {
                         return self.over(batch);
                     }
@@ -257,6 +287,7 @@ impl Desk<'_> {
                     }
                 }
                 Err(error) if error.kind().stops_lane() => return Err(error.with_charge(Charge::Unknown)),
+                Err(error) if is_gone(&error) => return Err(gone(&format!("the batch {key}"), &error)),
                 Err(error) => {
                     return Err(pending(format!("the batch {key} could not be asked for")).because(error));
                 }
@@ -280,12 +311,12 @@ impl Desk<'_> {
         )))
     }
 
-    /// The batch as it is now; none where there is none of this key.
-    async fn look(&self, key: &str, known: &Known) -> Result<Option<Batch>> {
+    /// The batch as it is now; none where there is none of this key. `ago`: when it was sent.
+    async fn look(&self, key: &str, known: &Known, ago: Option<Duration>) -> Result<Option<Batch>> {
         let id = lock(&known.id).clone();
         let found = match id {
             Some(id) => Some(self.get(&["batches", &id], &[]).await?),
-            None => self.find(key).await?,
+            None => self.find(key, ago).await?,
         };
         if let Some(batch) = &found {
             *lock(&known.id) = Some(batch.id.clone());
@@ -302,14 +333,16 @@ impl Desk<'_> {
         self.http.json(request).await
     }
 
-    /// Looks through the account's batches, newest first.
-    async fn find(&self, key: &str) -> Result<Option<Batch>> {
+    /// Looks through the account's batches, newest first, down to those that are older than it can be.
+    async fn find(&self, key: &str, ago: Option<Duration>) -> Result<Option<Batch>> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let oldest = ago.and_then(|ago| Some(now.ok()?.checked_sub(ago)?.checked_sub(CLOCKS)?.as_secs()));
         let mut after: Option<String> = None;
         for _ in 0..PAGES {
             let mut query = vec![("limit", PAGE)];
             query.extend(after.as_deref().map(|id| ("after", id)));
             let list: BatchList = self.get(&["batches"], &query).await?;
-            let last = list.data.last().map(|batch| batch.id.clone());
+            let last = list.data.last().map(|batch| (batch.id.clone(), batch.created_at));
             let is_it = |batch: &Batch| {
                 let marked = batch.metadata.as_ref().and_then(|metadata| metadata.get(MARK));
                 marked.is_some_and(|mark| mark == key)
@@ -318,7 +351,8 @@ impl Desk<'_> {
                 return Ok(Some(batch));
             }
             match last.filter(|_| list.has_more) {
-                Some(last) => after = Some(last),
+                Some((_, Some(created))) if oldest.is_some_and(|oldest| created < oldest) => return Ok(None),
+                Some((last, _)) => after = Some(last),
                 None => return Ok(None),
             }
         }
@@ -329,7 +363,7 @@ impl Desk<'_> {
     pub(crate) async fn cancel(&self, batch: &str) -> Result<String> {
         let key = self.remember(batch);
         let known = self.known(key);
-        let Some(batch) = self.look(key, &known).await? else {
+        let Some(batch) = self.look(key, &known, None).await? else {
             let message = format!("the account has no batch {key}");
             return Err(Error::new(ErrorKind::NotFound, message).not_billed());
         };
@@ -373,11 +407,12 @@ impl Desk<'_> {
                 match Box::pin(self.fetch(batch, &job.request().output_path)).await {
                     Ok(fetched) => *results = Some(fetched),
                     Err(error) => {
-                        let error = pending(format!(
-                            "the results of the batch {} could not be fetched",
-                            batch.id
-                        ))
-                        .because(error);
+                        let results = format!("the results of the batch {}", batch.id);
+                        let error = if is_gone(&error) {
+                            gone(&results, &error)
+                        } else {
+                            pending(format!("{results} could not be fetched")).because(error)
+                        };
                         for one in wanted {
                             let _ = one.answer.send(Err(error.clone()));
                         }
@@ -420,7 +455,7 @@ impl Desk<'_> {
     /// What stands in a job's line.
     async fn read(&self, batch: &Batch, results: &Results, one: &Waiting) -> Result<Generated> {
         let Some((file, range)) = results.line(&one.line) else {
-            return Err(missing(batch, results));
+            return Err(self.missing(batch, results));
         };
         let fields = &["b64_json", "url"];
         let (line, media) = self.http.file_media((file, range), fields, &one.output).await?;
@@ -428,8 +463,8 @@ impl Desk<'_> {
             let code = error.get("code").and_then(Value::as_str).unwrap_or_default();
             let said = error.get("message").and_then(Value::as_str).unwrap_or(code);
             let kind = match code {
-                "batch_expired" => ErrorKind::Timeout,
-                "batch_cancelled" => ErrorKind::Cancelled,
+                // It did not come to it, and goes into another batch.
+                "batch_expired" | "batch_cancelled" => ErrorKind::Cancelled,
                 _ => ErrorKind::ProviderFault,
             };
             return Err(for_later(Error::new(kind, format!("in its batch: {said}"))));
@@ -462,42 +497,53 @@ impl Desk<'_> {
         generated.facts.price_factor = Some(self.config.price_factor);
         Ok(generated)
     }
-}
 
-/// Why a batch says nothing of a line. Not billed is only what its own counts leave no place for.
-fn missing(batch: &Batch, results: &Results) -> Error {
-    let completed = batch.request_counts.map(|counts| counts.completed);
-    let is_refused = batch.status == "failed" && completed.unwrap_or(0) == 0;
-    if is_refused {
-        let errors = batch.errors.as_ref().and_then(|errors| errors.data.as_deref());
-        let first = errors.and_then(<[_]>::first);
-        let said = first.and_then(|error| error.message.as_deref());
-        let line = first
-            .and_then(|error| error.line)
-            .map(|line| format!(", line {line}"));
-        let message = format!(
-            "the batch was refused{}: {}",
-            line.unwrap_or_default(),
-            said.unwrap_or("no reason was given")
-        );
-        return for_later(Error::new(ErrorKind::BadResponse, message));
-    }
-    let is_accounted = completed.is_some_and(|completed| results.found() >= completed);
-    match batch.status.as_str() {
-        "expired" if is_accounted => for_later(Error::new(
-            ErrorKind::Timeout,
-            "the batch ended before its turn came",
-        )),
-        "cancelled" if is_accounted => {
-            let message = "the batch was cancelled before its turn came";
-            for_later(Error::new(ErrorKind::Cancelled, message))
-        }
-        status => {
+    /// Why a batch says nothing of a line. Not billed is only what its own counts leave no place for.
+    fn missing(&self, batch: &Batch, results: &Results) -> Error {
+        let completed = batch.request_counts.map(|counts| counts.completed);
+        let is_refused = batch.status == "failed" && completed.unwrap_or(0) == 0;
+        if is_refused {
+            let errors = batch.errors.as_ref().and_then(|errors| errors.data.as_deref());
+            let first = errors.and_then(<[_]>::first);
+            let said = first.and_then(|error| error.message.as_deref());
+            let line = first
+                .and_then(|error| error.line)
+                .map(|line| format!(", line {line}"));
             let message = format!(
-                "the batch {} is {status}, and its results lack lines that it counts",
-                batch.id
+                "the batch was refused{}: {}",
+                line.unwrap_or_default(),
+                said.unwrap_or("no reason was given")
             );
-            pending(message)
+            // A code says more than that it was refused: no money is no matter of this batch.
+            let code = first.and_then(|error| error.code.as_deref()).unwrap_or_default();
+            let complaint = json!({ "error": { "code": code, "message": said } }).to_string();
+            let judged = self.http.judge_part("batch", 400, complaint.as_bytes());
+            let kind = judged.err().map(|error| error.kind());
+            return for_later(
+                match kind.filter(|kind| kind.stops_lane() || kind.stops_model()) {
+                    Some(kind) => Error::new(kind, message),
+                    None => Error::new(ErrorKind::BadResponse, message),
+                },
+            );
+        }
+        let is_accounted = completed.is_some_and(|completed| results.found() >= completed);
+        match batch.status.as_str() {
+            "expired" | "cancelled" if is_accounted => {
+                let message = format!(
+                    "the batch {} before its turn came",
+                    if batch.status == "expired" {
+                        "ended"
+                    } else {
+                        "was cancelled"
+                    }
+                );
+                for_later(Error::new(ErrorKind::Cancelled, message))
+            }
+            // The service counts slower than it writes, or it lost something.
+            status => pending(format!(
+                "the batch {} is {status}, and says nothing of this line",
+                batch.id
+            )),
         }
     }
 }

@@ -92,6 +92,9 @@ pub(crate) struct Batch {
     pub(crate) id: String,
     #[serde(default)]
     pub(crate) status: String,
+    /// In seconds since 1970.
+    #[serde(default, deserialize_with = "lenient::optional")]
+    pub(crate) created_at: Option<u64>,
     #[serde(default)]
     pub(crate) errors: Option<BatchErrors>,
     #[serde(default)]
@@ -121,6 +124,8 @@ pub(crate) struct BatchErrors {
 /// One reason.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct BatchError {
+    #[serde(default)]
+    pub(crate) code: Option<String>,
     #[serde(default)]
     pub(crate) message: Option<String>,
     #[serde(default)]

@@ -19,7 +19,7 @@ use crate::exit::Exit;
 use crate::session::{InBatches, Session};
 use crate::simulate::Simulation;
 use crate::talk::say;
-use crate::words::counted;
+use crate::words::{Then, counted};
 
 /// `media retry`: asks again for what failed, or sends again what may have been billed.
 pub(crate) async fn retry(
@@ -65,7 +65,7 @@ pub(crate) async fn retry(
         stop_after: None,
         json: args.json,
         quiet,
-        again,
+        then: Then::Same(again),
         caps: session.caps(&args.budget),
     };
     let keys = work.keys()?;
@@ -119,7 +119,11 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
             let open = [AttemptState::Sending, AttemptState::Linked];
             let is_open = attempts
                 .iter()
-                .any(|attempt| attempt.sends > 0 && attempt.batch.is_none() && open.contains(&attempt.state));
+                // What is in a batch can be asked for, until the service says that it has no such batch.
+                .any(|attempt| {
+                    let is_askable = attempt.batch.is_some() && job.status != JobStatus::Unknown;
+                    attempt.sends > 0 && !is_askable && open.contains(&attempt.state)
+                });
             if args.unknown {
                 // What can be asked for is not given up unless a person names it: a run asks for it, and pays nothing.
                 let is_named = !args.ids.is_empty();
@@ -215,7 +219,7 @@ pub(crate) async fn rescue(
         stop_after: None,
         json: args.json,
         quiet,
-        again,
+        then: Then::Fetch(again),
         caps: Caps::default(),
     };
     let keys = work.keys()?;

@@ -25,14 +25,13 @@ pub(crate) async fn run(registry: &Registry, global: &Global, args: &Plan) -> Re
         put!("{}", words::plan_json(&plan));
     } else {
         put!("{}", words::plan(&plan, &list).trim_end());
-        put!(
-            "Nothing was sent.  Do it: {}",
-            words::run_command(global, &args.list, &args.simulate, args.batch_api)
-        );
     }
     if let Err(error) = budget.allows(&plan, None, UP_TO_CAP) {
         say!("{}", words::of_error(&error));
         return Ok(Exit::Act);
+    }
+    if !args.json {
+        put!("Nothing was sent.  Do it: {}", words::run_command(global, args));
     }
     Ok(Exit::Done)
 }

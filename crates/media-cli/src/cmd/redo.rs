@@ -15,16 +15,10 @@ use crate::exit::Exit;
 use crate::session::{InBatches, List, Session};
 use crate::simulate::Simulation;
 use crate::talk::say;
-use crate::words::counted;
+use crate::words::{Then, counted};
 
 /// `media redo`: makes files anew; the old one stands until the new one is valid.
-pub(crate) async fn redo(
-    registry: &Registry,
-    global: &Global,
-    quiet: bool,
-    args: &Redo,
-    again: &str,
-) -> Result<Exit> {
+pub(crate) async fn redo(registry: &Registry, global: &Global, quiet: bool, args: &Redo) -> Result<Exit> {
     let simulation = Simulation::wanted(&args.simulate).await?;
     let batches = InBatches::wanted(args.batches);
     let session = Session::load_for(registry, global, simulation, args.concurrency, batches)?;
@@ -74,7 +68,7 @@ pub(crate) async fn redo(
         stop_after: None,
         json: args.json,
         quiet,
-        again,
+        then: Then::Anew,
     };
     let keys = work.keys()?;
     if !args.yes && !confirmed(&work.plan)? {

@@ -16,7 +16,7 @@ use crate::session::{InBatches, List, Session};
 use crate::signals::Signals;
 use crate::simulate::Simulation;
 use crate::talk::say;
-use crate::words;
+use crate::words::{self, Then};
 
 pub(crate) async fn run(
     registry: &Registry,
@@ -126,7 +126,7 @@ async fn once(
         stop_after,
         json: args.json,
         quiet,
-        again,
+        then: Then::Same(again),
     };
     let keys = work.keys()?;
     let folder = Folder::open(&list.out, list.named_ledger(), session.is_simulated())?;

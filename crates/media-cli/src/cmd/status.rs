@@ -11,7 +11,7 @@ use crate::cmd::voices;
 use crate::exit::Exit;
 use crate::session::Session;
 use crate::talk::put;
-use crate::words::{self, counted, number};
+use crate::words::{self, counted, here, number};
 
 /// Jobs that are shown by name; the rest is counted.
 const SHOWN: usize = 20;
@@ -100,11 +100,16 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
     list("failed", &failed);
     if !unknown.is_empty() {
         put!(
-            "next: media run asks again where the service can be asked; look at the usage page of the others, and\n      \
-             media retry --unknown sends them once more"
+            "next: media run asks again where the service can be asked; look at the usage page of the others, and\n      {}",
+            here("media retry --unknown sends them once more")
         );
     } else if !failed.is_empty() {
-        put!("next: media export failed writes their rows with why; media retry asks again");
+        put!(
+            "next: {}",
+            here(
+                "media export failed writes their rows with why; media retry asks again for those that were not billed"
+            )
+        );
     }
     Ok(Exit::Done)
 }

@@ -15,7 +15,7 @@ use crate::progress::Progress;
 use crate::session::Session;
 use crate::signals::Signals;
 use crate::talk::say;
-use crate::words;
+use crate::words::{self, Then};
 
 /// What is to be done, and how it is shown.
 pub(crate) struct Work<'a> {
@@ -28,8 +28,8 @@ pub(crate) struct Work<'a> {
     pub(crate) stop_after: Option<StopAfter>,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
-    /// The command that goes on where this one ends.
-    pub(crate) again: &'a str,
+    /// What goes on where this ends.
+    pub(crate) then: Then<'a>,
 }
 
 /// `--stop-after`.
@@ -151,7 +151,7 @@ impl Work<'_> {
                 "simulated: no service was asked and no money spent (the simulated bill says {billed:.4} USD)"
             );
         }
-        say!("{}", words::summary(&outcome, exit, self.again).trim_end());
+        say!("{}", words::summary(&outcome, exit, self.then).trim_end());
         Ok(ran)
     }
 }
@@ -238,13 +238,14 @@ fn exit_of(outcome: &Outcome, ended: &Ended, only_fetch: bool) -> Exit {
         || (!only_fetch && outcome.accounts.values().any(|account| account.left() > 0))
     {
         Exit::Later
-    } else if [Status::Failed, Status::Unknown, Status::Cancelled, Status::Gone]
+    } else if [Status::Failed, Status::Unknown, Status::Gone]
         .into_iter()
-        .map(count)
-        .sum::<u64>()
-        > 0
+        .any(|status| count(status) > 0)
     {
         Exit::SomeFailed
+    } else if !only_fetch && count(Status::Cancelled) > 0 {
+        // Its remote batch ended before its turn: nothing is wrong, and the same command sends it again.
+        Exit::Later
     } else {
         Exit::Done
     }

@@ -6,6 +6,7 @@ mod summary;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,16 +15,16 @@ use media_core::{Client, Error, ErrorKind, Usd};
 pub(crate) use media_engine::grouped as number;
 use media_engine::{AttemptState, Plan};
 
-use crate::args::{Global, ListArgs, SimulateArgs};
+use crate::args::Global;
 
 pub(crate) use self::plan::{plan, plan_json};
-pub(crate) use self::summary::summary;
+pub(crate) use self::summary::{Then, summary};
 
 /// An error with its causes and what to do, on one or two lines.
 pub(crate) fn of_error(error: &Error) -> String {
     match error.next() {
-        Some(next) => format!("{}\n  {next}", error.full()),
-        None => error.full(),
+        Some(next) => format!("{}\n  {}", here(&error.full()), here(next)),
+        None => here(&error.full()),
     }
 }
 
@@ -46,7 +47,7 @@ pub(crate) fn of_attempt(state: AttemptState, is_in_batch: bool) -> &'static str
         AttemptState::Have => "received, and not yet under its name",
         AttemptState::Done => "made",
         AttemptState::Spent => "billed, and what came is no good",
-        AttemptState::Abandoned => "given up: it may have been billed, and was sent again by hand",
+        AttemptState::Abandoned => "given up by hand: it may have been billed",
     }
 }
 
@@ -91,13 +92,97 @@ pub(crate) fn again(arguments: &[OsString]) -> String {
     words.join(" ")
 }
 
+/// How this program was called, as far as the commands that it recommends need it too.
+static PLACE: OnceLock<PlaceFlags> = OnceLock::new();
+
+#[derive(Debug, Default)]
+struct PlaceFlags {
+    /// `--out`, `--ledger`, `--config`, `--env-file`, as they were given.
+    place: String,
+    /// `--simulate` and its scenario, for commands that ask services.
+    simulate: String,
+}
+
+impl PlaceFlags {
+    fn of(arguments: &[OsString]) -> PlaceFlags {
+        let mut flags = PlaceFlags::default();
+        let mut rest = arguments.iter().skip(1).map(|word| word.to_string_lossy());
+        while let Some(word) = rest.next() {
+            let (name, value) = match word.split_once('=') {
+                Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                None => (word.clone().into_owned(), None),
+            };
+            let place = ["--out", "--ledger", "--config", "--env-file"];
+            let text = if place.contains(&&*name) {
+                &mut flags.place
+            } else if name == "--scenario" {
+                &mut flags.simulate
+            } else {
+                if name == "--simulate" {
+                    flags.simulate.push_str(" --simulate");
+                }
+                continue;
+            };
+            if let Some(value) = value.or_else(|| rest.next().map(std::borrow::Cow::into_owned)) {
+                let _ = write!(text, " {name} {}", quoted(&value));
+            }
+        }
+        flags
+    }
+
+    /// The commands in a text, as they are to be typed for the same folder.
+    fn put_into(&self, text: &str) -> String {
+        const PLACED: [&str; 9] = [
+            "export failed",
+            "export results",
+            "status",
+            "report",
+            "cancel",
+            "keep",
+            "retry",
+            "rescue",
+            "redo",
+        ];
+        let mut parts = text.split("media ");
+        let mut typed = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            typed.push_str("media ");
+            let command = PLACED.iter().find(|name| {
+                let after = part.strip_prefix(**name);
+                after.is_some_and(|after| !after.starts_with(|c: char| c.is_alphanumeric()))
+            });
+            let Some(command) = command else {
+                typed.push_str(part);
+                continue;
+            };
+            typed.push_str(command);
+            typed.push_str(&self.place);
+            if ["retry", "rescue", "redo"].contains(command) {
+                typed.push_str(&self.simulate);
+            }
+            typed.push_str(part.strip_prefix(*command).unwrap_or_default());
+        }
+        typed
+    }
+}
+
+/// Notes how the program was called, for [`here`].
+pub(crate) fn called_as(arguments: &[OsString]) {
+    // Only the first call counts, and there is no other.
+    let _ = PLACE.set(PlaceFlags::of(arguments));
+}
+
+/// A text whose commands are about the folder that this one was called for: copied as they stand, they must not end up
+/// in another.
+pub(crate) fn here(text: &str) -> String {
+    PLACE
+        .get()
+        .map_or_else(|| text.to_owned(), |flags| flags.put_into(text))
+}
+
 /// The command that runs what was planned.
-pub(crate) fn run_command(
-    global: &Global,
-    list: &ListArgs,
-    simulate: &SimulateArgs,
-    batch_api: bool,
-) -> String {
+pub(crate) fn run_command(global: &Global, planned: &crate::args::Plan) -> String {
+    let (list, simulate) = (&planned.list, &planned.simulate);
     let mut command = "media run".to_owned();
     if let Some(list) = &list.list {
         let _ = write!(command, " {}", quoted(&list.to_string_lossy()));
@@ -105,6 +190,7 @@ pub(crate) fn run_command(
     let flags = [
         ("--recipe", &list.recipe),
         ("--out", &list.out),
+        ("--ledger", &list.ledger),
         ("--scenario", &simulate.scenario),
         ("--config", &global.config),
         ("--env-file", &global.env_file),
@@ -112,7 +198,16 @@ pub(crate) fn run_command(
     for provider in &list.provider {
         let _ = write!(command, " --provider {}", quoted(provider));
     }
-    if batch_api {
+    let caps = [
+        ("--max-cost", planned.budget.max_cost),
+        ("--max-run-cost", planned.budget.max_run_cost),
+    ];
+    for (flag, cap) in caps {
+        if let Some(cap) = cap {
+            let _ = write!(command, " {flag} {cap}");
+        }
+    }
+    if planned.batch_api {
         command.push_str(" --batch-api");
     }
     if simulate.simulate {
@@ -211,6 +306,20 @@ pub(super) fn cents(amount: Usd) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_that_is_recommended_is_about_the_same_folder() {
+        let called = "media run words.csv --out=my\u{20}deck --ledger l.sqlite --simulate --max-cost 3";
+        let arguments: Vec<OsString> = called.split(' ').map(OsString::from).collect();
+        let flags = PlaceFlags::of(&arguments);
+        assert_eq!(
+            flags.put_into("look; media retry --unknown a, or media export failed; media run goes on"),
+            "look; media retry --out my --ledger l.sqlite --simulate --unknown a, or media export failed --out my --ledger \
+             l.sqlite; media run goes on"
+        );
+        let plain = PlaceFlags::default();
+        assert_eq!(plain.put_into("media status a"), "media status a");
+    }
 
     #[test]
     fn numbers_and_times_read_well() {

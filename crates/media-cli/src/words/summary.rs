@@ -6,18 +6,19 @@ use std::time::Duration;
 use media_core::Usd;
 use media_engine::{Account, Outcome, Status};
 
-use super::{counted, moment, needs_a_person, number, passes, roughly};
+use super::{counted, here, moment, needs_a_person, number, passes, roughly};
 use crate::exit::Exit;
 
 /// How a run went.
-pub(crate) fn summary(outcome: &Outcome, exit: Exit, again: &str) -> String {
+pub(crate) fn summary(outcome: &Outcome, exit: Exit, then: Then<'_>) -> String {
     let mut text = String::new();
     let accounts = || outcome.accounts.values();
+    let is_fetch = matches!(then, Then::Fetch(_));
     let count = |status| accounts().map(|account| account.count(status)).sum::<u64>();
     let _ = writeln!(
         text,
         "{} after {}",
-        headline(outcome, exit),
+        headline(outcome, exit, then),
         roughly(outcome.elapsed)
     );
     for status in Status::ALL {
@@ -42,12 +43,14 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, again: &str) -> String {
             Status::Changed => "made before their rows were changed, left as they are".to_owned(),
             Status::Outdated => "made with another configuration, left as they are".to_owned(),
             Status::Gone => "made and no longer there; not bought again by themselves".to_owned(),
+            Status::Cancelled if is_fetch => "never bought; media run makes them".to_owned(),
             Status::Failed | Status::Cancelled => String::new(),
         };
         let _ = writeln!(text, "  {:<9}{:>7}   {detail}", status.as_str(), number(total));
     }
     let left: u64 = accounts().map(Account::left).sum();
-    if left > 0 {
+    // What a fetch does not come to is there, or was never bought.
+    if left > 0 && !is_fetch {
         let _ = writeln!(text, "  {:<9}{:>7}   not come to", "left", number(left));
     }
     if outcome.unaffordable > 0 {
@@ -84,7 +87,7 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, again: &str) -> String {
             );
             let _ = writeln!(text, "    {ids}");
             if let Some(next) = &failure.next {
-                let _ = writeln!(text, "    {next}");
+                let _ = writeln!(text, "    {}", here(next));
             }
         }
         for (warning, count) in &account.warnings {
@@ -105,7 +108,7 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, again: &str) -> String {
             );
         }
     }
-    if let Some(next) = next(outcome, exit, again) {
+    if let Some(next) = next(outcome, exit, then) {
         let _ = writeln!(text, "next: {next}");
     }
     text
@@ -116,8 +119,11 @@ fn some_failed(outcome: &Outcome) -> bool {
     outcome.accounts.values().any(failed)
 }
 
-fn headline(outcome: &Outcome, exit: Exit) -> String {
+fn headline(outcome: &Outcome, exit: Exit, then: Then<'_>) -> String {
     match exit {
+        Exit::Done if matches!(then, Then::Fetch(_)) => {
+            "what was bought and can be fetched is there,".to_owned()
+        }
         Exit::Done => "everything asked for is there,".to_owned(),
         Exit::SomeFailed => "finished, but not all is there,".to_owned(),
         Exit::Act => {
@@ -184,21 +190,63 @@ fn all_pass(outcome: &Outcome) -> bool {
     failures.all(|(kind, failure)| passes(kind) && !failure.is_spent)
 }
 
-fn next(outcome: &Outcome, exit: Exit, again: &str) -> Option<String> {
+/// What goes on where a command ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Then<'a> {
+    /// The same command: it makes what is missing, and nothing that is there.
+    Same(&'a str),
+    /// The same command, which makes nothing.
+    Fetch(&'a str),
+    /// Not the same command: it would make anew what it has made anew.
+    Anew,
+}
+
+fn next(outcome: &Outcome, exit: Exit, then: Then<'_>) -> Option<String> {
     let any = |status| outcome.accounts.values().any(|account| account.count(status) > 0);
-    match exit {
-        Exit::Done | Exit::Refused => None,
-        Exit::SomeFailed if any(Status::Failed) && all_pass(outcome) => {
-            Some(format!("what failed is asked for again by  {again}"))
-        }
-        Exit::SomeFailed if any(Status::Failed) => Some(format!(
-            "mend the rows named above (media export failed lists them), then  {again}"
-        )),
-        Exit::SomeFailed if any(Status::Unknown) => {
-            Some("media status tells what may have been billed".to_owned())
-        }
-        Exit::SomeFailed => Some(again.to_owned()),
-        Exit::Act => Some(format!("act on it, then  {again}")),
-        Exit::Later | Exit::Interrupted | Exit::Terminated => Some(again.to_owned()),
+    let failures = || outcome.accounts.values().flat_map(|account| &account.failures);
+    if matches!(exit, Exit::Done | Exit::Refused) {
+        return None;
     }
+    let mut steps: Vec<String> = Vec::new();
+    if any(Status::Unknown) {
+        steps.push(
+            "media status tells what may have been billed; media retry --unknown sends it once more"
+                .to_owned(),
+        );
+    }
+    if any(Status::Gone) {
+        steps.push("put back what is gone, or media redo --missing buys it anew".to_owned());
+    }
+    match then {
+        Then::Same(again) => match exit {
+            Exit::Act => steps.push(format!("act on it, then  {again}")),
+            Exit::SomeFailed if any(Status::Failed) && all_pass(outcome) => {
+                steps.push(format!("what failed is asked for again by  {again}"));
+            }
+            Exit::SomeFailed if failures().any(|(_, failure)| failure.is_spent) => {
+                steps.push(format!(
+                    "what was billed and is no good is bought anew only by  media redo, with its id; the rest by  {again}"
+                ));
+            }
+            Exit::SomeFailed if any(Status::Failed) => steps.push(format!(
+                "mend the rows named above (media export failed lists them), then  {again}"
+            )),
+            Exit::SomeFailed => {}
+            _ => steps.push(again.to_owned()),
+        },
+        Then::Fetch(again) => match exit {
+            Exit::SomeFailed => steps.push("media status ID tells about each".to_owned()),
+            _ => steps.push(again.to_owned()),
+        },
+        Then::Anew => {
+            if failures().any(|(kind, _)| kind == "pending") {
+                steps.push("media rescue, later, fetches what was handed over".to_owned());
+            }
+            let left = outcome.accounts.values().any(|account| account.left() > 0);
+            if left || any(Status::Failed) || any(Status::Cancelled) {
+                steps.push("media redo, with the ids of what was not made anew".to_owned());
+            }
+        }
+    }
+    (!steps.is_empty()).then(|| here(&steps.join("\n      ")))
 }

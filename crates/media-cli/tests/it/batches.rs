@@ -193,9 +193,9 @@ fn partial_results_of_expired_batches_are_delivered_and_the_rest_is_sent_again()
     run(&desk, &["--no-wait"]).ended(4);
     desk.sim().advance(std::time::Duration::from_secs(20));
     let ran = run(&desk, &["--no-wait"])
-        .ended(1)
-        .said(&["what failed is asked for again by  media run list.jsonl"]);
-    assert_eq!((ran.count("done"), ran.count("failed")), (5, 3), "{ran:#?}");
+        .ended(4)
+        .said(&["nothing is wrong or lost", "next: media run list.jsonl"]);
+    assert_eq!((ran.count("done"), ran.count("cancelled")), (5, 3), "{ran:#?}");
     assert_once(&desk, 5);
     assert_eq!(run(&desk, &["--no-wait"]).ended(4).count("waiting"), 3);
     desk.sim().advance(std::time::Duration::from_secs(20));
@@ -219,7 +219,11 @@ fn a_cancelled_batch_delivers_what_was_done() {
     desk.run(&["cancel", "--out", "out"])
         .ended(0)
         .said(&["8 files): cancelled"]);
-    let ran = run(&desk, &["--no-wait"]).ended(1);
+    // A rescue buys nothing, and says who would.
+    let ran = desk
+        .run(&["rescue", "list.jsonl", "--out", "out", "--json"])
+        .ended(0)
+        .said(&["can be fetched is there", "never bought; media run makes them"]);
     assert_eq!((ran.count("done"), ran.count("cancelled")), (3, 5), "{ran:#?}");
     assert_once(&desk, 3);
     desk.run(&["cancel", "--out", "out"])
@@ -398,7 +402,10 @@ fn a_batch_that_cannot_be_seen_is_not_one_that_was_never_created() {
     desk.sim().advance(std::time::Duration::from_secs(60));
     // Another project's key does not see it.
     desk.set("OPENAI_API_KEY", "sim-other");
-    assert_eq!(run(&desk, &["--no-wait"]).ended(4).count("waiting"), 3);
+    // Said to be in order, it would be waited for until the results are deleted.
+    let ran = run(&desk, &["--no-wait"]).ended(1);
+    assert_eq!(ran.count("unknown"), 3, "{ran:#?}");
+    ran.said(&["the service does not have the batch", "keys of their project"]);
     desk.set("OPENAI_API_KEY", "sim-openai");
     // Neither does an answer that lists nothing.
     let nothing = FaultKind::ErrorBody {
@@ -410,6 +417,71 @@ fn a_batch_that_cannot_be_seen_is_not_one_that_was_never_created() {
     desk.disarm();
     assert_eq!(run(&desk, &["--no-wait"]).ended(0).count("done"), 3);
     assert_once(&desk, 3);
+}
+
+#[test]
+fn a_batch_that_the_service_has_deleted_can_be_given_up_by_name() {
+    let desk = desk(Scenario::default());
+    desk.file("list.jsonl", pictures(0, 2));
+    run(&desk, &["--no-wait"]).ended(4);
+    let deleted = FaultKind::Status {
+        status: 404,
+        retry_after: None,
+        retry_after_ms: None,
+        headers: std::collections::BTreeMap::new(),
+        body: None,
+        billed: false,
+    };
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, deleted).on(Op::Poll).times(100));
+    let ran = run(&desk, &[]).ended(1);
+    assert_eq!(ran.count("unknown"), 2, "{ran:#?}");
+    desk.run(&["retry", "--unknown", "--out", "out"])
+        .ended(0)
+        .said(&["nothing is unknown"]);
+    let given_up = ["retry", "--unknown", "p0000", "p0001", "--out", "out", "--json"];
+    assert_eq!(desk.run(&given_up).ended(0).count("done"), 2);
+}
+
+#[test]
+fn no_money_for_a_batch_is_told_as_that() {
+    let desk = desk(Scenario::default());
+    desk.file("list.jsonl", pictures(0, 2));
+    run(&desk, &["--no-wait"]).ended(4);
+    let refused = FaultKind::ErrorBody {
+        body: Some(
+            json!({ "id": "batch_1", "status": "failed", "errors": { "object": "list", "data": [
+            { "code": "billing_hard_limit_reached", "message": "Billing hard limit has been reached", "line": null }] } }),
+        ),
+    };
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, refused).on(Op::Poll).times(9));
+    run(&desk, &["--no-wait"])
+        .ended(3)
+        .said(&["insufficient_credit", "Billing hard limit"]);
+}
+
+#[test]
+fn what_a_redo_handed_over_is_fetched_and_not_made_once_more() {
+    let desk = desk(Scenario::default());
+    desk.file("list.jsonl", pictures(0, 2));
+    desk.run(&["run", "list.jsonl", "--out", "out"]).ended(0);
+    desk.run(&[
+        "redo",
+        "p0000",
+        "--yes",
+        "--out",
+        "out",
+        "--batch-api",
+        "--no-wait",
+    ])
+    .ended(4)
+    .said(&["next: media rescue --out out, later"]);
+    desk.sim().advance(std::time::Duration::from_secs(100_000));
+    desk.run(&["rescue", "--out", "out", "--json"]).ended(0);
+    assert_eq!(desk.charges(), 3);
+    desk.run(&["run", "list.jsonl", "--out", "out"]).ended(0);
+    assert_eq!(desk.charges(), 3);
 }
 
 #[test]

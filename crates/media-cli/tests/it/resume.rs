@@ -312,7 +312,7 @@ fn what_may_have_been_billed_is_sent_again_only_by_hand() {
         status.contains("may have been billed") && status.contains("cap"),
         "{status}"
     );
-    assert!(status.contains("media retry --unknown"), "{status}");
+    assert!(status.contains("media retry --out out --unknown"), "{status}");
     let one = desk.run(&["status", "cap", "--out", "out"]).ended(0).stdout;
     assert!(
         one.contains("it may have been billed") && one.contains("a cap"),

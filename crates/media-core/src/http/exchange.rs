@@ -51,6 +51,10 @@ const DEFAULT_USER_AGENT: &str = concat!("media/", env!("CARGO_PKG_VERSION"));
 impl Http {
     /// The call itself, under its time limits.
     pub(super) async fn exchange(&self, request: &Request<'_>, expect: Expect<'_>) -> Result<Received> {
+        if matches!(expect, Expect::File(_)) {
+            // As long as it keeps coming: gigabytes over a slow line take their time, and each try would begin anew.
+            return self.exchange_in_time(request, expect).await;
+        }
         let total = self.settings().timeouts.total.0;
         timeout(total, self.exchange_in_time(request, expect))
             .await

@@ -42,8 +42,13 @@ impl Lane {
                     ErrorKind::Cancelled,
                     "it was sent by an earlier run whose answer was lost, so it may have been billed",
                 );
+                let is_in_batch = batch.is_some();
                 let prior = Prior::Sent { ago, batch };
-                let mut answer = self.recover(&task, prior).await.filter(is_definite);
+                let mut answer = self.recover(&task, prior).await;
+                if !is_in_batch {
+                    // What is said of a batch is why nobody can tell; elsewhere it is only that nothing was found.
+                    answer = answer.filter(is_definite);
+                }
                 if answer.is_none() && self.may_resend(&task, ago) {
                     answer = self.resend(&task, ago).await;
                 }

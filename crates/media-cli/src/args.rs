@@ -243,9 +243,12 @@ pub(crate) struct Status {
 pub(crate) struct Retry {
     /// The jobs to ask for again [default: all]
     pub(crate) ids: Vec<String>,
-    /// Send again what was sent and got no answer; it may be billed a second time
+    /// Send again, as the ledger has it, what was sent and got no answer; it may be billed a second time
     #[arg(long)]
     pub(crate) unknown: bool,
+    /// With --unknown: give it up and send nothing; the next run makes the rows as they are then
+    #[arg(long, requires = "unknown")]
+    pub(crate) give_up: bool,
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
     #[command(flatten)]

@@ -43,5 +43,5 @@ pub use self::report::{Embed, Report, grouped, report_path};
 pub use self::run::{Observer, Outcome, RunOptions, run};
 pub use self::stats::{Account, Failure, Stats};
 pub use self::worklist::{
-    Place, Worklist, check_table, is_unknown, plan, plan_anew, plan_given, plan_sent_again, write_table,
+    Place, Worklist, check_table, plan, plan_anew, plan_given, plan_sent_again, stays_unknown, write_table,
 };

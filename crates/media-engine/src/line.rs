@@ -211,7 +211,7 @@ impl Line {
                     kind: error.kind().as_str().to_owned(),
                     charge: error.charge().unwrap_or(Charge::Unknown).as_str().to_owned(),
                     message: error.full(),
-                    next: error.next().map(str::to_owned),
+                    next: next_of(line.status, error),
                     candidates: error.candidates().to_vec(),
                 });
             }
@@ -364,6 +364,19 @@ impl Line {
         line.cost_usd = Some(0.0);
         CostBasis::Shared.as_str().clone_into(&mut line.cost_basis);
         line
+    }
+}
+
+/// What to do about a failure.
+fn next_of(status: Status, error: &Error) -> Option<String> {
+    const IN_DOUBT: &str = "the next run asks for it where the service can be asked; else look at its usage page: \
+                            media retry --unknown sends it again";
+    match error.next() {
+        Some(next) if status == Status::Unknown && !next.contains("media retry") => {
+            Some(format!("{next}; {IN_DOUBT}"))
+        }
+        None if status == Status::Unknown => Some(IN_DOUBT.to_owned()),
+        next => next.map(str::to_owned),
     }
 }
 

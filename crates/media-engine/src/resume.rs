@@ -172,8 +172,8 @@ impl Resume<'_> {
                 message: "it asked for something else when it was sent, and that may have been billed and never came"
                     .to_owned(),
                 next: Some(format!(
-                    "media rescue fetches what can still be had; else run it with row and configuration as they were, or give that up: \
-                     media retry --unknown {}",
+                    "media rescue fetches what can still be had; else run it with row and configuration as they were, or give that up, so that \
+                     the next run makes the row as it is now: media retry --unknown --give-up {}",
                     case.spec.id
                 )),
                 ..LineError::default()

@@ -346,7 +346,7 @@ fn plan_jobs(
 ///
 /// # Errors
 /// As [`plan_given`].
-pub fn is_unknown(project: &Project, job: &JobSpec, place: Place<'_>) -> Result<bool> {
+pub fn stays_unknown(project: &Project, job: &JobSpec, place: Place<'_>) -> Result<bool> {
     let standing = standing(job, place.ledger)?;
     let prepared = prepared(project, job, &standing.provider, place.out)?;
     let decision = resume_at(place).decide(Case {
@@ -355,7 +355,9 @@ pub fn is_unknown(project: &Project, job: &JobSpec, place: Place<'_>) -> Result<
         prepared: &prepared,
         is_shared: false,
     })?;
-    Ok(matches!(decision, Decision::Stay(stay) if stay.status == Status::Unknown))
+    // Where somebody put a file in its place, nobody asks any more.
+    let unsettled = [Status::Unknown, Status::Skipped, Status::Kept];
+    Ok(matches!(decision, Decision::Stay(stay) if unsettled.contains(&stay.status)))
 }
 
 pub(crate) fn prepared(project: &Project, job: &JobSpec, provider: &str, out: &Path) -> Result<Prepared> {

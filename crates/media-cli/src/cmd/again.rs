@@ -5,8 +5,8 @@ use std::path::Path;
 
 use media_core::{Error, ErrorKind, Result};
 use media_engine::{
-    AttemptState, Caps, Entry, Folder, JobStatus, Place, Plan, Project, Reader, RunOptions, is_unknown,
-    plan_given, plan_sent_again,
+    AttemptState, Caps, Entry, Folder, JobStatus, Place, Plan, Project, Reader, RunOptions, plan_given,
+    plan_sent_again, stays_unknown,
 };
 use media_registry::Registry;
 
@@ -16,7 +16,7 @@ use crate::cmd::plan;
 use crate::cmd::status;
 use crate::cmd::work::Work;
 use crate::exit::Exit;
-use crate::session::{InBatches, Session};
+use crate::session::{InBatches, List, Session};
 use crate::simulate::Simulation;
 use crate::talk::say;
 use crate::words::{Then, counted};
@@ -47,6 +47,9 @@ pub(crate) async fn retry(
     }
     // Another take that is in doubt is given up, and the file that there is stays.
     let (made, chosen): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|job| job.status == JobStatus::Done);
+    if args.give_up {
+        return give_up(&session, &list, made.into_iter().chain(chosen));
+    }
     let specs: Vec<_> = chosen.iter().map(|job| job.spec.clone()).collect();
     let budget = Budget::of(session.caps(&args.budget), Some(&ledger))?;
     let place = Place {
@@ -99,6 +102,20 @@ pub(crate) async fn retry(
     Ok(work.run(folder, keys).await?.exit)
 }
 
+/// Closes what may have been billed, and sends nothing: the rows are then as if they had never been sent.
+fn give_up(session: &Session<'_>, list: &List, chosen: impl Iterator<Item = Entry>) -> Result<Exit> {
+    let ids: Vec<_> = chosen.map(|job| job.spec.id).collect();
+    let folder = Folder::open(&list.out, list.named_ledger(), session.is_simulated())?;
+    let given_up = folder.ledger().ask_again(ids.clone(), true);
+    folder.close()?;
+    given_up?;
+    say!(
+        "{} that may have been billed: given up, and nothing is sent; the next run makes what its list asks for",
+        counted(ids.len() as u64, "request")
+    );
+    Ok(Exit::Done)
+}
+
 /// What becomes of requests that may have been billed, once a person gave them up.
 fn given_up(count: u64, plan: &Plan) -> String {
     let to_send = plan.providers.values().map(|provider| provider.make).sum();
@@ -128,7 +145,7 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
                 // What can be asked for is not given up unless a person names it: a run asks for it, and pays nothing.
                 let is_named = !args.ids.is_empty();
                 let place = Place::new(out, Some(reader));
-                return Ok(is_open && (is_named || is_unknown(project, &job.spec, place)?));
+                return Ok(is_open && (is_named || stays_unknown(project, &job.spec, place)?));
             }
             // What was billed and is no good would be bought a second time.
             let last = reader.last_attempt(&job.spec.id, job.take, &job.hash)?;

@@ -209,10 +209,7 @@ fn next(outcome: &Outcome, exit: Exit, then: Then<'_>) -> Option<String> {
     }
     let mut steps: Vec<String> = Vec::new();
     if any(Status::Unknown) {
-        steps.push(
-            "media status tells what may have been billed; media retry --unknown sends it once more"
-                .to_owned(),
-        );
+        steps.push("media status tells what may have been billed".to_owned());
     }
     if any(Status::Gone) {
         steps.push("put back what is gone, or media redo --missing buys it anew".to_owned());

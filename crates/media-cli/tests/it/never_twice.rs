@@ -87,7 +87,7 @@ fn another_configuration_does_not_hide_what_was_sent_and_never_came() {
         let ran = desk
             .make("list.jsonl")
             .ended(1)
-            .said(&["asked for something else", "--unknown a"]);
+            .said(&["asked for something else", "--unknown --give-up a"]);
         assert_eq!(ran.line("a")["status"], "unknown", "{ran:#?}");
         let status = desk.run(&["status", "--out", "out", "--json"]).ended(0).stdout;
         assert!(
@@ -288,7 +288,7 @@ fn where_nothing_is_billed_another_configuration_waits_for_nothing() {
 fn what_could_be_asked_for_is_given_up_when_a_person_names_it() {
     let mut desk = killed("runware", &[("a", "runware", "a hat", "a.webp")]);
     desk.set("MEDIA_CONFIG__runware__image__steps", "7");
-    desk.make("list.jsonl").ended(1).said(&["--unknown a"]);
+    desk.make("list.jsonl").ended(1).said(&["--unknown --give-up a"]);
     assert_eq!(retry(&desk, &["--unknown", "a"]).ended(0).count("done"), 1);
     assert_eq!(desk.charges(), 2);
     assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 1);
@@ -298,13 +298,49 @@ fn what_could_be_asked_for_is_given_up_when_a_person_names_it() {
 fn a_row_that_was_changed_can_be_given_up_by_name() {
     let desk = killed("runware", &[("a", "runware", "a hat", "a.webp")]);
     desk.file("list.jsonl", jobs(&[("a", "runware", "a cap", "a.webp")]));
-    desk.make("list.jsonl").ended(1).said(&["--unknown a"]);
+    desk.make("list.jsonl").ended(1).said(&["--unknown --give-up a"]);
     // The others' retry leaves it alone, for it can be asked for.
     retry(&desk, &["--unknown"])
         .ended(0)
         .said(&["nothing is unknown"]);
     assert_eq!(desk.charges(), 1);
     retry(&desk, &["--unknown", "a"]).ended(0);
+    assert_eq!(desk.charges(), 2);
+}
+
+/// Nobody wants the old text any more: the doubt is closed without buying that once more.
+#[test]
+fn what_is_given_up_is_not_sent_and_its_row_is_made_as_it_is_now() {
+    for provider in ["openai", "runware"] {
+        let desk = killed(provider, &[("a", provider, "a hat", "a.webp")]);
+        desk.file("list.jsonl", jobs(&[("a", provider, "a cap", "a.webp")]));
+        desk.make("list.jsonl").ended(1).said(&["--unknown --give-up a"]);
+        retry(&desk, &["--unknown", "--give-up", "a"])
+            .ended(0)
+            .said(&["1 request that may have been billed: given up, and nothing is sent"]);
+        assert_eq!(desk.charges(), 1);
+        assert_eq!(desk.make("list.jsonl").ended(0).count("done"), 1);
+        assert_eq!(desk.charges(), 2);
+        let status = desk.run(&["status", "--out", "out"]).ended(0).stdout;
+        assert!(
+            status.contains("given up: 1 send may have been billed"),
+            "{status}"
+        );
+    }
+}
+
+#[test]
+fn a_doubt_whose_file_somebody_put_there_can_be_ended() {
+    let desk = killed("openai", &[("a", "openai", "a hat", "a.webp")]);
+    desk.file("other.jsonl", jobs(&[("o", "openai", "another hat", "o.webp")]));
+    desk.run(&["run", "other.jsonl", "--out", "elsewhere"]).ended(0);
+    fs::copy(desk.path("elsewhere/o.webp"), desk.path("out/a.webp")).unwrap();
+    desk.make("list.jsonl").ended(0);
+    retry(&desk, &["--unknown"])
+        .ended(0)
+        .said(&["given up, and nothing is sent"]);
+    let status = desk.run(&["status", "--out", "out"]).ended(0).stdout;
+    assert!(!status.contains("unknown:"), "{status}");
     assert_eq!(desk.charges(), 2);
 }
 

@@ -125,6 +125,27 @@ pub(crate) fn gone(take: TakeRow, is_broken: bool) -> Decision {
     }))
 }
 
+/// `is_made`: this job has a file of its own somewhere.
+pub(crate) fn is_of_another(path: &Path, job: &str, is_made: bool) -> Decision {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    Decision::Stay(Box::new(Stay {
+        status: Status::Failed,
+        take: None,
+        error: Some(LineError {
+            kind: ErrorKind::Storage.as_str().to_owned(),
+            charge: "none".to_owned(),
+            message: format!("{name} is the file of {job}, which asked for something else"),
+            next: Some(
+                "give each row the path that it had, or one of its own; or move that file away, and this one is made"
+                    .to_owned(),
+            ),
+            ..LineError::default()
+        }),
+        is_broken: false,
+        is_made,
+    }))
+}
+
 pub(crate) fn in_the_way(path: &Path, what: &str) -> Decision {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     Decision::Stay(Box::new(Stay {

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use media_core::{Client, ErrorKind, Prior, Result};
 
 use crate::decision::{
-    ANOTHER_VARIANT, ASK_AGAIN, Decision, SEND_AGAIN, Start, Stay, copy, gone, in_the_way, start, stay,
+    ANOTHER_VARIANT, ASK_AGAIN, Decision, SEND_AGAIN, Start, Stay, copy, gone, in_the_way, is_of_another,
+    start, stay,
 };
 use crate::found::{Found, find};
 use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, Reader, TakeRow, asked};
@@ -209,6 +210,9 @@ impl Resume<'_> {
     /// ledger.
     fn of_file(&self, case: Case<'_>, number: u32) -> Result<Decision> {
         let path = &case.prepared.request.output_path;
+        if let Some(other) = self.of_another(case, false)? {
+            return Ok(other);
+        }
         let Some(reader) = self.reader.filter(|_| case.is_shared) else {
             return Ok(stay(Status::Skipped, None));
         };
@@ -219,6 +223,28 @@ impl Resume<'_> {
             Some(take) => copy(path.clone(), take, number, false),
             None => stay(Status::Skipped, None),
         })
+    }
+
+    /// What stands at its path was made for another job, which asked for something else: paths were exchanged, or
+    /// numbered anew. It is not this one's, whatever its name says.
+    fn of_another(&self, case: Case<'_>, is_made: bool) -> Result<Option<Decision>> {
+        let path = &case.prepared.request.output_path;
+        let (Some(reader), Some(place)) = (
+            self.reader,
+            path.strip_prefix(self.out).ok().and_then(Path::to_str),
+        ) else {
+            return Ok(None);
+        };
+        for (other, take) in reader.made_at(place, &case.spec.id)? {
+            let is_equal = take.hash == case.prepared.checked.hash
+                || reader
+                    .job(&other)?
+                    .is_some_and(|job| job.asked == asked(case.spec));
+            if !is_equal && matches!(find(path, Some(&take)), Found::AsMade) {
+                return Ok(Some(is_of_another(path, &other, is_made)));
+            }
+        }
+        Ok(None)
     }
 
     /// A take of it was made.
@@ -239,7 +265,12 @@ impl Resume<'_> {
         let is_broken = match find(path, Some(&take)) {
             Found::AsMade if is_same => return Ok(stay(Status::Skipped, Some(take))),
             Found::AsMade => return Ok(stay(differs, Some(take))),
-            Found::Valid => return Ok(stay(Status::Kept, Some(take))),
+            Found::Valid => {
+                return Ok(match self.of_another(case, true)? {
+                    Some(other) => other,
+                    None => stay(Status::Kept, Some(take)),
+                });
+            }
             Found::InTheWay(what) => {
                 return Ok(in_the_way(path, &what));
             }

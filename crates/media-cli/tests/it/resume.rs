@@ -420,3 +420,33 @@ fn a_row_that_shares_a_file_of_this_run_is_done_however_late_it_is_read() {
     assert_eq!(ran.count("done"), 202);
     assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 202);
 }
+
+/// A row that was put in between moved the paths of those after it: what stands there is not theirs.
+#[test]
+fn a_file_of_another_row_is_not_taken_for_ones_own() {
+    let desk = Desk::with_sim();
+    let one = ("one", "runware", "a hat", "001.webp");
+    let two = ("two", "runware", "a cap", "002.webp");
+    desk.file("list.jsonl", jobs(&[one, two]));
+    desk.make("list.jsonl").ended(0);
+    let zero = ("zero", "runware", "a kettle", "001.webp");
+    let moved = ("one", "runware", "a hat", "002.webp");
+    let last = ("two", "runware", "a cap", "003.webp");
+    desk.file("list.jsonl", jobs(&[zero, moved, last]));
+    let ran = desk
+        .make("list.jsonl")
+        .ended(1)
+        .said(&["001.webp is the file of one"]);
+    let found = ["zero", "one", "two"].map(|id| ran.line(id)["status"].clone());
+    assert_eq!(found, ["failed", "failed", "done"], "{ran:#?}");
+    desk.assert_bill_is(2);
+    // Another id for the same request is no other request.
+    let renamed = ("eins", "runware", "a hat", "001.webp");
+    desk.file("list.jsonl", jobs(&[renamed]));
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 1);
+    // Out of the way, it makes room, and is still known.
+    desk.file("list.jsonl", jobs(&[zero]));
+    std::fs::rename(desk.path("out/001.webp"), desk.path("hat.webp")).unwrap();
+    assert_eq!(desk.make("list.jsonl").ended(0).count("done"), 1);
+    desk.assert_bill_is(3);
+}

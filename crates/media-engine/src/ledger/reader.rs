@@ -42,6 +42,8 @@ pub struct Reader {
     /// The first eight bytes of each take's hash and its row, sorted; read when it is first asked for. An index would cost
     /// more with each file that is made than this does with a run that asks.
     hashes: OnceCell<Vec<(u64, i64)>>,
+    /// The same of each take's path.
+    paths: OnceCell<Vec<(u64, i64)>>,
 }
 
 /// A remote batch that is not settled.
@@ -126,6 +128,7 @@ impl Reader {
             db,
             path: path.to_owned(),
             hashes: OnceCell::new(),
+            paths: OnceCell::new(),
         }
     }
 
@@ -234,6 +237,48 @@ impl Reader {
         let mut hashes = rows.collect::<rusqlite::Result<Vec<_>>>()?;
         hashes.sort_unstable();
         Ok(hashes)
+    }
+
+    /// Takes of other jobs than this one that were made at this path, each with its job, newest first.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(crate) fn made_at(&self, path: &str, job: &str) -> Result<Vec<(String, TakeRow)>> {
+        let paths = match self.paths.get() {
+            Some(paths) => paths,
+            None => {
+                let read = self.ask(self.read_paths())?;
+                self.paths.get_or_init(|| read)
+            }
+        };
+        let wanted = hash_of_path(path);
+        let upto = paths.partition_point(|(found, _)| *found <= wanted);
+        let mut owner = self.ask(
+            self.db
+                .prepare_cached("SELECT job FROM takes WHERE rowid = ?1 AND path = ?2 AND job <> ?3"),
+        )?;
+        let mut question = self.ask(self.db.prepare_cached(concat!(takes!(), " WHERE rowid = ?1")))?;
+        let rows = paths.iter().take(upto).rev();
+        let mut made = Vec::new();
+        for (_, row) in rows.take_while(|(found, _)| *found == wanted).take(EQUALS) {
+            let name = owner
+                .query_row(params![row, path, job], |row| row.get(0))
+                .optional();
+            if let Some(name) = self.ask(name)? {
+                made.push((name, self.ask(question.query_row([row], take_row))?));
+            }
+        }
+        Ok(made)
+    }
+
+    fn read_paths(&self) -> rusqlite::Result<Vec<(u64, i64)>> {
+        let mut question = self.db.prepare("SELECT path, rowid FROM takes")?;
+        let rows = question.query_map((), |row| {
+            Ok((hash_of_path(row.get_ref(0)?.as_str()?), row.get(1)?))
+        })?;
+        let mut paths = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        paths.sort_unstable();
+        Ok(paths)
     }
 
     /// A job other than this one whose attempt at an equal request is not settled.
@@ -504,6 +549,13 @@ impl Reader {
 }
 
 /// Enough of a hash to look for it.
+fn hash_of_path(path: &str) -> u64 {
+    use std::hash::{DefaultHasher, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    hasher.write(path.as_bytes());
+    hasher.finish()
+}
+
 fn short(hash: &[u8; 32]) -> u64 {
     hash.iter()
         .take(8)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -22,6 +22,8 @@ const REDRAW_EVERY: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct Progress {
     observer: Arc<Shown>,
+    /// Writes results to stdout.
+    writer: Option<std::thread::JoinHandle<()>>,
     ticker: tokio::task::JoinHandle<()>,
     bars: Option<MultiProgress>,
 }
@@ -29,10 +31,10 @@ pub(crate) struct Progress {
 /// What is told of every result.
 #[derive(Debug)]
 struct Shown {
-    json: bool,
+    /// With `--json`, to the thread that writes. Whoever reads stdout may pause, and what is on the wire must not wait for
+    /// that. Taken out at the end.
+    lines: Mutex<Option<mpsc::Sender<String>>>,
     bars: Option<MultiProgress>,
-    /// Once stdout is gone nobody reads the rest.
-    stdout: Mutex<bool>,
 }
 
 impl Progress {
@@ -45,10 +47,10 @@ impl Progress {
     ) -> Progress {
         let terminal = std::io::stderr().is_terminal() && !quiet;
         let bars = terminal.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
+        let (lines, writer) = json.then(write_lines).unzip();
         let observer = Arc::new(Shown {
-            json,
+            lines: Mutex::new(lines),
             bars: bars.clone(),
-            stdout: Mutex::new(true),
         });
         let pace = plan.providers.iter();
         let pace = pace.filter_map(|(name, plan)| Some((name.clone(), plan.per_minute?)));
@@ -64,6 +66,7 @@ impl Progress {
         };
         Progress {
             observer,
+            writer,
             ticker,
             bars,
         }
@@ -75,6 +78,11 @@ impl Progress {
 
     pub(crate) fn finish(self) {
         self.ticker.abort();
+        self.observer.lines().take();
+        if let Some(writer) = self.writer {
+            // It does not panic, and if it did, results would be missing and nothing else.
+            let _ = writer.join();
+        }
         if let Some(bars) = self.bars {
             // Nothing depends on the bars being wiped.
             let _ = bars.clear();
@@ -82,14 +90,33 @@ impl Progress {
     }
 }
 
+/// A thread that writes lines to stdout until there are no more.
+fn write_lines() -> (mpsc::Sender<String>, std::thread::JoinHandle<()>) {
+    use std::io::Write as _;
+    let (lines, taken) = mpsc::channel::<String>();
+    let writer = std::thread::spawn(move || {
+        for line in taken {
+            if writeln!(std::io::stdout(), "{line}").is_err() {
+                break;
+            }
+        }
+    });
+    (lines, writer)
+}
+
+impl Shown {
+    fn lines(&self) -> MutexGuard<'_, Option<mpsc::Sender<String>>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Observer for Shown {
     fn result(&self, line: &Line) {
-        if self.json {
-            let mut open = self.stdout.lock().unwrap_or_else(PoisonError::into_inner);
-            if *open && let Ok(text) = serde_json::to_string(line) {
-                use std::io::Write as _;
-                *open = writeln!(std::io::stdout(), "{text}").is_ok();
-            }
+        if let Some(lines) = self.lines().as_ref()
+            && let Ok(text) = serde_json::to_string(line)
+        {
+            // Once stdout is gone nobody reads the rest.
+            let _ = lines.send(text);
         }
         let failed = matches!(line.status, Status::Failed | Status::Unknown);
         if let Some(error) = line.error.as_ref().filter(|_| failed) {

@@ -41,6 +41,8 @@ pub(crate) struct Pending {
     pub(crate) wish: Wish,
     /// It was made before, and is only brought back.
     pub(crate) is_return: bool,
+    /// What names its purchase when other rows share it.
+    pub(crate) equal: Option<u64>,
 }
 
 /// The orders of one lane that have no result yet.
@@ -54,23 +56,19 @@ pub(crate) struct Book {
 /// A purchase that several rows share: made for the first, told to the others.
 #[derive(Debug)]
 enum Equal {
-    Making {
-        tag: u64,
-        path: String,
-        waiting: Vec<Wish>,
-    },
+    Making { path: String, waiting: Vec<Wish> },
     Made(Box<Line>),
 }
 
 impl Book {
-    /// Notes an order; `equal` names its purchase when other rows share it.
-    pub(crate) fn begin(&mut self, tag: u64, pending: Pending, equal: Option<u64>) {
-        let path = pending.wish.subject.path.clone();
-        self.orders.insert(tag, pending);
-        if let Some(key) = equal {
+    /// Notes an order.
+    pub(crate) fn begin(&mut self, tag: u64, pending: Pending) {
+        if let Some(key) = pending.equal {
+            let path = pending.wish.subject.path.clone();
             let waiting = Vec::new();
-            self.equals.insert(key, Equal::Making { tag, path, waiting });
+            self.equals.insert(key, Equal::Making { path, waiting });
         }
+        self.orders.insert(tag, pending);
     }
 
     /// Whether this run makes, or made, this file for an equal row.
@@ -99,10 +97,9 @@ impl Book {
         self.orders.remove(&tag)
     }
 
-    /// The rows that waited for the order of this tag.
-    pub(crate) fn made(&mut self, tag: u64, line: &Line) -> Vec<Wish> {
-        let is_it = |equal: &&mut Equal| matches!(equal, Equal::Making { tag: making, .. } if *making == tag);
-        let Some(equal) = self.equals.values_mut().find(is_it) else {
+    /// The rows that waited for this order.
+    pub(crate) fn made(&mut self, order: &Pending, line: &Line) -> Vec<Wish> {
+        let Some(equal) = order.equal.and_then(|key| self.equals.get_mut(&key)) else {
             return Vec::new();
         };
         match std::mem::replace(equal, Equal::Made(Box::new(line.clone()))) {

@@ -288,7 +288,12 @@ impl Feeder<'_> {
             replaces,
             ..Order::new(self.tag, request)
         };
-        lock(self.book).begin(self.tag, Pending { wish, is_return }, equal);
+        let pending = Pending {
+            wish,
+            is_return,
+            equal,
+        };
+        lock(self.book).begin(self.tag, pending);
         self.tag += 1;
         let sent = self.outbox.send(order);
         let is_over = sent.is_err();

@@ -205,7 +205,7 @@ async fn lane(shared: Arc<Shared>, share: Share, client: Client) {
             continue;
         };
         let line = shared.delivered(&pending, &result);
-        let waiting = lock(&book).made(tag, &line);
+        let waiting = lock(&book).made(&pending, &line);
         if !waiting.is_empty() {
             let shared = Arc::clone(&shared);
             // Copies of files are work for another thread.

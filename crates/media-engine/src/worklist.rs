@@ -1,5 +1,6 @@
 //! A list and its recipe, opened together: checked once as a whole, then read again by every lane.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -141,6 +142,8 @@ struct Counter<'a> {
     left: Option<Usd>,
     only: &'a [String],
     how: How,
+    /// What later providers of chains may be asked, each once, by what makes requests equal.
+    fallbacks: RefCell<HashSet<u64>>,
 }
 
 impl<'a> Counter<'a> {
@@ -152,6 +155,7 @@ impl<'a> Counter<'a> {
             left: place.left,
             only: place.only,
             how: How::Resumed,
+            fallbacks: RefCell::default(),
         })
     }
 }
@@ -403,23 +407,13 @@ impl Plan {
         match decision {
             // Paid for already, or copied.
             Decision::Make(start) if start.prior != Prior::Fresh => provider.fetch += 1,
-            Decision::Make(_) if !is_first => provider.shared += 1,
+            Decision::Make(_) if !is_first => {
+                provider.shared += 1;
+                // What it shares may come to nothing, and then it goes on by its own chain.
+                self.count_fallbacks(counter, spec, name)?;
+            }
             Decision::Make(_) => {
-                for next in fallbacks(spec, name) {
-                    // Whether it comes to it nobody knows; its key must be there all the same.
-                    let client = counter.project.client(next)?;
-                    let prepared = counter.project.prepare(spec, next, counter.resume.out);
-                    let cost = prepared
-                        .ok()
-                        .and_then(|ready| counter.estimates.of(client, &ready.checked.resolved).expected);
-                    let next = self.providers.entry(next.clone()).or_default();
-                    next.kinds.insert(spec.kind);
-                    next.fallback += 1;
-                    match cost {
-                        Some(usd) => next.fallback_cost += usd,
-                        None => next.fallback_unpriced += 1,
-                    }
-                }
+                self.count_fallbacks(counter, spec, name)?;
                 let provider = self.providers.entry(name.to_owned()).or_default();
                 let resolved = &prepared.checked.resolved;
                 let expected = counter.estimates.of(client, resolved).expected;
@@ -432,6 +426,29 @@ impl Plan {
             }
             Decision::Copy { .. } => provider.shared += 1,
             Decision::Stay(stay) => *provider.stays.entry(stay.status).or_default() += 1,
+        }
+        Ok(())
+    }
+
+    /// Counts those that are asked where the providers before them do not have it.
+    fn count_fallbacks(&mut self, counter: &Counter<'_>, spec: &JobSpec, name: &str) -> Result<()> {
+        for next in fallbacks(spec, name) {
+            // Whether it comes to it nobody knows; its key must be there all the same.
+            let client = counter.project.client(next)?;
+            let ready = counter.project.prepare(spec, next, counter.resume.out).ok();
+            if let Some(ready) = &ready
+                && !counter.fallbacks.borrow_mut().insert(equal_key(ready))
+            {
+                continue;
+            }
+            let cost = ready.and_then(|ready| counter.estimates.of(client, &ready.checked.resolved).expected);
+            let next = self.providers.entry(next.clone()).or_default();
+            next.kinds.insert(spec.kind);
+            next.fallback += 1;
+            match cost {
+                Some(usd) => next.fallback_cost += usd,
+                None => next.fallback_unpriced += 1,
+            }
         }
         Ok(())
     }

@@ -248,3 +248,23 @@ fn a_row_that_comes_to_ask_for_what_another_asks_at_once_shares_its_purchase() {
     assert_eq!(desk.outputs("out"), ["chained.mp3", "direct.mp3", "other.mp3"]);
     assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 2);
 }
+
+/// The row that shares a purchase goes on by its own chain when that comes to nothing, in the same run.
+#[test]
+fn an_equal_row_with_a_longer_chain_goes_on_by_its_own() {
+    let desk = desk();
+    let alone = list(&["xyzzya"], &["forvo"], &[]);
+    let chained = list(&["xyzzya"], &CHAIN, &[])
+        .replace("\"id\":\"xyzzya\"", "\"id\":\"second\"")
+        .replace("xyzzya.mp3", "second.mp3");
+    desk.file("list.jsonl", alone + &chained);
+    let plan = desk.run(&["plan", "list.jsonl", "--out", "out"]).ended(0).stdout;
+    assert!(
+        plan.contains("of 1 file those that the providers before it"),
+        "{plan}"
+    );
+    let ran = desk.make("list.jsonl").ended(1);
+    assert_eq!(ran.line("xyzzya")["status"], "failed", "{ran:#?}");
+    delivered(&ran, "second", "runware", &[("forvo", "not_found")]);
+    assert_eq!(lookups(&desk), 1);
+}

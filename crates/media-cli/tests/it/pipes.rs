@@ -99,3 +99,26 @@ fn nobody_reads_the_talk_and_nothing_paid_is_lost() {
         assert_eq!(ran.code, Some(1));
     }
 }
+
+/// What is on the wire was paid for, and does not wait for a reader who is looking at the first page.
+#[test]
+fn a_reader_that_pauses_stops_no_work() {
+    use std::io::Read as _;
+    let desk = Desk::with_sim();
+    let rows: Vec<_> = (0..400)
+        .map(|n| (format!("p{n}"), format!("picture {n}"), format!("p{n}.webp")))
+        .collect();
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(id, text, path)| (&**id, "runware", &**text, &**path))
+        .collect();
+    desk.file("list.jsonl", jobs(&rows));
+    let mut command = desk.command(&["run", "list.jsonl", "--out", "out", "--json", "-q"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    crate::support::until("all of it is bought", || desk.charges() == rows.len());
+    let mut lines = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut lines).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(lines.lines().count(), rows.len());
+    assert!(lines.len() > 128 << 10, "it would fit into a pipe's buffer");
+}

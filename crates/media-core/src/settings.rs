@@ -10,6 +10,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::limit::Window;
 use crate::money::Usd;
 use crate::provider::Resolved;
@@ -39,6 +40,36 @@ pub struct Limits {
     pub downloads: Option<NonZeroUsize>,
     /// Ceilings per group: `image`, `speech`, `audio`.
     pub groups: BTreeMap<String, GroupLimits>,
+}
+
+impl Limits {
+    /// Checks that every ceiling is one of something that is counted. `known`: the groups of calls that a provider has, each
+    /// with what its calls are counted by. A ceiling under another name would hold nothing back.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] naming the key.
+    pub fn check(&self, known: &[(&str, &[&str])]) -> Result<()> {
+        let refuse = |key: String, message: String| {
+            Err(Error::new(ErrorKind::Config, format!("limits.{key}: {message}")).not_billed())
+        };
+        for (group, limits) in &self.groups {
+            let Some((_, buckets)) = known.iter().find(|(name, _)| name == group) else {
+                let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+                let message = format!("there is no such group of calls; there is {}", names.join(", "));
+                return refuse(group.clone(), message);
+            };
+            for ceiling in limits.ceilings.keys() {
+                let bucket = ceiling
+                    .split_once("_per_")
+                    .map_or(ceiling.as_str(), |(bucket, _)| bucket);
+                if !buckets.contains(&bucket) {
+                    let message = format!("these calls are counted by {}", buckets.join(", "));
+                    return refuse(format!("{group}.{ceiling}"), message);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Default for Limits {
@@ -423,6 +454,29 @@ impl Default for SizeLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ceiling_that_would_hold_nothing_back_is_refused() {
+        let known: &[(&str, &[&str])] = &[("image", &["requests", "images"]), ("speech", &["requests"])];
+        let said = |limits: &str| {
+            let limits: Limits = serde_json::from_str(limits).unwrap();
+            limits.check(known).map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            said(
+                r#"{"concurrency": 1, "image": {"images_per_minute": 5}, "speech": {"requests_per_day": 9}}"#
+            ),
+            Ok(())
+        );
+        assert_eq!(
+            said(r#"{"concurrency": 1, "images": {"images_per_minute": 5}}"#).unwrap_err(),
+            "limits.images: there is no such group of calls; there is image, speech"
+        );
+        assert_eq!(
+            said(r#"{"concurrency": 1, "image": {"pictures_per_minute": 5}}"#).unwrap_err(),
+            "limits.image.pictures_per_minute: these calls are counted by requests, images"
+        );
+    }
 
     #[test]
     fn limits_name_their_unit() {

@@ -100,6 +100,8 @@ struct Tally {
     /// By (group, bucket, window): units in all.
     units: BTreeMap<(String, String, Duration), (u64, u64)>,
     typical: Duration,
+    /// The longest of one file.
+    longest: Duration,
     calls: BTreeMap<String, (u64, u64)>,
 }
 
@@ -116,12 +118,17 @@ impl Project {
     /// # Errors
     /// Why it cannot be sent, as a fragment.
     pub(crate) fn prepare(&self, spec: &JobSpec, provider: &str, out: &Path) -> Result<Prepared, String> {
-        let client = self.client(provider).map_err(|error| error.full())?;
+        // What is wrong, and what to do about it.
+        let told = |error: Error| match error.next() {
+            Some(next) => format!("{}; {next}", error.full()),
+            None => error.full(),
+        };
+        let client = self.client(provider).map_err(told)?;
         let request = MediaRequest {
             output_path: out.join(&spec.path),
             ..spec.request(provider)
         };
-        let resolved = client.check(&request).map_err(|error| error.full())?;
+        let resolved = client.check(&request).map_err(told)?;
         let hash = client.hash(&request, &resolved);
         Ok(Prepared {
             request,
@@ -186,6 +193,7 @@ impl ProviderPlan {
         }
         if let Some(span) = settings.prices.row(resolved).and_then(|row| row.typical) {
             self.tally.typical += span.0;
+            self.tally.longest = self.tally.longest.max(span.0);
         }
         if let Some(limits) = settings.limits.groups.get(&resolved.group) {
             for window in limits.windows() {
@@ -208,7 +216,8 @@ impl ProviderPlan {
         let limits = &http.settings().limits;
         let at_once = limits.concurrency.get() * client.provider().info().capabilities.max_batch.max(1);
         let parallel = u32::try_from(at_once).unwrap_or(u32::MAX);
-        self.time = self.tally.typical / parallel;
+        // However many go at once, none is done before its own time.
+        self.time = (self.tally.typical / parallel).max(self.tally.longest);
         self.because = format!("{at_once} at a time");
         for ((_, bucket, length), (units, limit)) in &self.tally.units {
             #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]

@@ -152,12 +152,7 @@ impl ForvoConfig {
         {
             return wrong("user_agent", "it holds characters that no header may hold");
         }
-        if let Some(group) = self.limits.groups.keys().find(|group| *group != GROUP) {
-            return wrong(
-                &format!("limits.{group}"),
-                format!("forvo has one group of calls: {GROUP}"),
-            );
-        }
+        self.limits.check(&[(GROUP, &["requests"])])?;
         self.check_tables()?;
         for (language, groups) in &self.accents {
             let key = format!("accents.{language}");

@@ -472,20 +472,13 @@ pub const FACTORY: media_core::Factory = media_core::Factory {
         let forvo = Forvo::with_wiring(setup.section.name(), config, setup.key, setup.wiring);
         forvo
             .map(|forvo| Arc::new(forvo) as Arc<dyn MediaProvider>)
-            .map_err(|error| at_file(&setup.section, &error))
+            .map_err(|error| setup.section.complaint(&error))
     },
     check_config: |section| {
         section
             .parse::<ForvoConfig>()?
             .validate()
-            .map_err(|error| at_file(section, &error))
+            .map_err(|error| section.complaint(&error))
     },
     schema: media_core::config::provider_schema::<ForvoConfig>,
 };
-
-/// A complaint about the configuration, with the file it stands in.
-#[cfg(feature = "config")]
-fn at_file(section: &media_core::config::Section, error: &Error) -> Error {
-    let message = format!("{}: {}", section.file().display(), error.message());
-    Error::new(error.kind(), message).not_billed()
-}

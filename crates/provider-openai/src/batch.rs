@@ -14,13 +14,11 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::config::{BatchConfig, ImageConfig};
+use crate::config::{BATCH_GROUP, BatchConfig, ImageConfig};
 use crate::map;
 use crate::results::Results;
 use crate::wire::{Batch, BatchList, Images, UploadedFile};
 
-/// The limit group of everything about batches: the service counts it apart.
-const GROUP: &str = "batch";
 /// The path that every line asks.
 const ENDPOINT: &str = "/v1/images/generations";
 /// Where the key of a batch stands in its metadata.
@@ -159,7 +157,7 @@ impl Desk<'_> {
         });
         let request = Request::paid("creating a batch", (self.url)(&["batches"]), &jobs, Resend::Never)
             .in_batch(&key)
-            .in_group(GROUP, &Units::default())
+            .in_group(BATCH_GROUP, &Units::default())
             .with_json(&body);
         let created: Result<Batch> = match request {
             Ok(request) => self.http.json(request).await,
@@ -192,7 +190,7 @@ impl Desk<'_> {
              Content-Type: application/jsonl\r\n\r\n{lines}\r\n--{mark}--\r\n"
         ));
         let request = Request::free("uploading a batch", (self.url)(&["files"]))
-            .in_group(GROUP, &Units::default())
+            .in_group(BATCH_GROUP, &Units::default())
             .with_body(&format!("multipart/form-data; boundary={mark}"), body)?;
         self.http.json(request).await
     }
@@ -329,7 +327,7 @@ impl Desk<'_> {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let request = Request::free("asking for a batch", url).in_group(GROUP, &Units::default());
+        let request = Request::free("asking for a batch", url).in_group(BATCH_GROUP, &Units::default());
         self.http.json(request).await
     }
 
@@ -374,7 +372,7 @@ impl Desk<'_> {
             "cancelling a batch",
             (self.url)(&["batches", &batch.id, "cancel"]),
         )
-        .in_group(GROUP, &Units::default())
+        .in_group(BATCH_GROUP, &Units::default())
         .post();
         Ok(self.http.json::<Batch>(request).await?.status)
     }
@@ -444,7 +442,8 @@ impl Desk<'_> {
         {
             let file = self.http.wiring().staging.scratch(output)?;
             let url = (self.url)(&["files", id, "content"]);
-            let request = Request::free("fetching a batch's results", url).in_group(GROUP, &Units::default());
+            let request =
+                Request::free("fetching a batch's results", url).in_group(BATCH_GROUP, &Units::default());
             self.http.save(request, &file).await?;
             let is_output = Some(id) == batch.output_file_id.as_ref();
             results.add(file, is_output).await?;

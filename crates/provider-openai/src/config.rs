@@ -3,11 +3,18 @@
 use std::collections::BTreeMap;
 
 use media_core::{
-    Format, ImageRules, Limits, Prices, RetrySettings, ServiceSettings, Size, Span, Timeouts, Usd,
-    read_shipped,
+    Error, ErrorKind, Format, ImageRules, Limits, Prices, Result, RetrySettings, ServiceSettings, Size, Span,
+    Timeouts, Usd, read_shipped,
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
+
+/// The limit groups: pictures, speech, and everything about batches, which the service counts apart.
+pub(crate) const IMAGE_GROUP: &str = "image";
+/// See [`IMAGE_GROUP`].
+pub(crate) const SPEECH_GROUP: &str = "speech";
+/// See [`IMAGE_GROUP`].
+pub(crate) const BATCH_GROUP: &str = "batch";
 
 /// The shipped file, as `media init` writes it.
 pub(crate) const SHIPPED: &str = include_str!("../config/openai.json");
@@ -219,8 +226,24 @@ impl OpenAiConfig {
         self
     }
 
+    /// Checks everything that types cannot say.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] naming the key.
+    pub fn validate(&self) -> Result<()> {
+        self.limits.check(&[
+            (IMAGE_GROUP, &["requests", "images", "tokens"]),
+            (SPEECH_GROUP, &["requests", "tokens"]),
+            (BATCH_GROUP, &["requests"]),
+        ])?;
+        match self.contradiction() {
+            Some(what) => Err(Error::new(ErrorKind::Config, what).not_billed()),
+            None => Ok(()),
+        }
+    }
+
     /// What does not fit together.
-    pub(crate) fn contradiction(&self) -> Option<&'static str> {
+    fn contradiction(&self) -> Option<&'static str> {
         let image = self.image.as_ref()?;
         if image.delivery == Delivery::Stream && image.dialect == Dialect::DallE {
             return Some(

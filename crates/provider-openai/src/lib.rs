@@ -29,13 +29,14 @@ pub const FACTORY: media_core::Factory = media_core::Factory {
     }),
     build: |setup| {
         let config = setup.section.parse()?;
-        Ok(std::sync::Arc::new(OpenAi::with_wiring(
-            setup.section.name(),
-            config,
-            setup.key,
-            setup.wiring,
-        )?))
+        match OpenAi::with_wiring(setup.section.name(), config, setup.key, setup.wiring) {
+            Ok(openai) => Ok(std::sync::Arc::new(openai)),
+            Err(error) => Err(setup.section.complaint(&error)),
+        }
     },
-    check_config: |section| section.parse::<OpenAiConfig>().map(drop),
+    check_config: |section| {
+        let checked = section.parse::<OpenAiConfig>()?.validate();
+        checked.map_err(|error| section.complaint(&error))
+    },
     schema: media_core::config::provider_schema::<OpenAiConfig>,
 };

@@ -11,7 +11,9 @@ use media_core::{
 use serde_json::Value;
 use url::Url;
 
-use crate::config::{Delivery, Dialect, ImageConfig, OpenAiConfig, ResponseFormat, SpeechConfig};
+use crate::config::{
+    Delivery, Dialect, IMAGE_GROUP, ImageConfig, OpenAiConfig, ResponseFormat, SPEECH_GROUP, SpeechConfig,
+};
 use crate::wire::{ImageBody, Images, SpeechBody, Usage};
 
 /// What requests may set.
@@ -143,7 +145,7 @@ fn resolve_image(
         language: None,
         params: chosen,
         format,
-        group: "image".to_owned(),
+        group: IMAGE_GROUP.to_owned(),
         units: Units::default(),
         calls: 1,
         dimensions,
@@ -225,7 +227,7 @@ fn resolve_speech(
         language: None,
         params: chosen,
         format,
-        group: "speech".to_owned(),
+        group: SPEECH_GROUP.to_owned(),
         units: Units::default().with("tokens", text_tokens(&request.content)),
         calls: 1,
         dimensions: None,

@@ -53,9 +53,7 @@ impl OpenAi {
         key: Option<ApiKey>,
         wiring: Wiring,
     ) -> Result<OpenAi> {
-        if let Some(what) = config.contradiction() {
-            return Err(Error::new(ErrorKind::Config, format!("{name}: {what}")).not_billed());
-        }
+        config.validate()?;
         let mut formats = BTreeMap::new();
         if let Some(image) = &config.image {
             formats.insert(MediaKind::Image, image.formats.clone());

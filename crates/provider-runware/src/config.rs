@@ -9,6 +9,9 @@ use media_core::{
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::check::{IMAGE_GROUP, SPEECH_GROUP};
+use crate::fetch::POLL_GROUP;
+
 /// The shipped configuration: the text that `media init` writes and that [`RunwareConfig::default`] reads.
 pub const SHIPPED: &str = include_str!("../config/runware.json");
 
@@ -176,6 +179,11 @@ impl RunwareConfig {
         if !matches!(self.base_url.scheme(), "http" | "https") || self.base_url.host().is_none() {
             return refuse("base_url: an http or https address is wanted".to_owned());
         }
+        self.limits.check(&[
+            (IMAGE_GROUP, &["requests", "images"]),
+            (SPEECH_GROUP, &["requests"]),
+            (POLL_GROUP, &["requests"]),
+        ])?;
         if self.delivery.first_poll.0.is_zero() || self.delivery.first_poll > self.delivery.max_poll {
             return refuse(
                 "delivery.first_poll: more than nothing and at most max_poll is wanted".to_owned(),

@@ -15,7 +15,7 @@ use crate::submit::Answer;
 use crate::wire::{Envelope, MEDIA_FIELDS, Question};
 
 /// The limit group of questions about results.
-const POLL_GROUP: &str = "poll";
+pub(crate) const POLL_GROUP: &str = "poll";
 /// From one question to the next the pause grows by half, as Runware advises.
 const GROWTH: f64 = 1.5;
 /// How often a task that neither place knows is asked about, before that counts as "cannot tell".

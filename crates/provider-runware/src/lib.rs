@@ -28,9 +28,15 @@ pub const FACTORY: media_core::Factory = media_core::Factory {
     batches: None,
     build: |setup| {
         let config: RunwareConfig = setup.section.parse()?;
-        let runware = Runware::with_wiring(setup.section.name(), config, setup.key, setup.wiring)?;
-        Ok(std::sync::Arc::new(runware))
+        let runware = Runware::with_wiring(setup.section.name(), config, setup.key, setup.wiring);
+        match runware {
+            Ok(runware) => Ok(std::sync::Arc::new(runware)),
+            Err(error) => Err(setup.section.complaint(&error)),
+        }
     },
-    check_config: |section| section.parse::<RunwareConfig>()?.validate(),
+    check_config: |section| {
+        let checked = section.parse::<RunwareConfig>()?.validate();
+        checked.map_err(|error| section.complaint(&error))
+    },
     schema: media_core::config::provider_schema::<RunwareConfig>,
 };

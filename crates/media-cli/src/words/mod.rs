@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use media_core::{Client, Error, ErrorKind, Usd};
 pub(crate) use media_engine::grouped as number;
+use media_engine::list::RowProblem;
 use media_engine::{AttemptState, Plan};
 
 use crate::args::Global;
@@ -249,8 +250,11 @@ pub(crate) fn findings(plan: &Plan, list: &Path) -> Option<Error> {
         list.display(),
         counted(findings.total, "problem")
     );
-    for problem in &findings.problems {
-        let _ = write!(text, "\n  {problem}");
+    for (problem, lines) in folded(&findings.problems) {
+        let _ = match lines.as_slice() {
+            [] | [_] => write!(text, "\n  {problem}"),
+            lines => write!(text, "\n  {problem}\n    (so in lines {})", runs(lines)),
+        };
     }
     let shown = findings.problems.len() as u64;
     if findings.total > shown {
@@ -261,6 +265,40 @@ pub(crate) fn findings(plan: &Plan, list: &Path) -> Option<Error> {
             .not_billed()
             .hint("nothing was sent"),
     )
+}
+
+/// Problems that differ only by their line, each once with its lines: a mistake in a recipe is one in every row.
+fn folded(problems: &[RowProblem]) -> Vec<(&RowProblem, Vec<u64>)> {
+    let mut folded: Vec<(&RowProblem, Vec<u64>)> = Vec::new();
+    for problem in problems {
+        let same = folded.iter_mut().find(|(first, _)| {
+            first.message == problem.message && first.column == problem.column && first.file == problem.file
+        });
+        match same {
+            Some((_, lines)) => lines.push(problem.line),
+            None => folded.push((problem, vec![problem.line])),
+        }
+    }
+    folded
+}
+
+/// `2-21, 30`.
+fn runs(lines: &[u64]) -> String {
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for line in lines {
+        match runs.last_mut() {
+            Some((_, last)) if *line <= *last + 1 => *last = (*line).max(*last),
+            _ => runs.push((*line, *line)),
+        }
+    }
+    let run = |(first, last): &(u64, u64)| {
+        if first == last {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        }
+    };
+    runs.iter().map(run).collect::<Vec<_>>().join(", ")
 }
 
 pub(crate) fn counted(count: u64, what: &str) -> String {
@@ -331,6 +369,7 @@ mod tests {
         assert_eq!(roughly(Duration::from_secs(40)), "40 s");
         assert_eq!(roughly(Duration::from_secs(460)), "8 min");
         assert_eq!(roughly(Duration::from_secs(12_000)), "3 h 20 min");
+        assert_eq!(runs(&[2, 3, 4, 9, 11, 12]), "2-4, 9, 11-12");
         assert_eq!(cents(Usd::from_micros(600)), "0.0006");
         assert_eq!(cents(Usd::from_micros(360_000)), "0.36");
     }

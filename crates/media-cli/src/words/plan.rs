@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use media_core::Usd;
-use media_engine::Plan;
+use media_engine::{Plan, ProviderPlan, Status};
 use serde_json::json;
 
 use super::{cents, counted, moment, number, roughly};
@@ -35,14 +35,14 @@ pub(crate) fn plan(plan: &Plan, list: &List) -> String {
         counted(plan.files, "file"),
         outputs.join(", "),
     );
-    let _ = writeln!(text, "{:<12}{:>7}{:>7}   {:<22}time", "", "make", "there", "cost");
-    for (name, provider) in &plan.providers {
-        let cost = match (&provider.days, provider.unpriced) {
-            (Some(days), _) => format!("{} of {} a day", number(days.calls), number(days.per_day)),
-            (None, 0) if provider.cost == Usd::ZERO => "nothing by the file".to_owned(),
-            (None, 0) => format!("about {} USD", cents(provider.cost)),
-            (None, unpriced) => format!("{} USD + {} unpriced", cents(provider.cost), number(unpriced)),
-        };
+    let costs: Vec<_> = plan.providers.values().map(cost_of).collect();
+    let wide = costs.iter().map(String::len).max().unwrap_or(0).max(20) + 2;
+    let _ = writeln!(
+        text,
+        "{:<12}{:>7}{:>7}   {:<wide$}time",
+        "", "make", "there", "cost"
+    );
+    for ((name, provider), cost) in plan.providers.iter().zip(costs) {
         let time = match &provider.days {
             Some(days) => format!(
                 "{}: {} now, {} a day after {}",
@@ -51,14 +51,21 @@ pub(crate) fn plan(plan: &Plan, list: &List) -> String {
                 number(days.files_per_day()),
                 moment(days.resets),
             ),
+            None if provider.make == 0 => String::new(),
+            None if provider.time.as_secs() == 0 => format!("under a second ({})", provider.because),
             None => format!("about {} ({})", roughly(provider.time), provider.because),
         };
         let _ = writeln!(
             text,
-            "{name:<12}{:>7}{:>7}   {cost:<22}{time}",
+            "{name:<12}{:>7}{:>7}   {}",
             number(provider.make),
-            number(provider.there())
+            number(provider.there()),
+            format!("{cost:<wide$}{time}").trim_end()
         );
+        let others = others(provider);
+        if !others.is_empty() {
+            let _ = writeln!(text, "{:<12}  beside: {}", "", others.join(", "));
+        }
         if provider.fallback > 0 {
             let cost = match provider.fallback_cost {
                 Usd::ZERO => String::new(),
@@ -96,6 +103,41 @@ pub(crate) fn plan(plan: &Plan, list: &List) -> String {
         let _ = writeln!(text, "field {}: {}", field.field, rules.join(", "));
     }
     text
+}
+
+fn cost_of(provider: &ProviderPlan) -> String {
+    match (&provider.days, provider.unpriced) {
+        (Some(days), _) => format!("{} of {} a day", number(days.calls), number(days.per_day)),
+        (None, 0) if provider.cost == Usd::ZERO => "nothing by the file".to_owned(),
+        (None, 0) => format!("about {} USD", cents(provider.cost)),
+        (None, unpriced) if provider.cost == Usd::ZERO => format!("{} without a price", number(unpriced)),
+        (None, unpriced) => {
+            format!(
+                "about {} USD and {} without a price",
+                cents(provider.cost),
+                number(unpriced)
+            )
+        }
+    }
+}
+
+/// What is neither made nor simply there.
+fn others(provider: &ProviderPlan) -> Vec<String> {
+    let mut others = Vec::new();
+    if provider.fetch > 0 {
+        others.push(format!("{} bought before, to be fetched", number(provider.fetch)));
+    }
+    for (status, count) in &provider.stays {
+        let what = match status {
+            Status::Unknown => "unknown (may have been billed; not sent again)",
+            Status::Gone => "gone (not bought again)",
+            Status::Failed => "failed before (not asked again)",
+            Status::Waiting | Status::Cancelled => "waiting",
+            Status::Done | Status::Skipped | Status::Kept | Status::Changed | Status::Outdated => continue,
+        };
+        others.push(format!("{} {what}", number(*count)));
+    }
+    others
 }
 
 fn file_name(path: &Path) -> String {

@@ -230,6 +230,19 @@ fn lay_variable(
 }
 
 impl Section {
+    /// A complaint about what stands in it, with the file that it stands in.
+    #[must_use]
+    pub fn complaint(&self, error: &Error) -> Error {
+        let complaint = Error::new(
+            error.kind(),
+            format!("{}: {}", self.file().display(), error.message()),
+        );
+        match error.next() {
+            Some(next) => complaint.not_billed().hint(next.to_owned()),
+            None => complaint.not_billed(),
+        }
+    }
+
     fn read(name: &str, path: &Path) -> Result<Section> {
         let text = fs::read_to_string(path)
             .map_err(|error| complain(format!("cannot read {}", path.display())).because(error))?;

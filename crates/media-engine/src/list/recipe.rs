@@ -382,11 +382,11 @@ fn params(
     for (provider, json) in entries(path, json, mistakes) {
         let path = at(path, &provider);
         if !providers.contains(&provider) {
-            let known = providers.join(", ");
+            let asked = providers.join(", ");
             mistakes.add(
                 &path,
                 format!(
-                    "{} is not asked here; the providers are: {known}",
+                    "{} is not asked for this output; its provider is {asked}",
                     quoted(&provider)
                 ),
             );

@@ -155,7 +155,7 @@ async fn settings_that_contradict_each_other_are_refused_at_the_start() {
         image.dialect = Dialect::DallE;
         image.delivery = Delivery::Stream;
     });
-    assert!(older.starts_with("painter: image.delivery"), "{older}");
+    assert!(older.starts_with("image.delivery"), "{older}");
     assert!(refused(&|image| image.partial_images = 1).contains("needs image.delivery"));
     let many = refused(&|image| {
         image.delivery = Delivery::Stream;

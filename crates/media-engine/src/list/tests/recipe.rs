@@ -59,7 +59,7 @@ fn mistakes_are_named_with_their_key() {
         ),
         (
             with(&json!({ "params": { "openai": {} } }), &none),
-            "outputs.sound.params.openai: \"openai\" is not asked here; the providers are: forvo",
+            "outputs.sound.params.openai: \"openai\" is not asked for this output; its provider is forvo",
         ),
         (
             with(&json!({ "path": "{plural}.mp3" }), &none),

@@ -39,7 +39,7 @@ pub use self::image_rules::ImageRules;
 pub use self::job::{Attempt, AttemptKey, Job, Prior, RequestHash, hex};
 pub use self::journal::{Event, Journal, NoJournal};
 pub use self::money::Usd;
-pub use self::output::{Scratch, Staged, Staging, keep_aside, prepare};
+pub use self::output::{MADE, Scratch, Staged, Staging, keep_aside, prepare};
 pub use self::params::{ParamSpec, ParamType, Params};
 pub use self::provider::{
     BatchSwitch, Candidate, Capabilities, Connection, Factory, Facts, Generated, Link, Media, MediaProvider,

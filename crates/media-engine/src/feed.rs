@@ -258,12 +258,12 @@ impl Feeder<'_> {
         let shared = self.shared;
         let is_return = !start.buys;
         if start.prior == media_core::Prior::Fresh {
-            // One that passed on has its place already.
-            if !shared.is_later_round && !shared.may_make() {
-                return Ok(More::No);
-            }
             // Something cheaper may still fit.
             if !shared.may_spend(wish.planned.estimate) {
+                return Ok(More::Yes);
+            }
+            // One that passed on has its place already. What was paid for may come later in the list, and takes none.
+            if !shared.is_later_round && !shared.may_make() {
                 return Ok(More::Yes);
             }
         }

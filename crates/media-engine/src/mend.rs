@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use media_core::{CostBasis, Error, ErrorKind, MediaFile, Provenance, Result, format_of, validate};
+use media_core::{CostBasis, Error, ErrorKind, MADE, MediaFile, Provenance, Result, format_of, validate};
 
 use crate::chain::Tried;
 use crate::found::{Found, find, hash_of};
@@ -21,16 +21,15 @@ pub(crate) fn finish_staged(
     out: &Path,
     simulated: bool,
 ) -> Result<Vec<PathBuf>> {
+    let inner = out.join(".media");
+    write_down_marked(ledger, &inner)?;
     let mut kept = Vec::new();
     for open in reader.unfinished_files()? {
+        let staged = open.attempt.staged.as_ref().map(|name| inner.join(name));
         let Some(entry) = reader.job(&open.job)? else {
+            kept.extend(staged);
             continue;
         };
-        let staged = open
-            .attempt
-            .staged
-            .as_ref()
-            .map(|name| out.join(".media").join(name));
         let former = reader.take(&open.job, entry.take)?;
         // Another take of a job that was made takes the place of the file that it has, and of no other.
         let replaced = former.filter(|_| open.attempt.take > entry.take);
@@ -53,6 +52,37 @@ pub(crate) fn finish_staged(
     }
     ledger.settle()?;
     Ok(kept)
+}
+
+/// On a full disk a run could only mark what came with the name of its key. Now it is written down.
+fn write_down_marked(ledger: &Ledger, inner: &Path) -> Result<()> {
+    let entries = fs::read_dir(inner.join("staging"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    for path in entries.map(|entry| entry.path()) {
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let Some((key, sha256)) = name.strip_suffix(MADE).zip(hash_of(&path)) else {
+            continue;
+        };
+        let (key, staged) = (key.to_owned(), format!("staging/{name}"));
+        let bytes = path.metadata().map_or(0, |file| file.len()).cast_signed();
+        ledger.change(move |db| {
+            // What it has cost was known to the run that could not write it.
+            db.execute(
+                "UPDATE attempts SET state = 'have', sha256 = ?2, bytes = ?3, staged = ?4, have_ms = coalesce(have_ms, last_sent_ms),
+                     cost_micros = coalesce(cost_micros, reserved_micros), cost_basis = coalesce(cost_basis, 'estimated')
+                 WHERE key = ?1 AND ended_ms IS NULL AND state <> 'have'",
+                (key, sha256, bytes, staged),
+            )
+            .map(drop)
+        })?;
+    }
+    Ok(())
 }
 
 enum Placed {
@@ -86,7 +116,11 @@ fn give_name(
         }
         place::move_aside(out, &target)?;
     }
-    media_core::prepare(&target)?;
+    if let Err(error) = media_core::prepare(&target) {
+        // It waits for its place, and so does nobody else.
+        tracing::warn!(%error, path = %target.display(), "what was paid for cannot be given its name");
+        return Ok(Placed::Blocked);
+    }
     sweep_beside(&target);
     match tempfile::TempPath::try_from_path(staged).map(|path| path.persist_noclobber(&target)) {
         Ok(Ok(())) => Ok(Placed::Stands),

@@ -39,7 +39,7 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, then: Then<'_>) -> String {
             }
             Status::Unknown => "may have been billed; nothing is sent again by itself".to_owned(),
             Status::Skipped => "there already".to_owned(),
-            Status::Kept => "changed by hand, left as they are".to_owned(),
+            Status::Kept => "changed or picked by hand, left as they are".to_owned(),
             Status::Changed => "made before their rows were changed, left as they are".to_owned(),
             Status::Outdated => "made with another configuration, left as they are".to_owned(),
             Status::Gone => "made and no longer there; not bought again by themselves".to_owned(),

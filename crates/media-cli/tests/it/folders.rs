@@ -252,6 +252,76 @@ fn a_disk_that_fills_up_all_the_same_is_told_and_leaves_nothing_half_made() {
     );
 }
 
+/// The ledger's disk is full before the file's is: what came is known all the same, and so is what it cost.
+#[test]
+fn what_a_full_ledger_could_not_write_down_is_known_to_the_next_run() {
+    let mut was_left_to_the_next = 0;
+    for room in (4..=64).step_by(4) {
+        let desk = Desk::with_sim();
+        let Some(mount) = Mount::of("size=1m", desk.path("small")) else {
+            return;
+        };
+        let args = [
+            "run",
+            "list.jsonl",
+            "--out",
+            "out",
+            "--ledger",
+            "small/ledger",
+            "--json",
+            "--concurrency",
+            "1",
+        ];
+        let row = |n| (format!("p{n}"), format!("picture {n}"), format!("p{n}.png"));
+        let rows: Vec<_> = (0..6).map(row).collect();
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|(id, text, path)| (&**id, "openai", &**text, &**path))
+            .collect();
+        desk.file("list.jsonl", jobs(&rows[..1]));
+        desk.run(&args).ended(0);
+        // Fills all but so many kB.
+        let free = Command::new("df")
+            .args(["--output=avail", "-k"])
+            .arg(&mount.0)
+            .output()
+            .unwrap();
+        let free: u64 = String::from_utf8(free.stdout)
+            .unwrap()
+            .lines()
+            .last()
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
+        let fills = (free.saturating_sub(room) * 1024) as usize;
+        fs::write(desk.path("small/fill"), vec![1; fills]).unwrap();
+        desk.file("list.jsonl", jobs(&rows));
+        let full = desk.run(&args);
+        let marks = files(&desk.path("out/.media/staging"));
+        was_left_to_the_next += marks
+            .iter()
+            .filter(|path| path.extension().is_some_and(|end| end == "made"))
+            .count();
+        fs::remove_file(desk.path("small/fill")).unwrap();
+        let again = desk.run(&args);
+        let status = desk
+            .run(&["status", "--out", "out", "--ledger", "small/ledger"])
+            .ended(0)
+            .stdout;
+        assert!(
+            !status.contains("unknown") && !status.contains("open "),
+            "{room}: {status}\n{full:#?}"
+        );
+        assert_eq!(desk.charges(), 6, "{room}: {full:#?} {again:#?}");
+        desk.assert_clean("out");
+    }
+    assert!(
+        was_left_to_the_next > 0,
+        "no size left a file that was not written down"
+    );
+}
+
 #[test]
 fn a_table_that_cannot_be_written_is_told_after_the_account() {
     let desk = Desk::with_sim();

@@ -427,3 +427,21 @@ fn a_redo_that_is_killed_while_files_are_replaced_changes_no_earlier_take() {
     }
     desk.assert_clean("out");
 }
+
+/// Nobody buys away what a person has just chosen.
+#[test]
+fn a_take_that_was_picked_is_not_called_outdated() {
+    let desk = made("runware");
+    desk.file("list.jsonl", three("runware").replace("a kettle", "a pan"));
+    redo(&desk, &["--changed"]).ended(0);
+    desk.run(&["pick", "b", "1", "--out", "out"]).ended(0);
+    let again = desk
+        .make("list.jsonl")
+        .ended(0)
+        .said(&["1   changed or picked by hand"]);
+    assert_eq!(again.count("skipped"), 2, "{again:#?}");
+    redo(&desk, &["--settings"])
+        .ended(0)
+        .said(&["nothing to make anew"]);
+    desk.assert_bill_is(4);
+}

@@ -161,7 +161,6 @@ impl Finisher {
                 Some((checked.piece.key, std::mem::replace(event, Event::Done)))
             })
             .collect();
-        // Where this cannot be written down, the files under their names are the best record there is.
         let record = || {
             if events.is_empty() {
                 return Ok(());
@@ -177,6 +176,10 @@ impl Finisher {
         {
             let is_secured = secured.is_ok() && unrecorded.is_none();
             let placed = secured.and_then(|(_, warning)| {
+                if unrecorded.is_some() {
+                    // Then the file system has to remember whose it is.
+                    piece.staged.mark_as(piece.key, &self.http.wiring().staging);
+                }
                 let file = whatever_happens(|| place(&mut piece))?;
                 Ok((file, warning))
             });

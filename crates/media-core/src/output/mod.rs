@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tempfile::NamedTempFile;
 
-pub use self::staged::{Staged, keep_aside};
+pub use self::staged::{MADE, Staged, keep_aside};
 pub(crate) use self::writer::StageWriter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::AttemptKey;

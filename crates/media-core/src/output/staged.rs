@@ -14,6 +14,9 @@ use crate::job::{AttemptKey, hex};
 use crate::result::MediaFile;
 use crate::validate::{Defect, Inspection};
 
+/// How the name of a file in `staging/` ends that is that of an attempt whose bytes came and could not be written down.
+pub const MADE: &str = ".made";
+
 #[derive(Debug)]
 pub(super) enum Held {
     /// Small media, written once, when they are secured.
@@ -227,6 +230,17 @@ impl Staged {
             return self.place(target);
         }
         Err(storage("cannot give the file its name", target, failure.error))
+    }
+
+    /// Gives it another name in the folder's staging, that of its key: where the journal could not be told, whoever opens the
+    /// folder next knows by it whose bytes these are. On a full disk that is all that can be written.
+    pub(crate) fn mark_as(&self, key: AttemptKey, staging: &Staging) {
+        if let (Staging::Folder(folder), Held::File(file)) = (staging, &self.held) {
+            let mark = folder.join("staging").join(format!("{key}{MADE}"));
+            if let Err(error) = fs::hard_link(file.path(), &mark) {
+                tracing::warn!(%key, %error, "what came could be written down nowhere");
+            }
+        }
     }
 
     /// Leaves it in the folder's staging, to be given its name later. Library users have no such folder.

@@ -241,11 +241,15 @@ impl Scribe {
                 batch.takes_all = true;
             }
             Command::Cap(caps, answer) => {
-                let begun = self.commit(std::mem::take(&mut batch.work), true).and_then(|()| {
+                // What was asked before it is answered by its own commit.
+                let committed = self.commit(std::mem::take(&mut batch.work), true);
+                for answer in batch.answers.drain(..) {
+                    answer(committed.clone());
+                }
+                answer(committed.and_then(|()| {
                     let begun = self.budget.begin(caps, &self.db);
                     begun.map_err(|error| failed(&self.path, error))
-                });
-                answer(begun);
+                }));
             }
             Command::Spending(answer) => {
                 // Whoever asked may have been given up since.

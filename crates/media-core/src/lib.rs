@@ -50,6 +50,7 @@ pub use self::result::{Cost, CostBasis, MediaFile, MediaResult, Provenance};
 pub use self::secret::ApiKey;
 pub use self::settings::{
     GroupLimits, Limits, PriceRow, Prices, RetrySettings, ServiceSettings, SizeLimits, Timeouts, TokenRow,
+    undated,
 };
 pub use self::shipped::{read_shipped, strip_remarks};
 pub use self::stop::Stop;

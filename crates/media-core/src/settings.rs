@@ -379,8 +379,23 @@ impl PriceRow {
 }
 
 fn equal(when: &BTreeMap<String, Value>, resolved: &Resolved) -> bool {
-    when.iter()
-        .all(|(name, value)| resolved.value(name).as_ref() == Some(value))
+    when.iter().all(|(name, value)| {
+        let is_snapshot = || name == "model" && undated(&resolved.model) == value.as_str();
+        resolved.value(name).as_ref() == Some(value) || (value.is_string() && is_snapshot())
+    })
+}
+
+/// The model that an id with a date at its end (`gpt-image-2-2026-04-21`) is a snapshot of. It costs the same and ends with
+/// it, unless something is said of the snapshot itself.
+#[must_use]
+pub fn undated(model: &str) -> Option<&str> {
+    const DATE: &str = "-0000-00-00";
+    let (name, date) = model.split_at_checked(model.len().checked_sub(DATE.len())?)?;
+    let fits = |(found, wanted): (char, char)| match wanted {
+        '0' => found.is_ascii_digit(),
+        other => found == other,
+    };
+    (!name.is_empty() && date.chars().zip(DATE.chars()).all(fits)).then_some(name)
 }
 
 impl Prices {
@@ -454,6 +469,14 @@ impl Default for SizeLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_snapshot_is_known_by_its_date() {
+        assert_eq!(undated("gpt-image-2-2026-04-21"), Some("gpt-image-2"));
+        for other in ["gpt-image-2", "-2026-04-21", "m-2026-4-21", "", "ñ-2026-04-2x"] {
+            assert_eq!(undated(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_ceiling_that_would_hold_nothing_back_is_refused() {

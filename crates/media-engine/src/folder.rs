@@ -28,6 +28,8 @@ const LIST: &str = "list";
 const RECIPE: &str = "recipe";
 const STAGING: &str = "staging";
 const PROJECT: &str = "project";
+/// Says where the ledger is when it is not in the folder.
+const ELSEWHERE: &str = "ledger-is-at";
 const LEDGER: &str = "ledger.sqlite";
 
 fn storage(what: &str, path: &Path, error: std::io::Error) -> Error {
@@ -91,6 +93,7 @@ impl Folder {
         let was_used = inner.join(PROJECT).exists();
         check_mark(out, &inner, simulated, was_used)?;
         let named = project_of(out, &inner)?;
+        let named_elsewhere = check_ledger_place(out, &inner, ledger)?;
         let ledger = Ledger::open(&ledger_path(out, ledger), &inner)?;
         let reader = ledger.reader()?;
         check_ledger_mark(&reader, simulated)?;
@@ -113,6 +116,10 @@ impl Folder {
         if !was_used {
             let path = inner.join(PROJECT);
             fs::write(&path, &project).map_err(|error| storage("cannot write", &path, error))?;
+        }
+        if let Some(place) = named_elsewhere {
+            let path = inner.join(ELSEWHERE);
+            fs::write(&path, place).map_err(|error| storage("cannot write", &path, error))?;
         }
         let was_empty = reader.is_empty()?;
         let kept = mend::finish_staged(&ledger, &reader, out, simulated)?;
@@ -288,6 +295,41 @@ fn holds_media(folder: &Path) -> bool {
     })
 }
 
+/// A folder has one ledger: with another beside it each would know half of what was bought. Gives the place of one that is
+/// elsewhere, where that is news to the folder.
+fn check_ledger_place(out: &Path, inner: &Path, named: Option<&Path>) -> Result<Option<String>> {
+    let own = ledger_path(out, None);
+    let has_own = fs::metadata(&own).is_ok_and(|file| file.len() > 0);
+    let noted = fs::read_to_string(inner.join(ELSEWHERE)).unwrap_or_default();
+    let refuse = |message: String, next: String| Err(Error::new(ErrorKind::Config, message).hint(next));
+    let Some(named) = named else {
+        if has_own || noted.is_empty() {
+            return Ok(None);
+        }
+        return refuse(
+            format!("the ledger of {} is elsewhere: {noted}", out.display()),
+            "name it by --ledger; without it, what was bought is not known, and would be bought again"
+                .to_owned(),
+        );
+    };
+    let place = std::path::absolute(named).unwrap_or_else(|_| named.to_owned());
+    let own = std::path::absolute(&own).unwrap_or(own);
+    if place == own {
+        return Ok(None);
+    }
+    if has_own {
+        return refuse(
+            format!("{} has a ledger of its own", out.display()),
+            format!(
+                "leave --ledger out; or move {} to where the ledger is to be",
+                own.display()
+            ),
+        );
+    }
+    let place = place.display().to_string();
+    Ok((place != noted).then_some(place))
+}
+
 /// Deletes what a killed run left half-done: nothing else is ever put there.
 fn sweep(staging: &Path, kept: &[PathBuf]) -> Result<()> {
     let entries = fs::read_dir(staging).map_err(|error| storage("cannot read", staging, error))?;
@@ -335,6 +377,9 @@ mod tests {
         }
         let error = Folder::open(&other, Some(&ledger_path(&one, None)), false).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("has a ledger of its own"), "{error}");
+        fs::remove_file(ledger_path(&other, None)).unwrap();
+        let error = Folder::open(&other, Some(&ledger_path(&one, None)), false).unwrap_err();
         assert!(error.to_string().contains("belongs to another folder"), "{error}");
         // A folder that is new takes it: then what it knows is gone, and not bought again.
         let new = place.path().join("new");

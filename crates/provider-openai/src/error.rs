@@ -108,9 +108,13 @@ impl Complaint {
         }
         let message = self.message.to_ascii_lowercase();
         match reply.status.as_u16() {
-            401 if message.contains("scope") => missing_scope(),
-            // The message repeats part of the key.
-            401 => wrong_key(),
+            401 | 403 if message.contains("scope") => missing_scope(),
+            // The message may repeat part of the key.
+            401 if message.contains("key") => wrong_key(),
+            401 => error(ErrorKind::Authentication, "the service refused the key's owner")
+                .not_billed()
+                .hint("check the key, its organisation, and which addresses may use it"),
+            402 => no_money(&error),
             403 if message.contains("must be verified") => {
                 error(ErrorKind::PermissionDenied, "the organisation is not verified")
                     .not_billed()
@@ -324,6 +328,9 @@ mod tests {
             (400, "insufficient_quota", "billing_hard_limit_reached", "hard limit", InsufficientCredit, Retry::Never, none),
             (401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided: sk-ab*yz", Authentication, Retry::Never, none),
             (401, "invalid_request_error", "", "Missing scopes: api.model.images.request", PermissionDenied, Retry::Never, none),
+            (403, "invalid_request_error", "", "Missing scopes: api.model.images.request", PermissionDenied, Retry::Never, none),
+            (401, "invalid_request_error", "ip_not_authorized", "Your IP is not on the allowlist", Authentication, Retry::Never, none),
+            (402, "", "", "Payment required", InsufficientCredit, Retry::Never, none),
             (403, "invalid_request_error", "", "Your organization must be verified to use the model", PermissionDenied, Retry::Never, none),
             (403, "invalid_request_error", "model_not_found", "Project does not have access", PermissionDenied, Retry::Never, none),
             (404, "invalid_request_error", "model_not_found", "no", Config, Retry::Never, none),

@@ -253,7 +253,10 @@ pub(crate) fn image_body<'a>(config: &ImageConfig, resolved: &'a Resolved) -> Im
             params.insert("output_format", Value::from(resolved.format.name()));
             if config.delivery == Delivery::Stream {
                 params.insert("stream", Value::from(true));
-                params.insert("partial_images", Value::from(config.partial_images));
+                // Azure takes 1 to 3 only; none is what all do by themselves.
+                if config.partial_images > 0 {
+                    params.insert("partial_images", Value::from(config.partial_images));
+                }
             }
         }
         Dialect::DallE => {

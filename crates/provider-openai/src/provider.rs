@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use media_core::http::{Auth, Http, HttpOptions, Request, Resend, Wiring};
 use media_core::{
     ApiKey, Capabilities, Connection, Error, ErrorKind, Facts, Generated, Job, Media, MediaKind,
-    MediaProvider, MediaRequest, ProviderInfo, Resolved, Result,
+    MediaProvider, MediaRequest, ProviderInfo, Resolved, Result, undated,
 };
 use url::Url;
 
@@ -174,7 +174,11 @@ impl OpenAi {
 
     /// What is known about the end of a model: from the service, or else from the configuration.
     fn shutdown_warning(&self, model: &str, told: Option<&str>) -> Option<String> {
-        let configured = self.config.prices.shut_down.get(model).map(String::as_str);
+        let days = &self.config.prices.shut_down;
+        let configured = days
+            .get(model)
+            .or_else(|| days.get(undated(model)?))
+            .map(String::as_str);
         let day = told.or(configured)?;
         let date: Date = day.parse().ok()?;
         let today = self

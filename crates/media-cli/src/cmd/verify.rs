@@ -12,11 +12,22 @@ use crate::talk::{put, say};
 
 pub(crate) fn run(args: &Verify) -> Result<Exit> {
     let mut files = Vec::new();
+    let mut unreadable = Vec::new();
     for path in &args.paths {
-        collect(path, true, &mut files)?;
+        if let Err(error) = collect(path, true, &mut files) {
+            unreadable.push(error);
+        }
     }
     files.sort();
     let mut bad = 0;
+    for error in unreadable {
+        if files.is_empty() {
+            return Err(error);
+        }
+        // It says nothing about the others.
+        bad += 1;
+        say!("error: {}", error.full());
+    }
     for path in &files {
         match look(path, CheckLevel::Full) {
             Ok(what) => put!("ok   {}  {what}", path.display()),

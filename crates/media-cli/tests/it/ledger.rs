@@ -223,3 +223,25 @@ fn a_ledger_elsewhere_gets_its_folder_and_is_the_same_by_another_name() {
     }
     assert_eq!(desk.charges(), 1);
 }
+
+/// Whoever forgets --ledger must not begin a second ledger that knows of nothing.
+#[test]
+fn a_folder_has_one_ledger_wherever_it_is() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("a", "openai", "a hat", "a.webp")]));
+    let elsewhere = ["run", "list.jsonl", "--out", "out", "--ledger", "l.sqlite"];
+    desk.run(&elsewhere).ended(0);
+    std::fs::remove_file(desk.path("out/a.webp")).unwrap();
+    desk.make("list.jsonl")
+        .ended(2)
+        .said(&["is elsewhere", "l.sqlite", "--ledger"]);
+    desk.run(&elsewhere)
+        .ended(1)
+        .said(&["redo --out out --ledger l.sqlite --missing"]);
+    desk.assert_bill_is(1);
+    desk.run(&["run", "list.jsonl", "--out", "own"]).ended(0);
+    desk.run(&["run", "list.jsonl", "--out", "own", "--ledger", "l.sqlite"])
+        .ended(2)
+        .said(&["has a ledger of its own"]);
+    desk.assert_bill_is(2);
+}

@@ -281,6 +281,9 @@ fn verify_tells_good_from_bad() {
     assert!(ran.stdout.contains("webp under the name of png"), "{ran:#?}");
     desk.run(&["verify", "out/a.webp", "bad/c.png"]).ended(1);
     desk.run(&["verify", "none.png"]).ended(2).said(&["none.png"]);
+    let ran = desk.run(&["verify", "out/a.webp", "none.png"]).ended(1);
+    assert!(ran.stdout.contains("ok   out/a.webp"), "{ran:#?}");
+    ran.said(&["none.png", "1 bad"]);
     desk.run(&["verify", "bad/notes.txt"]).ended(1);
 }
 

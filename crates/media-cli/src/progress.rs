@@ -189,6 +189,8 @@ impl Watched {
             #[expect(clippy::cast_precision_loss, reason = "shown in whole numbers")]
             let (per_minute, left) = (done as f64 * 60.0 / seconds, left as f64);
             let limit = self.per_minute.get(name);
+            // The first ones go at once: over a short time that looks like more than the limit, and is not.
+            let per_minute = limit.map_or(per_minute, |limit| per_minute.min(*limit));
             let limit = limit.map_or_else(String::new, |limit| format!(" of {limit:.0}"));
             parts.push(format!("{per_minute:.0}{limit} a minute"));
             if left > 0.0 {

@@ -41,6 +41,8 @@ pub(crate) struct Pending {
     pub(crate) wish: Wish,
     /// It was made before, and is only brought back.
     pub(crate) is_return: bool,
+    /// An earlier run told what it cost.
+    pub(crate) is_told: bool,
     /// What names its purchase when other rows share it.
     pub(crate) equal: Option<u64>,
 }

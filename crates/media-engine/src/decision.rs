@@ -50,6 +50,8 @@ pub(crate) struct Start {
     pub(crate) is_broken: bool,
     /// It is another take of a job that was made: what stands at its path is moved away when the new file is whole.
     pub(crate) is_redo: bool,
+    /// An earlier run told that it failed after it was billed, and for how much.
+    pub(crate) is_told: bool,
 }
 
 pub(crate) fn start(take: u32, attempt: u32, prior: Prior) -> Start {
@@ -60,6 +62,7 @@ pub(crate) fn start(take: u32, attempt: u32, prior: Prior) -> Start {
         buys: true,
         is_broken: false,
         is_redo: false,
+        is_told: false,
     }
 }
 

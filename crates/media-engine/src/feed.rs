@@ -291,6 +291,7 @@ impl Feeder<'_> {
         let pending = Pending {
             wish,
             is_return,
+            is_told: start.is_told,
             equal,
         };
         lock(self.book).begin(self.tag, pending);

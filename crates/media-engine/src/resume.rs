@@ -434,7 +434,14 @@ impl Resume<'_> {
     /// An attempt was not seen to its end.
     fn of_attempt(&self, case: Case<'_>, entry: &Entry, attempt: AttemptRow) -> Decision {
         let is_recoverable = case.client.provider().info().capabilities.recoverable;
-        let again = |prior| Decision::Make(start(entry.take, attempt.number, prior));
+        let is_bought = matches!(attempt.state, AttemptState::Linked | AttemptState::Have);
+        let is_told = is_bought && entry.status == JobStatus::Failed;
+        let again = |prior| {
+            Decision::Make(Start {
+                is_told,
+                ..start(entry.take, attempt.number, prior)
+            })
+        };
         let asked = Prior::Sent {
             ago: None,
             batch: None,

@@ -349,7 +349,7 @@ impl Shared {
                 },
             );
         }
-        if pending.is_return {
+        if pending.is_return || pending.is_told {
             // What it once cost was told then, and stays in the ledger.
             line.cost_usd = Some(0.0);
             "none".clone_into(&mut line.cost_basis);

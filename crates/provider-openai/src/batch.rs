@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use media_core::http::{Http, Request, Resend};
@@ -26,8 +26,6 @@ const MARK: &str = "media_batch";
 /// Batches on one page of the list, and pages that are looked through for one.
 const PAGE: &str = "100";
 const PAGES: usize = 50;
-/// How far the service's clock and this machine's may be apart.
-const CLOCKS: Duration = Duration::from_secs(60 * 60);
 
 /// What this process knows of remote batches.
 #[derive(Debug, Default)]
@@ -89,13 +87,14 @@ fn is_gone(error: &Error) -> bool {
 /// Nothing will bring it back, and nobody can tell what was made and billed.
 fn gone(what: &str, error: &Error) -> Error {
     Error::new(
-        ErrorKind::ProviderFault,
+        // By this kind a person may go on without it; what only could not be asked for just now has another.
+        ErrorKind::NotFound,
         format!("the service does not have {what} (any more)"),
     )
     .because(error.clone())
     .with_charge(Charge::Unknown)
     .with_retry(Retry::Spent)
-    .hint("batches are seen only by keys of their project, and kept for a month; else media retry --unknown, with the ids, gives it up")
+    .hint("batches are seen only by keys of their project, and kept for a month; else media retry --unknown, with the ids, sends it anew")
 }
 
 /// It comes to nothing in this run. A later one sends it again, with others.
@@ -249,7 +248,9 @@ impl Desk<'_> {
                     Ok(Some(batch)) => {
                         batch.is_over() || (!self.config.wait && at.elapsed() < self.config.first_poll.0)
                     }
-                    _ => *at >= began,
+                    // That it was not there a while ago proves nothing, and is said only by those that do not wait.
+                    Ok(None) => !self.config.wait && *at >= began,
+                    Err(_) => *at >= began,
                 };
                 is_new.then(|| looked.clone())
             });
@@ -261,7 +262,7 @@ impl Desk<'_> {
                 }
                 None => {
                     // Boxed, here and below: hundreds of jobs wait for each batch, and only one of them does this.
-                    let looked = Box::pin(self.look(key, &known, ago)).await;
+                    let looked = Box::pin(self.look(key, &known)).await;
                     *last = Some((looked.clone(), Instant::now()));
                     looked
                 }
@@ -309,12 +310,12 @@ impl Desk<'_> {
         )))
     }
 
-    /// The batch as it is now; none where there is none of this key. `ago`: when it was sent.
-    async fn look(&self, key: &str, known: &Known, ago: Option<Duration>) -> Result<Option<Batch>> {
+    /// The batch as it is now; none where there is none of this key.
+    async fn look(&self, key: &str, known: &Known) -> Result<Option<Batch>> {
         let id = lock(&known.id).clone();
         let found = match id {
             Some(id) => Some(self.get(&["batches", &id], &[]).await?),
-            None => self.find(key, ago).await?,
+            None => self.find(key).await?,
         };
         if let Some(batch) = &found {
             *lock(&known.id) = Some(batch.id.clone());
@@ -331,16 +332,14 @@ impl Desk<'_> {
         self.http.json(request).await
     }
 
-    /// Looks through the account's batches, newest first, down to those that are older than it can be.
-    async fn find(&self, key: &str, ago: Option<Duration>) -> Result<Option<Batch>> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let oldest = ago.and_then(|ago| Some(now.ok()?.checked_sub(ago)?.checked_sub(CLOCKS)?.as_secs()));
+    /// Looks through the account's batches, newest first.
+    async fn find(&self, key: &str) -> Result<Option<Batch>> {
         let mut after: Option<String> = None;
         for _ in 0..PAGES {
             let mut query = vec![("limit", PAGE)];
             query.extend(after.as_deref().map(|id| ("after", id)));
             let list: BatchList = self.get(&["batches"], &query).await?;
-            let last = list.data.last().map(|batch| (batch.id.clone(), batch.created_at));
+            let last = list.data.last().map(|batch| batch.id.clone());
             let is_it = |batch: &Batch| {
                 let marked = batch.metadata.as_ref().and_then(|metadata| metadata.get(MARK));
                 marked.is_some_and(|mark| mark == key)
@@ -349,8 +348,7 @@ impl Desk<'_> {
                 return Ok(Some(batch));
             }
             match last.filter(|_| list.has_more) {
-                Some((_, Some(created))) if oldest.is_some_and(|oldest| created < oldest) => return Ok(None),
-                Some((last, _)) => after = Some(last),
+                Some(last) => after = Some(last),
                 None => return Ok(None),
             }
         }
@@ -361,7 +359,7 @@ impl Desk<'_> {
     pub(crate) async fn cancel(&self, batch: &str) -> Result<String> {
         let key = self.remember(batch);
         let known = self.known(key);
-        let Some(batch) = self.look(key, &known, None).await? else {
+        let Some(batch) = self.look(key, &known).await? else {
             let message = format!("the account has no batch {key}");
             return Err(Error::new(ErrorKind::NotFound, message).not_billed());
         };

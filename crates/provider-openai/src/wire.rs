@@ -92,9 +92,6 @@ pub(crate) struct Batch {
     pub(crate) id: String,
     #[serde(default)]
     pub(crate) status: String,
-    /// In seconds since 1970.
-    #[serde(default, deserialize_with = "lenient::optional")]
-    pub(crate) created_at: Option<u64>,
     #[serde(default)]
     pub(crate) errors: Option<BatchErrors>,
     #[serde(default)]

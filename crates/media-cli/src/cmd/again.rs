@@ -5,7 +5,7 @@ use std::path::Path;
 
 use media_core::{Error, ErrorKind, Result};
 use media_engine::{
-    AttemptState, Caps, Entry, Folder, JobStatus, Place, Plan, Project, Reader, RunOptions, plan_given,
+    AttemptState, Caps, Entry, Folder, JobStatus, Line, Place, Plan, Project, Reader, RunOptions, plan_given,
     plan_sent_again, stays_unknown,
 };
 use media_registry::Registry;
@@ -127,6 +127,18 @@ fn given_up(count: u64, plan: &Plan) -> String {
     format!("{what}: given up; {sent} sent once more, as the ledger has it, {cost} USD by the price list")
 }
 
+/// Whether the service said that it has nothing of it (any more). That it only could not be asked says no such thing.
+fn is_gone(job: &Entry) -> bool {
+    let line: Option<Line> = job
+        .result
+        .as_deref()
+        .and_then(|line| serde_json::from_str(line).ok());
+    let kind = line
+        .and_then(|line| line.error)
+        .and_then(|error| ErrorKind::named(&error.kind));
+    job.status == JobStatus::Unknown && kind == Some(ErrorKind::NotFound)
+}
+
 /// The jobs that a retry is about.
 fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Result<Vec<Entry>> {
     let wanted =
@@ -138,7 +150,8 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
                 .iter()
                 // What is in a batch can be asked for, until the service says that it has no such batch.
                 .any(|attempt| {
-                    let is_askable = attempt.batch.is_some() && job.status != JobStatus::Unknown;
+                    let is_dropped = args.give_up && !args.ids.is_empty();
+                    let is_askable = attempt.batch.is_some() && !is_gone(job) && !is_dropped;
                     attempt.sends > 0 && !is_askable && open.contains(&attempt.state)
                 });
             if args.unknown {

@@ -242,6 +242,23 @@ fn a_lost_answer_to_the_creation_finds_the_batch_by_its_key() {
     assert_once(&desk, 5);
 }
 
+/// The list is a moment behind: what is not in it yet was created all the same.
+#[test]
+fn a_batch_that_shows_up_late_is_waited_for() {
+    let desk = desk(Scenario::instant());
+    desk.file("list.jsonl", pictures(0, 5));
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, FaultKind::CutAfterBilling).on(Op::Batch));
+    let nothing = FaultKind::ErrorBody {
+        body: Some(json!({ "object": "list", "data": [], "has_more": false })),
+    };
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, nothing).on(Op::Poll).times(2));
+    assert_eq!(run(&desk, &[]).ended(0).count("done"), 5);
+    assert_eq!(created(&desk), 1);
+    assert_once(&desk, 5);
+}
+
 #[test]
 fn a_batch_that_was_never_created_is_sent_again_once_that_is_sure() {
     let mut desk = desk(Scenario::instant());
@@ -421,7 +438,7 @@ fn a_batch_that_cannot_be_seen_is_not_one_that_was_never_created() {
 
 #[test]
 fn a_batch_that_the_service_has_deleted_can_be_given_up_by_name() {
-    let desk = desk(Scenario::default());
+    let mut desk = desk(Scenario::default());
     desk.file("list.jsonl", pictures(0, 2));
     run(&desk, &["--no-wait"]).ended(4);
     let deleted = FaultKind::Status {
@@ -432,15 +449,36 @@ fn a_batch_that_the_service_has_deleted_can_be_given_up_by_name() {
         body: None,
         billed: false,
     };
-    desk.sim()
-        .arm(Fault::new(Provider::Openai, deleted).on(Op::Poll).times(100));
+    desk.sim().arm(
+        Fault::new(Provider::Openai, deleted.clone())
+            .on(Op::Poll)
+            .times(100),
+    );
     let ran = run(&desk, &[]).ended(1);
     assert_eq!(ran.count("unknown"), 2, "{ran:#?}");
     desk.run(&["retry", "--unknown", "--out", "out"])
         .ended(0)
         .said(&["nothing is unknown"]);
     let given_up = ["retry", "--unknown", "p0000", "p0001", "--out", "out", "--json"];
+    let report = |desk: &Desk| {
+        desk.run(&["report", "--out", "out"]).ended(0);
+        desk.read("out/report.html")
+    };
+    assert!(report(&desk).contains("<b>2</b>in remote batches"));
+    // A key that is refused says nothing about the batch, even after the batch was said to be gone.
+    desk.disarm();
+    desk.set("OPENAI_API_KEY", "sim-wrong");
+    run(&desk, &[]).ended(3);
+    desk.set("OPENAI_API_KEY", "sim-openai");
+    desk.run(&["retry", "--unknown", "p0000", "--out", "out"])
+        .ended(2)
+        .said(&["is in a remote batch"]);
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, deleted).on(Op::Poll).times(100));
+    run(&desk, &[]).ended(1);
     assert_eq!(desk.run(&given_up).ended(0).count("done"), 2);
+    let page = report(&desk);
+    assert!(page.contains("may have been billed too (sends: 2)") && !page.contains("in remote batches"));
 }
 
 #[test]

@@ -197,3 +197,24 @@ fn an_account_without_permission_stops_and_waits_for_a_person() {
         desk.assert_bill_is(0);
     }
 }
+
+/// What one run has told is not told by the next as if it were spent once more.
+#[test]
+fn the_cost_of_a_failure_is_told_once() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("a", "runware", "a hat", "a.webp")]));
+    desk.sim().arm(
+        Fault::new(Provider::Runware, FaultKind::Corrupt)
+            .on(Op::Media)
+            .times(50),
+    );
+    desk.make("list.jsonl").ended(1).said(&["USD reported"]);
+    let again = desk.make("list.jsonl").ended(1);
+    assert!(!again.stderr.contains("USD reported"), "{again:#?}");
+    desk.disarm();
+    let last = desk.make("list.jsonl").ended(0);
+    assert!(!last.stderr.contains("USD reported"), "{last:#?}");
+    let results = desk.run(&["export", "results", "--out", "out"]).ended(0).stdout;
+    assert!(results.contains("\"cost_usd\":0.0006"), "{results}");
+    desk.assert_bill_is(1);
+}

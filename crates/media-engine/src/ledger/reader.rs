@@ -548,7 +548,6 @@ impl Reader {
     }
 }
 
-/// Enough of a hash to look for it.
 fn hash_of_path(path: &str) -> u64 {
     use std::hash::{DefaultHasher, Hasher as _};
     let mut hasher = DefaultHasher::new();
@@ -556,6 +555,7 @@ fn hash_of_path(path: &str) -> u64 {
     hasher.finish()
 }
 
+/// Enough of a hash to look for it.
 fn short(hash: &[u8; 32]) -> u64 {
     hash.iter()
         .take(8)

@@ -277,7 +277,24 @@ fn tiles(page: &mut impl Write, numbers: &Numbers) -> std::io::Result<()> {
     for (status, count) in &numbers.by_status {
         writeln!(page, "<li><b>{}</b>{status}</li>", grouped(*count))?;
     }
-    writeln!(page, "<li><b>{} USD</b>known cost</li>\n</ul>", numbers.spent)
+    writeln!(page, "<li><b>{} USD</b>known cost</li>", numbers.spent)?;
+    let (sends, usd) = numbers.in_doubt;
+    if sends > 0 {
+        let sends = grouped(sends);
+        writeln!(
+            page,
+            "<li><b>{usd} USD</b>may have been billed too (sends: {sends})</li>"
+        )?;
+    }
+    let (files, usd) = numbers.in_batches;
+    if files > 0 {
+        let files = grouped(files);
+        writeln!(
+            page,
+            "<li><b>{files}</b>in remote batches ({usd} USD set aside)</li>"
+        )?;
+    }
+    writeln!(page, "</ul>")
 }
 
 fn models(page: &mut impl Write, numbers: &Numbers) -> std::io::Result<()> {

@@ -23,6 +23,10 @@ pub(super) struct Numbers {
     pub(super) failures: BTreeMap<(String, String), Failures>,
     pub(super) kinds: BTreeSet<&'static str>,
     pub(super) spent: Usd,
+    /// Sends that may have been billed, given up or not, and what they are expected to have cost at most.
+    pub(super) in_doubt: (u64, Usd),
+    /// Files in remote batches, and what is set aside for them.
+    pub(super) in_batches: (u64, Usd),
     moments: BTreeMap<String, Vec<i64>>,
 }
 
@@ -80,7 +84,18 @@ pub(super) fn line_of(job: &Entry) -> Option<Line> {
 impl Numbers {
     /// Counts a ledger; `is_there` says whether a file stands at a path.
     pub(super) fn of(reader: &Reader, is_there: impl Fn(&str) -> bool) -> Result<Numbers> {
-        let mut numbers = Numbers::default();
+        let totals = reader.totals()?;
+        let mut numbers = Numbers {
+            in_doubt: (
+                totals.unknown + totals.given_up,
+                totals.at_stake + totals.given_up_usd,
+            ),
+            ..Numbers::default()
+        };
+        for batch in reader.remote_batches()? {
+            numbers.in_batches.0 += batch.files;
+            numbers.in_batches.1 += batch.reserved;
+        }
         reader.each_job(|job| {
             numbers.job(&job, is_there(&job.spec.path));
             Ok(())

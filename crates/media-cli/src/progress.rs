@@ -76,12 +76,14 @@ impl Progress {
         Arc::clone(&self.observer) as Arc<dyn Observer>
     }
 
-    pub(crate) fn finish(self) {
+    /// Returns when all that was told has been taken by whoever reads it.
+    pub(crate) async fn finish(self) {
         self.ticker.abort();
         self.observer.lines().take();
         if let Some(writer) = self.writer {
-            // It does not panic, and if it did, results would be missing and nothing else.
-            let _ = writer.join();
+            // Beside the signals, which somebody may send because nobody reads. It does not panic, and if it did, results
+            // would be missing and nothing else.
+            let _ = tokio::task::spawn_blocking(|| writer.join()).await;
         }
         if let Some(bars) = self.bars {
             // Nothing depends on the bars being wiped.

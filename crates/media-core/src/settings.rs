@@ -378,10 +378,22 @@ impl PriceRow {
     }
 }
 
-fn equal(when: &BTreeMap<String, Value>, resolved: &Resolved) -> bool {
-    when.iter().all(|(name, value)| {
-        let is_snapshot = || name == "model" && undated(&resolved.model) == value.as_str();
-        resolved.value(name).as_ref() == Some(value) || (value.is_string() && is_snapshot())
+/// The first row for this request; where none names its model, which may be a snapshot, the first for the model that it is of.
+fn first<'r, R>(
+    rows: &'r [R],
+    when: impl Fn(&R) -> &BTreeMap<String, Value>,
+    resolved: &Resolved,
+) -> Option<&'r R> {
+    let fits = |row: &&R, model: &str| {
+        when(row).iter().all(|(name, value)| match name.as_str() {
+            "model" => value.as_str() == Some(model),
+            other => resolved.value(other).as_ref() == Some(value),
+        })
+    };
+    let exact = rows.iter().find(|row| fits(row, &resolved.model));
+    exact.or_else(|| {
+        let model = undated(&resolved.model)?;
+        rows.iter().find(|row| fits(row, model))
     })
 }
 
@@ -402,7 +414,7 @@ impl Prices {
     /// The first row that fits.
     #[must_use]
     pub fn row(&self, resolved: &Resolved) -> Option<&PriceRow> {
-        self.items.iter().find(|row| equal(&row.when, resolved))
+        first(&self.items, |row| &row.when, resolved)
     }
 
     /// What a request is expected to cost: the first row that fits, and the text itself where its tokens have a price of
@@ -410,7 +422,7 @@ impl Prices {
     #[must_use]
     pub fn expected(&self, resolved: &Resolved) -> Option<Usd> {
         let row = self.row(resolved)?;
-        let tokens = self.tokens.iter().find(|row| equal(&row.when, resolved));
+        let tokens = first(&self.tokens, |row| &row.when, resolved);
         let of_text = tokens
             .and_then(|row| row.usd_per_million.get("text_in"))
             .copied()
@@ -432,7 +444,7 @@ impl Prices {
         if usage.values().all(|count| *count == 0) {
             return None;
         }
-        let row = self.tokens.iter().find(|row| equal(&row.when, resolved))?;
+        let row = first(&self.tokens, |row| &row.when, resolved)?;
         let mut dollars = 0.0;
         for (sort, count) in usage {
             if *count > 0 {

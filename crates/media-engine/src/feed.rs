@@ -258,12 +258,16 @@ impl Feeder<'_> {
         let shared = self.shared;
         let is_return = !start.buys;
         if start.prior == media_core::Prior::Fresh {
-            // Something cheaper may still fit.
+            // One that passed on has its place already. What was paid for may come later in the list, and takes none.
+            if !shared.is_later_round && !shared.has_place() {
+                return Ok(More::Yes);
+            }
+            // Something cheaper may still fit, and what does not fit takes no place.
             if !shared.may_spend(wish.planned.estimate) {
                 return Ok(More::Yes);
             }
-            // One that passed on has its place already. What was paid for may come later in the list, and takes none.
             if !shared.is_later_round && !shared.may_make() {
+                shared.give_back(wish.planned.estimate);
                 return Ok(More::Yes);
             }
         }

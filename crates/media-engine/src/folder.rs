@@ -312,22 +312,40 @@ fn check_ledger_place(out: &Path, inner: &Path, named: Option<&Path>) -> Result<
                 .to_owned(),
         );
     };
-    let place = std::path::absolute(named).unwrap_or_else(|_| named.to_owned());
-    let own = std::path::absolute(&own).unwrap_or(own);
-    if place == own {
+    let place = real(named);
+    if place == real(&own) {
         return Ok(None);
     }
     if has_own {
         return refuse(
             format!("{} has a ledger of its own", out.display()),
-            format!(
-                "leave --ledger out; or move {} to where the ledger is to be",
-                own.display()
-            ),
+            if named.exists() {
+                "leave --ledger out; or set one of the two aside, the one that knows less (media status counts)".to_owned()
+            } else {
+                format!("leave --ledger out; or move {} there first", own.display())
+            },
+        );
+    }
+    if !noted.is_empty() && place.display().to_string() != noted && Path::new(&noted).exists() {
+        return refuse(
+            format!("the ledger of {} is another one: {noted}", out.display()),
+            "name that one by --ledger, or move it to where you want it first".to_owned(),
         );
     }
     let place = place.display().to_string();
     Ok((place != noted).then_some(place))
+}
+
+/// A path without links and detours, also of a file that is not there yet.
+fn real(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    if let Ok(real) = path.canonicalize() {
+        return real;
+    }
+    match (path.parent().map(Path::canonicalize), path.file_name()) {
+        (Some(Ok(folder)), Some(name)) => folder.join(name),
+        _ => path,
+    }
 }
 
 /// Deletes what a killed run left half-done: nothing else is ever put there.

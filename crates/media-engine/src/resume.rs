@@ -265,7 +265,7 @@ impl Resume<'_> {
         let is_broken = match find(path, Some(&take)) {
             Found::AsMade if is_same => return Ok(stay(Status::Skipped, Some(take))),
             // A person put this take back in the place of a newer one.
-            Found::AsMade if differs == Status::Outdated && self.take(&spec.id, take.take + 1)?.is_some() => {
+            Found::AsMade if differs == Status::Outdated && self.has_newer(&spec.id, take.take)? => {
                 return Ok(stay(Status::Kept, Some(take)));
             }
             Found::AsMade => return Ok(stay(differs, Some(take))),
@@ -476,6 +476,11 @@ impl Resume<'_> {
             other.sha256 == take.sha256 && matches!(find(&path, Some(other)), Found::AsMade)
         })?;
         Ok(other.map(|other| copy(self.out.join(&other.path), other, take.take, is_broken)))
+    }
+
+    fn has_newer(&self, job: &str, take: u32) -> Result<bool> {
+        self.reader
+            .map_or(Ok(false), |reader| reader.has_newer_take(job, take))
     }
 
     fn take(&self, job: &str, take: u32) -> Result<Option<TakeRow>> {

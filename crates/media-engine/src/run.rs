@@ -296,11 +296,25 @@ impl Shared {
         self.stop.ask();
     }
 
-    /// Whether another file may be made.
+    /// Whether there is a place for another file. Another lane may take it first.
+    pub(crate) fn has_place(&self) -> bool {
+        self.left
+            .as_ref()
+            .is_none_or(|left| left.load(Ordering::Relaxed) > 0)
+    }
+
+    /// Takes a place for another file, if there is one.
     pub(crate) fn may_make(&self) -> bool {
         let Some(left) = &self.left else { return true };
         left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
             .is_ok()
+    }
+
+    /// What was taken from the allowance for a file that is not made.
+    pub(crate) fn give_back(&self, expected: Option<Usd>) {
+        if let (Some(allowance), Some(expected)) = (&self.allowance, expected) {
+            allowance.fetch_add(expected.micros(), Ordering::Relaxed);
+        }
     }
 
     /// Whether a file that is expected to cost this may be made; what is unknown may not, where there is an allowance.

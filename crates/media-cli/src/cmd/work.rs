@@ -108,7 +108,7 @@ impl Work<'_> {
             stats,
         )
         .await;
-        progress.finish();
+        progress.finish().await;
         let (outcome, folder) = ran?;
         // From here on files exist and money may be spent: whatever fails, the account comes first.
         let table = media_engine::write_table(&self.worklist, &folder);

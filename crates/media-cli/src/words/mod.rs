@@ -24,8 +24,8 @@ pub(crate) use self::summary::{Then, summary};
 /// An error with its causes and what to do, on one or two lines.
 pub(crate) fn of_error(error: &Error) -> String {
     match error.next() {
-        Some(next) => format!("{}\n  {}", here(&error.full()), here(next)),
-        None => here(&error.full()),
+        Some(next) => format!("{}\n  {}", error.full(), here(next)),
+        None => error.full(),
     }
 }
 
@@ -147,10 +147,13 @@ impl PlaceFlags {
         let mut parts = text.split("media ");
         let mut typed = parts.next().unwrap_or_default().to_owned();
         for part in parts {
+            let is_word = !typed.ends_with(|c: char| c.is_alphanumeric() || "-_./".contains(c));
             typed.push_str("media ");
             let command = PLACED.iter().find(|name| {
                 let after = part.strip_prefix(**name);
-                after.is_some_and(|after| !after.starts_with(|c: char| c.is_alphanumeric()))
+                is_word
+                    && after
+                        .is_some_and(|after| !after.starts_with(|c: char| c.is_alphanumeric() || c == '.'))
             });
             let Some(command) = command else {
                 typed.push_str(part);
@@ -355,6 +358,8 @@ mod tests {
             "look; media retry --out my --ledger l.sqlite --simulate --unknown a, or media export failed --out my --ledger \
              l.sqlite; media run goes on"
         );
+        let names = "the file social-media report.csv, other media report.csv, of media reports";
+        assert_eq!(flags.put_into(names), names);
         let plain = PlaceFlags::default();
         assert_eq!(plain.put_into("media status a"), "media status a");
     }

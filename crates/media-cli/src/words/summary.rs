@@ -209,10 +209,12 @@ fn next(outcome: &Outcome, exit: Exit, then: Then<'_>) -> Option<String> {
     }
     let mut steps: Vec<String> = Vec::new();
     if any(Status::Unknown) {
-        steps.push("media status tells what may have been billed".to_owned());
+        steps.push(here("media status tells what may have been billed"));
     }
     if any(Status::Gone) {
-        steps.push("put back what is gone, or media redo --missing buys it anew".to_owned());
+        steps.push(here(
+            "put back what is gone, or media redo --missing buys it anew",
+        ));
     }
     match then {
         Then::Same(again) => match exit {
@@ -221,29 +223,30 @@ fn next(outcome: &Outcome, exit: Exit, then: Then<'_>) -> Option<String> {
                 steps.push(format!("what failed is asked for again by  {again}"));
             }
             Exit::SomeFailed if failures().any(|(_, failure)| failure.is_spent) => {
-                steps.push(format!(
-                    "what was billed and is no good is bought anew only by  media redo, with its id; the rest by  {again}"
-                ));
+                let anew =
+                    here("what was billed and is no good is bought anew only by  media redo, with its id");
+                steps.push(format!("{anew}; the rest by  {again}"));
             }
-            Exit::SomeFailed if any(Status::Failed) => steps.push(format!(
-                "mend the rows named above (media export failed lists them), then  {again}"
-            )),
+            Exit::SomeFailed if any(Status::Failed) => {
+                let mend = here("mend the rows named above (media export failed lists them)");
+                steps.push(format!("{mend}, then  {again}"));
+            }
             Exit::SomeFailed => {}
             _ => steps.push(again.to_owned()),
         },
         Then::Fetch(again) => match exit {
-            Exit::SomeFailed => steps.push("media status ID tells about each".to_owned()),
+            Exit::SomeFailed => steps.push(here("media status ID tells about each")),
             _ => steps.push(again.to_owned()),
         },
         Then::Anew => {
             if failures().any(|(kind, _)| kind == "pending") {
-                steps.push("media rescue, later, fetches what was handed over".to_owned());
+                steps.push(here("media rescue, later, fetches what was handed over"));
             }
             let left = outcome.accounts.values().any(|account| account.left() > 0);
             if left || any(Status::Failed) || any(Status::Cancelled) {
-                steps.push("media redo, with the ids of what was not made anew".to_owned());
+                steps.push(here("media redo, with the ids of what was not made anew"));
             }
         }
     }
-    (!steps.is_empty()).then(|| here(&steps.join("\n      ")))
+    (!steps.is_empty()).then(|| steps.join("\n      "))
 }

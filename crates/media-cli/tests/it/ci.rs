@@ -102,3 +102,20 @@ fn what_a_kill_left_is_gone_from_the_store_after_the_next_run() {
     run(&desk, "1", &script()).ended(0);
     desk.assert_bill_is(4);
 }
+
+#[test]
+fn a_kill_while_the_folder_is_put_back_loses_no_ledger() {
+    let desk = desk();
+    run(&desk, "1", &script()).ended(0);
+    // As it is between the two renames.
+    let store = desk.path("store");
+    fs::rename(store.join("deck"), store.join("deck.new")).unwrap();
+    fs::create_dir(store.join("deck.old")).unwrap();
+    run(&desk, "1", &script()).ended(0);
+    desk.assert_bill_is(4);
+    let left: Vec<_> = fs::read_dir(&store)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["deck"]);
+}

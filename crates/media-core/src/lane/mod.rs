@@ -430,8 +430,10 @@ impl Lane {
             return Ok(());
         }
         let calls = self.concurrency.saturating_sub(self.calls.available_permits());
-        let files = calls.saturating_mul(capabilities.max_batch.max(1));
         let jobs = self.jobs.saturating_sub(self.room.available_permits());
+        let files = calls
+            .saturating_mul(capabilities.max_batch.max(1))
+            .min(jobs.max(1));
         let unwritten = jobs.saturating_mul(output::BUFFER);
         let folder = output::parent(&task.request.output_path);
         let checked = self.space.check(folder, files as u64, unwritten as u64);

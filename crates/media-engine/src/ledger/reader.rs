@@ -195,6 +195,16 @@ impl Reader {
         self.ask(question.query_row(params![job, take], take_row).optional())
     }
 
+    /// Whether a take of the job was made after this one.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(crate) fn has_newer_take(&self, job: &str, take: u32) -> Result<bool> {
+        let text = "SELECT EXISTS (SELECT 1 FROM takes WHERE job = ?1 AND take > ?2)";
+        let mut question = self.ask(self.db.prepare_cached(text))?;
+        self.ask(question.query_row(params![job, take], |row| row.get(0)))
+    }
+
     /// Shows the files that were made for an equal request, newest first, until one is what is wanted, and gives that one. Of
     /// those that were written down when this was first asked: equal rows of one list need no more, they know of each other.
     ///

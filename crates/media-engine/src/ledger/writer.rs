@@ -301,6 +301,13 @@ impl Scribe {
 
     /// One file that can be copied: nothing is left in a log beside it.
     fn fold(self) -> Result<()> {
+        if cfg!(windows) {
+            // A log that another program looks at cannot be deleted there. It is empty at least: one with pages in it beside a
+            // folded ledger would be taken for another run's. What fails here fails below too.
+            let _ = self
+                .db
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
+        }
         match self.db.pragma_update(None, "journal_mode", "DELETE") {
             // Somebody looks at it just now. Everything is committed; the next run folds it.
             Err(rusqlite::Error::SqliteFailure(code, _))

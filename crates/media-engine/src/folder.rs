@@ -36,10 +36,30 @@ fn storage(what: &str, path: &Path, error: std::io::Error) -> Error {
     Error::new(ErrorKind::Storage, format!("{what} {}", path.display())).because(error)
 }
 
-/// The ledger of an output folder, unless another place is named.
+/// The ledger of an output folder: where it is named, else the folder's own, else where the folder has noted that it is.
 #[must_use]
 pub fn ledger_path(out: &Path, named: Option<&Path>) -> PathBuf {
-    named.map_or_else(|| out.join(".media").join(LEDGER), Path::to_owned)
+    if let Some(named) = named {
+        return named.to_owned();
+    }
+    let own = own_ledger(out);
+    match noted_place(out) {
+        Some(noted) if !has_content(&own) => noted,
+        _ => own,
+    }
+}
+
+fn own_ledger(out: &Path) -> PathBuf {
+    out.join(".media").join(LEDGER)
+}
+
+fn has_content(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.len() > 0)
+}
+
+fn noted_place(out: &Path) -> Option<PathBuf> {
+    let noted = fs::read_to_string(out.join(".media").join(ELSEWHERE)).ok()?;
+    (!noted.is_empty()).then(|| PathBuf::from(noted))
 }
 
 /// The list, and the recipe, that a ledger was last made from; `None` where it is no longer there.
@@ -93,7 +113,7 @@ impl Folder {
         let was_used = inner.join(PROJECT).exists();
         check_mark(out, &inner, simulated, was_used)?;
         let named = project_of(out, &inner)?;
-        let named_elsewhere = check_ledger_place(out, &inner, ledger)?;
+        let named_elsewhere = check_ledger_place(out, ledger)?;
         let ledger = Ledger::open(&ledger_path(out, ledger), &inner)?;
         let reader = ledger.reader()?;
         check_ledger_mark(&reader, simulated)?;
@@ -297,20 +317,23 @@ fn holds_media(folder: &Path) -> bool {
 
 /// A folder has one ledger: with another beside it each would know half of what was bought. Gives the place of one that is
 /// elsewhere, where that is news to the folder.
-fn check_ledger_place(out: &Path, inner: &Path, named: Option<&Path>) -> Result<Option<String>> {
-    let own = ledger_path(out, None);
-    let has_own = fs::metadata(&own).is_ok_and(|file| file.len() > 0);
-    let noted = fs::read_to_string(inner.join(ELSEWHERE)).unwrap_or_default();
+fn check_ledger_place(out: &Path, named: Option<&Path>) -> Result<Option<String>> {
+    let own = own_ledger(out);
+    let (has_own, noted) = (has_content(&own), noted_place(out));
     let refuse = |message: String, next: String| Err(Error::new(ErrorKind::Config, message).hint(next));
     let Some(named) = named else {
-        if has_own || noted.is_empty() {
-            return Ok(None);
-        }
-        return refuse(
-            format!("the ledger of {} is elsewhere: {noted}", out.display()),
-            "name it by --ledger; without it, what was bought is not known, and would be bought again"
-                .to_owned(),
-        );
+        return match noted {
+            Some(noted) if !has_own && !noted.exists() => refuse(
+                format!(
+                    "the ledger of {} is not where it was: {}",
+                    out.display(),
+                    noted.display()
+                ),
+                "put it back, or name its new place by --ledger; without it, what was bought is not known"
+                    .to_owned(),
+            ),
+            _ => Ok(None),
+        };
     };
     let place = real(named);
     if place == real(&own) {
@@ -326,14 +349,18 @@ fn check_ledger_place(out: &Path, inner: &Path, named: Option<&Path>) -> Result<
             },
         );
     }
-    if !noted.is_empty() && place.display().to_string() != noted && Path::new(&noted).exists() {
-        return refuse(
-            format!("the ledger of {} is another one: {noted}", out.display()),
-            "name that one by --ledger, or move it to where you want it first".to_owned(),
-        );
+    match noted {
+        Some(noted) if noted == place => Ok(None),
+        Some(noted) if noted.exists() => refuse(
+            format!(
+                "the ledger of {} is another one: {}",
+                out.display(),
+                noted.display()
+            ),
+            "leave --ledger out; or move that one to where you want it first".to_owned(),
+        ),
+        _ => Ok(Some(place.display().to_string())),
     }
-    let place = place.display().to_string();
-    Ok((place != noted).then_some(place))
 }
 
 /// A path without links and detours, also of a file that is not there yet.

@@ -232,9 +232,18 @@ fn a_folder_has_one_ledger_wherever_it_is() {
     let elsewhere = ["run", "list.jsonl", "--out", "out", "--ledger", "l.sqlite"];
     desk.run(&elsewhere).ended(0);
     std::fs::remove_file(desk.path("out/a.webp")).unwrap();
+    let found = desk.make("list.jsonl").ended(1);
+    assert_eq!(found.count("gone"), 1, "{found:#?}");
+    let status = desk.run(&["status", "--out", "out"]).ended(0).stdout;
+    assert!(status.contains("l.sqlite: 1 job"), "{status}");
+    std::fs::rename(desk.path("l.sqlite"), desk.path("m.sqlite")).unwrap();
     desk.make("list.jsonl")
         .ended(2)
-        .said(&["is elsewhere", "l.sqlite", "--ledger"]);
+        .said(&["is not where it was", "l.sqlite", "--ledger"]);
+    std::fs::rename(desk.path("m.sqlite"), desk.path("l.sqlite")).unwrap();
+    desk.run(&["run", "list.jsonl", "--out", "out", "--ledger", "typo.sqlite"])
+        .ended(2)
+        .said(&["is another one"]);
     desk.run(&elsewhere)
         .ended(1)
         .said(&["redo --out out --ledger l.sqlite --missing"]);

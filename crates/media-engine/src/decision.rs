@@ -135,7 +135,7 @@ pub(crate) fn is_of_another(path: &Path, job: &str, is_made: bool) -> Decision {
         status: Status::Failed,
         take: None,
         error: Some(LineError {
-            kind: ErrorKind::Storage.as_str().to_owned(),
+            kind: ErrorKind::InvalidRequest.as_str().to_owned(),
             charge: "none".to_owned(),
             message: format!("{name} is the file of {job}, which asked for something else"),
             next: Some(

@@ -22,25 +22,27 @@ pub(crate) enum Found {
 
 /// Looks at what stands at a path.
 pub(crate) fn find(path: &Path, take: Option<&TakeRow>) -> Found {
-    let Ok(entry) = std::fs::symlink_metadata(path) else {
+    if std::fs::symlink_metadata(path).is_err() {
         return Found::Nothing;
-    };
+    }
     // Opening a pipe would wait for somebody to write into it.
     if !std::fs::metadata(path).is_ok_and(|file| file.is_file()) {
         return Found::InTheWay("no file".to_owned());
     }
-    if let Some(take) = take
-        && entry.len() == take.bytes
-    {
-        let is_untouched = take.modified_ns.is_some() && modified_ns(path) == take.modified_ns;
-        if is_untouched || hash_of(path).is_some_and(|hash| hash == take.sha256) {
-            return Found::AsMade;
-        }
+    if take.is_some_and(|take| is_as_made(path, take.bytes, &take.sha256, take.modified_ns)) {
+        return Found::AsMade;
     }
     match look_at(path) {
         Ok(()) => Found::Valid,
         Err(what) => Found::Broken(what),
     }
+}
+
+/// Whether a file is the one that was made: by its size and time where they are known, else by its bytes.
+pub(crate) fn is_as_made(path: &Path, bytes: u64, sha256: &str, time: Option<i64>) -> bool {
+    let has_size = std::fs::symlink_metadata(path).is_ok_and(|entry| entry.len() == bytes);
+    let is_untouched = || time.is_some() && modified_ns(path) == time;
+    has_size && (is_untouched() || hash_of(path).is_some_and(|hash| hash == sha256))
 }
 
 pub(crate) fn hash_of(path: &Path) -> Option<String> {

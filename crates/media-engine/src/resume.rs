@@ -10,7 +10,7 @@ use crate::decision::{
     ANOTHER_VARIANT, ASK_AGAIN, Decision, SEND_AGAIN, Start, Stay, copy, gone, in_the_way, is_of_another,
     start, stay,
 };
-use crate::found::{Found, find};
+use crate::found::{Found, find, is_as_made};
 use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, Reader, TakeRow, asked};
 use crate::line::{LineError, Status};
 use crate::list::JobSpec;
@@ -100,6 +100,9 @@ impl Resume<'_> {
         let path = &case.prepared.request.output_path;
         if let Found::InTheWay(what) = find(path, None) {
             return Ok(in_the_way(path, &what));
+        }
+        if let Some(other) = self.of_another(case, true)? {
+            return Ok(other);
         }
         if self.is_in_doubt_elsewhere(case)? {
             let mut waits = self.told_before(&entry, Status::Unknown, SEND_AGAIN);
@@ -235,13 +238,13 @@ impl Resume<'_> {
         ) else {
             return Ok(None);
         };
-        for (other, take) in reader.made_at(place, &case.spec.id)? {
-            let is_equal = take.hash == case.prepared.checked.hash
+        for made in reader.made_at(place, &case.spec.id)? {
+            let is_equal = made.hash == case.prepared.checked.hash
                 || reader
-                    .job(&other)?
+                    .job(&made.job)?
                     .is_some_and(|job| job.asked == asked(case.spec));
-            if !is_equal && matches!(find(path, Some(&take)), Found::AsMade) {
-                return Ok(Some(is_of_another(path, &other, is_made)));
+            if !is_equal && is_as_made(path, made.bytes, &made.sha256, made.modified_ns) {
+                return Ok(Some(is_of_another(path, &made.job, is_made)));
             }
         }
         Ok(None)

@@ -21,6 +21,10 @@ use crate::wire::{Batch, BatchList, Images, UploadedFile};
 
 /// The path that every line asks.
 const ENDPOINT: &str = "/v1/images/generations";
+/// Questions about batches and for their results: of what they name, "not found" means that it is gone.
+pub(crate) const ASK_OP: &str = "asking for a batch";
+/// See [`ASK_OP`].
+pub(crate) const FETCH_OP: &str = "fetching a batch's results";
 /// Where the key of a batch stands in its metadata.
 const MARK: &str = "media_batch";
 /// Batches on one page of the list, and pages that are looked through for one.
@@ -76,12 +80,12 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 fn pending(message: String) -> Error {
     Error::new(ErrorKind::Pending, message)
         .with_charge(Charge::Unknown)
-        .hint("run the same command later")
+        .hint("a later run fetches it, and so does media rescue")
 }
 
-/// Whether the service knows no such thing (any more).
+/// Whether the service says in its own words that it knows no such thing (any more). A gateway's 404 is a wrong address.
 fn is_gone(error: &Error) -> bool {
-    matches!(error.status(), Some(404 | 410))
+    error.kind() == ErrorKind::NotFound
 }
 
 /// Nothing will bring it back, and nobody can tell what was made and billed.
@@ -328,7 +332,7 @@ impl Desk<'_> {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let request = Request::free("asking for a batch", url).in_group(BATCH_GROUP, &Units::default());
+        let request = Request::free(ASK_OP, url).in_group(BATCH_GROUP, &Units::default());
         self.http.json(request).await
     }
 
@@ -440,8 +444,7 @@ impl Desk<'_> {
         {
             let file = self.http.wiring().staging.scratch(output)?;
             let url = (self.url)(&["files", id, "content"]);
-            let request =
-                Request::free("fetching a batch's results", url).in_group(BATCH_GROUP, &Units::default());
+            let request = Request::free(FETCH_OP, url).in_group(BATCH_GROUP, &Units::default());
             self.http.save(request, &file).await?;
             let is_output = Some(id) == batch.output_file_id.as_ref();
             results.add(file, is_output).await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use media_core::{
     Error, ErrorKind, Format, ImageRules, Limits, Prices, Result, RetrySettings, ServiceSettings, Size, Span,
-    Timeouts, Usd, read_shipped,
+    Timeouts, Usd, read_shipped, undated,
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -210,6 +210,14 @@ pub struct SpeechConfig {
     pub without_instructions: Vec<String>,
 }
 
+impl BatchConfig {
+    /// Whether a model, or the one that it is a snapshot of, takes batches.
+    pub(crate) fn takes(&self, model: &str) -> bool {
+        let is_named = |name: &str| self.models.iter().any(|known| known == name);
+        is_named(model) || undated(model).is_some_and(is_named)
+    }
+}
+
 impl Default for OpenAiConfig {
     /// The shipped configuration.
     fn default() -> OpenAiConfig {
@@ -280,7 +288,7 @@ impl OpenAiConfig {
         };
         let in_batches = |when: &BTreeMap<String, serde_json::Value>| {
             let model = when.get("model").and_then(serde_json::Value::as_str);
-            model.is_some_and(|model| batch.models.iter().any(|known| known == model))
+            model.is_some_and(|model| batch.takes(model))
         };
         for row in prices.items.iter_mut().filter(|row| in_batches(&row.when)) {
             let dollars = row.usd.dollars() * batch.price_factor;

@@ -10,6 +10,8 @@ use media_core::limit::parse_duration;
 use media_core::{Charge, Error, ErrorKind, Result};
 use serde_json::Value;
 
+use crate::batch::{ASK_OP, FETCH_OP};
+
 /// Reads answers of OpenAI and of compatible servers.
 #[derive(Debug)]
 pub(crate) struct OpenAiJudge;
@@ -121,6 +123,9 @@ impl Complaint {
                     .hint("verify it in the organisation's settings; it takes effect within 15 minutes")
             }
             403 => error(ErrorKind::PermissionDenied, "access was denied").not_billed(),
+            404 if self.explicit && [ASK_OP, FETCH_OP].contains(&reply.op) => {
+                error(ErrorKind::NotFound, "the service has no such thing").not_billed()
+            }
             404 => error(
                 ErrorKind::Config,
                 "the service does not know this model or address",

@@ -254,7 +254,7 @@ impl MediaProvider for OpenAi {
     fn check(&self, request: &MediaRequest) -> Result<Resolved> {
         let resolved = map::resolve(&self.info.name, &self.config, request)?;
         if let (MediaKind::Image, Some(batch)) = (request.kind, self.config.in_batches())
-            && !batch.models.contains(&resolved.model)
+            && !batch.takes(&resolved.model)
         {
             let message = format!(
                 "the model {} is not known to take batches: make it without them, or name it in batch.models of {}.json",

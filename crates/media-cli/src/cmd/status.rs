@@ -101,7 +101,7 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
     if !unknown.is_empty() {
         put!(
             "next: media run asks again where the service can be asked; look at the usage page of the others, and\n      {}",
-            here("media retry --unknown sends them once more")
+            here("media retry --unknown (with its ids where a batch is gone) sends them once more")
         );
     } else if !failed.is_empty() {
         put!(

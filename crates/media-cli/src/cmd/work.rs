@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use media_core::{ApiKey, Client, Result, Stop, Usd};
 use media_engine::{Caps, Folder, Outcome, Plan, RunOptions, Stats, Status, Worklist};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::exit::Exit;
 use crate::progress::Progress;
@@ -165,6 +166,9 @@ fn until(outcome: &Outcome) -> Option<Timestamp> {
     moments.min()
 }
 
+/// Signals that come together are one: a terminal or a pipeline may send it to the whole group, and a script pass it on.
+const ONE_SIGNAL: Duration = Duration::from_millis(500);
+
 /// First signal, or the time is over: begin nothing new, finish what was sent. Second signal: end at once.
 fn watch(
     stop: &Stop,
@@ -188,8 +192,13 @@ fn watch(
         return (ended, watchers);
     };
     watchers.spawn(async move {
+        let mut first: Option<Instant> = None;
         loop {
             let code = signals.next().await;
+            if first.is_some_and(|first| first.elapsed() < ONE_SIGNAL) {
+                continue;
+            }
+            first = Some(Instant::now());
             if seen.signal.swap(code, Ordering::Relaxed) != 0 {
                 // What is in flight is abandoned: that is what a second signal asks for.
                 end_at_once(code);

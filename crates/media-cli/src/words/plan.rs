@@ -131,7 +131,7 @@ fn others(provider: &ProviderPlan) -> Vec<String> {
         let what = match status {
             Status::Unknown => "unknown (may have been billed; not sent again)",
             Status::Gone => "gone (not bought again)",
-            Status::Failed => "failed before (not asked again)",
+            Status::Failed => "that cannot be made as things stand (a run says why)",
             Status::Waiting | Status::Cancelled => "waiting",
             Status::Done | Status::Skipped | Status::Kept | Status::Changed | Status::Outdated => continue,
         };

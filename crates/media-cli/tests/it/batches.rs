@@ -441,14 +441,21 @@ fn a_batch_that_the_service_has_deleted_can_be_given_up_by_name() {
     let mut desk = desk(Scenario::default());
     desk.file("list.jsonl", pictures(0, 2));
     run(&desk, &["--no-wait"]).ended(4);
-    let deleted = FaultKind::Status {
+    let not_found = |body| FaultKind::Status {
         status: 404,
         retry_after: None,
         retry_after_ms: None,
         headers: std::collections::BTreeMap::new(),
-        body: None,
+        body,
         billed: false,
     };
+    let deleted = not_found(None);
+    // A gateway's page says nothing about the batch.
+    let page = not_found(Some(json!("<html>nginx</html>")));
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, page).on(Op::Poll).times(100));
+    assert_eq!(run(&desk, &["--no-wait"]).ended(4).count("waiting"), 2);
+    desk.disarm();
     desk.sim().arm(
         Fault::new(Provider::Openai, deleted.clone())
             .on(Op::Poll)

@@ -14,6 +14,10 @@ fn script() -> String {
 
 /// A pipeline's machine: nothing of an earlier run is on it but what is in the store.
 fn run(desk: &Desk, cap: &str, script: &str) -> Ran {
+    desk.finish(command(desk, cap, script))
+}
+
+fn command(desk: &Desk, cap: &str, script: &str) -> std::process::Command {
     let _ = fs::remove_dir_all(desk.path("deck"));
     let bin = std::path::Path::new(env!("CARGO_BIN_EXE_media"))
         .parent()
@@ -32,7 +36,7 @@ fn run(desk: &Desk, cap: &str, script: &str) -> Ran {
         .env("PATH", path)
         .env("STORE", desk.path("store"))
         .env("CAP", cap);
-    desk.finish(command)
+    command
 }
 
 fn desk() -> Desk {
@@ -118,4 +122,24 @@ fn a_kill_while_the_folder_is_put_back_loses_no_ledger() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     assert_eq!(left, ["deck"]);
+}
+
+/// A pipeline is cancelled by a signal to its shell; the program must not go on alone, nor its folder be forgotten.
+#[test]
+fn a_cancelled_pipeline_finishes_what_was_sent_and_puts_the_folder_back() {
+    let mut scenario = Scenario::instant();
+    scenario.runware.latency_ms.image = 500;
+    let desk = desk_with(scenario);
+    let mut child = command(&desk, "1", &script()).spawn().unwrap();
+    crate::support::until("one is bought", || desk.charges() >= 1);
+    let sent = std::process::Command::new("kill")
+        .args(["-s", "TERM", &child.id().to_string()])
+        .status();
+    assert!(sent.unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    let bought = desk.charges();
+    assert!((1..4).contains(&bought), "it went on");
+    assert!(desk.path("store/deck/.media/ledger.sqlite").exists());
+    run(&desk, "1", &script()).ended(0);
+    desk.assert_bill_is(4);
 }

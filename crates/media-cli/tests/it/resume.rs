@@ -450,3 +450,25 @@ fn a_file_of_another_row_is_not_taken_for_ones_own() {
     assert_eq!(desk.make("list.jsonl").ended(0).count("done"), 1);
     desk.assert_bill_is(3);
 }
+
+/// The other row's file was copied to its new path, so that its old one is no take's any more: it is still not this row's.
+#[test]
+fn a_file_stays_another_rows_after_that_one_moved_on() {
+    let desk = Desk::with_sim();
+    let last = ("last", "runware", "a cap", "001.webp");
+    desk.file("list.jsonl", jobs(&[last]));
+    desk.make("list.jsonl").ended(0);
+    let new = ("new", "runware", "a kettle", "001.webp");
+    desk.file(
+        "list.jsonl",
+        jobs(&[new, ("last", "runware", "a cap", "002.webp")]),
+    );
+    for _ in 0..3 {
+        let ran = desk
+            .make("list.jsonl")
+            .ended(1)
+            .said(&["001.webp is the file of last", "mend the rows"]);
+        assert_eq!(ran.line("new")["status"], "failed", "{ran:#?}");
+    }
+    desk.assert_bill_is(1);
+}

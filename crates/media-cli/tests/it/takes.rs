@@ -445,3 +445,16 @@ fn a_take_that_was_picked_is_not_called_outdated() {
         .said(&["nothing to make anew"]);
     desk.assert_bill_is(4);
 }
+
+#[test]
+fn a_redo_leaves_the_file_of_another_row_alone() {
+    let desk = made("runware");
+    let paths = three("runware")
+        .replace("b.webp", "x.webp")
+        .replace("a.webp", "b.webp");
+    desk.file("list.jsonl", paths);
+    let others = bytes(&desk, "b.webp");
+    redo(&desk, &["a"]).ended(1).said(&["b.webp is the file of b"]);
+    assert_eq!(bytes(&desk, "b.webp"), others);
+    desk.assert_bill_is(3);
+}

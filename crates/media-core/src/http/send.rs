@@ -30,11 +30,16 @@ impl Http {
     async fn send_repeatedly(&self, request: &Request<'_>, expect: Expect<'_>) -> Result<Received> {
         let retry = &self.settings().retry;
         let mut delays = retry.delays();
-        let mut delays_of_pace = retry.delays_of_pace();
+        let pacer = self.0.limiter.pacer(&request.group);
+        let mut delays_of_pace = if pacer.is_dry() {
+            retry.delays()
+        } else {
+            retry.delays_of_pace()
+        };
         loop {
             let error = match self.once(request, expect).await {
                 Ok(received) => {
-                    self.0.limiter.pacer(&request.group).succeeded();
+                    pacer.succeeded();
                     return Ok(received);
                 }
                 Err(error) => error,
@@ -56,7 +61,10 @@ impl Http {
             if is_pace {
                 // Everybody waits, even when this request has no try left.
                 let pause = delay.or(error.retry_after()).unwrap_or(retry.first_delay.0);
-                self.0.limiter.pacer(&request.group).pause(pause);
+                pacer.pause(pause);
+                if delay.is_none() {
+                    pacer.waited_in_vain();
+                }
             }
             if error.retry() != Retry::Later || !may_repeat {
                 return Err(error);

@@ -43,6 +43,7 @@ struct State {
     paused_until: Option<Instant>,
     /// Spacing found by trial: wider after each refusal, narrower with each success.
     adaptive: Option<Duration>,
+    is_dry: bool,
     adaptive_next: Option<Instant>,
     next_id: u64,
     /// What the first in line waits for, while it does.
@@ -253,6 +254,7 @@ impl Pacer {
                 gauges,
                 paused_until: None,
                 adaptive: None,
+                is_dry: false,
                 adaptive_next: None,
                 next_id: 0,
                 waiting: None,
@@ -352,9 +354,20 @@ impl Pacer {
         self.changed.notify_waiters();
     }
 
+    /// Somebody waited as long as a limit mostly lasts, and was refused all the same.
+    pub(crate) fn waited_in_vain(&self) {
+        self.state().is_dry = true;
+    }
+
+    /// Whether nothing was accepted since. Then nobody else need wait that long to find out the same.
+    pub(crate) fn is_dry(&self) -> bool {
+        self.state().is_dry
+    }
+
     /// A send was accepted: a pace found by trial may become a little faster.
     pub fn succeeded(&self) {
         let mut state = self.state();
+        state.is_dry = false;
         if let Some(spacing) = state.adaptive {
             let narrower = spacing.mul_f64(0.95);
             state.adaptive = (narrower > ADAPTIVE_LEAST).then_some(narrower);

@@ -110,6 +110,16 @@ pub struct Totals {
     pub given_up_usd: Usd,
 }
 
+/// A file as it was made for a job, at the path that is asked about.
+#[derive(Clone, Debug)]
+pub(crate) struct MadeAt {
+    pub(crate) job: String,
+    pub(crate) hash: RequestHash,
+    pub(crate) bytes: u64,
+    pub(crate) sha256: String,
+    pub(crate) modified_ns: Option<i64>,
+}
+
 impl Reader {
     /// Opens a ledger to read it; `None` when there is none.
     ///
@@ -249,11 +259,11 @@ impl Reader {
         Ok(hashes)
     }
 
-    /// Takes of other jobs than this one that were made at this path, each with its job, newest first.
+    /// What was made at this path for other jobs than this one, newest first, also where such a job has its file elsewhere by now.
     ///
     /// # Errors
     /// The disk.
-    pub(crate) fn made_at(&self, path: &str, job: &str) -> Result<Vec<(String, TakeRow)>> {
+    pub(crate) fn made_at(&self, path: &str, job: &str) -> Result<Vec<MadeAt>> {
         let paths = match self.paths.get() {
             Some(paths) => paths,
             None => {
@@ -263,26 +273,36 @@ impl Reader {
         };
         let wanted = hash_of_path(path);
         let upto = paths.partition_point(|(found, _)| *found <= wanted);
-        let mut owner = self.ask(
-            self.db
-                .prepare_cached("SELECT job FROM takes WHERE rowid = ?1 AND path = ?2 AND job <> ?3"),
-        )?;
-        let mut question = self.ask(self.db.prepare_cached(concat!(takes!(), " WHERE rowid = ?1")))?;
+        let mut question = self.ask(self.db.prepare_cached(
+            "SELECT job, hash, bytes, sha256, modified_ns FROM takes WHERE rowid = ?1 AND ?1 > 0 AND path = ?2 AND job <> ?3
+             UNION ALL
+             SELECT job, hash, bytes, sha256, NULL FROM attempts WHERE rowid = -?1 AND ?1 < 0 AND path = ?2 AND job <> ?3",
+        ))?;
         let rows = paths.iter().take(upto).rev();
         let mut made = Vec::new();
         for (_, row) in rows.take_while(|(found, _)| *found == wanted).take(EQUALS) {
-            let name = owner
-                .query_row(params![row, path, job], |row| row.get(0))
+            let found = question
+                .query_row(params![row, path, job], |row| {
+                    Ok(MadeAt {
+                        job: row.get(0)?,
+                        hash: hash_of(row, 1)?,
+                        bytes: row.get::<_, i64>(2)?.unsigned_abs(),
+                        sha256: row.get(3)?,
+                        modified_ns: row.get(4)?,
+                    })
+                })
                 .optional();
-            if let Some(name) = self.ask(name)? {
-                made.push((name, self.ask(question.query_row([row], take_row))?));
-            }
+            made.extend(self.ask(found)?);
         }
         Ok(made)
     }
 
+    /// Paths of takes by their rows, and of attempts by theirs, negative.
     fn read_paths(&self) -> rusqlite::Result<Vec<(u64, i64)>> {
-        let mut question = self.db.prepare("SELECT path, rowid FROM takes")?;
+        let mut question = self.db.prepare(
+            "SELECT path, rowid FROM takes UNION ALL
+             SELECT path, -rowid FROM attempts WHERE path IS NOT NULL AND sha256 IS NOT NULL AND bytes IS NOT NULL",
+        )?;
         let rows = question.query_map((), |row| {
             Ok((hash_of_path(row.get_ref(0)?.as_str()?), row.get(1)?))
         })?;

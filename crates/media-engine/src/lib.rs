@@ -31,7 +31,7 @@ pub use self::chain::Tried;
 pub use self::export::{export_failed, export_results};
 pub use self::folder::{Folder, ledger_path, noted_list};
 pub use self::ledger::{
-    AttemptRow, AttemptState, Caps, Entry, JobStatus, Ledger, Left, OpenAttempt, Reader, RemoteBatch,
+    AttemptRow, AttemptState, Bound, Caps, Entry, JobStatus, Ledger, Left, OpenAttempt, Reader, RemoteBatch,
     Spending, TakeRow, Totals,
 };
 pub use self::line::{Line, LineError, Status};

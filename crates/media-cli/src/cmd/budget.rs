@@ -1,7 +1,7 @@
 //! Whether what a plan would cost is allowed, before anything is sent.
 
 use media_core::{Error, ErrorKind, Result, Usd};
-use media_engine::{Caps, Left, Plan, ProviderPlan, Reader};
+use media_engine::{Bound, Caps, Left, Plan, ProviderPlan, Reader};
 
 use crate::words::{counted, number};
 
@@ -64,14 +64,20 @@ impl Budget {
             "{} to make would cost about {cost} USD, and of the {} USD {} {} are left: {} would fit",
             counted(make, "file"),
             left.cap,
-            left.name,
+            left.bound.as_str(),
             left.left,
             format_args!("{} of them", number(plan.affordable))
         );
         Err(Error::new(ErrorKind::BudgetExceeded, message)
             .not_billed()
-            .hint(format!(
-                "{otherwise}raise the cap (--max-cost, --max-run-cost, budget in media.json)"
-            )))
+            .hint(format!("{otherwise}{}", way_out(left.bound))))
+    }
+}
+
+fn way_out(bound: Bound) -> &'static str {
+    match bound {
+        Bound::All => "raise the cap (--max-cost, or budget.total_usd in media.json)",
+        Bound::Run => "raise the cap (--max-run-cost)",
+        Bound::Day => "raise the cap (budget.per_day_usd in media.json), or go on after midnight (UTC)",
     }
 }

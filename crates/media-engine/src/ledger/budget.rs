@@ -36,12 +36,35 @@ pub struct Spending {
 /// The ceiling that leaves the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Left {
-    /// What it is called.
-    pub name: &'static str,
+    /// What it bounds.
+    pub bound: Bound,
     /// The ceiling.
     pub cap: Usd,
     /// What is left of it.
     pub left: Usd,
+}
+
+/// What a ceiling bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Everything that a ledger ever bought.
+    All,
+    /// One run.
+    Run,
+    /// One day (UTC).
+    Day,
+}
+
+impl Bound {
+    /// As it stands in a sentence after an amount.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Bound::All => "in all",
+            Bound::Run => "for one run",
+            Bound::Day => "for one day",
+        }
+    }
 }
 
 impl Caps {
@@ -49,14 +72,14 @@ impl Caps {
     #[must_use]
     pub fn left(&self, spent: &Spending) -> Option<Left> {
         let caps = [
-            ("in all", self.total, spent.total),
-            ("for one run", self.run, spent.run),
-            ("for one day", self.day, spent.day),
+            (Bound::All, self.total, spent.total),
+            (Bound::Run, self.run, spent.run),
+            (Bound::Day, self.day, spent.day),
         ];
-        let left = caps.into_iter().filter_map(|(name, cap, spent)| {
+        let left = caps.into_iter().filter_map(|(bound, cap, spent)| {
             let left = Usd::from_micros(cap?.micros().saturating_sub(spent.micros()));
             Some(Left {
-                name,
+                bound,
                 cap: cap?,
                 left,
             })

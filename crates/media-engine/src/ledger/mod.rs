@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use media_core::{AttemptKey, Error, ErrorKind, Event, Journal, Result};
 
-pub use self::budget::{Caps, Left, Spending};
+pub use self::budget::{Bound, Caps, Left, Spending};
 pub use self::entry::{AttemptRow, AttemptState, Entry, JobStatus, OpenAttempt, TakeRow};
 pub(crate) use self::reader::{CostsSoFar, Timing};
 pub use self::reader::{Reader, RemoteBatch, Totals};

@@ -317,10 +317,14 @@ fn holds_media(folder: &Path) -> bool {
 
 /// A folder has one ledger: with another beside it each would know half of what was bought. Gives the place of one that is
 /// elsewhere, where that is news to the folder.
-fn check_ledger_place(out: &Path, named: Option<&Path>) -> Result<Option<String>> {
+///
+/// # Errors
+/// [`ErrorKind::Config`]: it is another one, or not where it was.
+pub fn check_ledger_place(out: &Path, named: Option<&Path>) -> Result<Option<String>> {
     let own = own_ledger(out);
     let (has_own, noted) = (has_content(&own), noted_place(out));
-    let refuse = |message: String, next: String| Err(Error::new(ErrorKind::Config, message).hint(next));
+    let refuse =
+        |message: String, next: String| Err(Error::new(ErrorKind::Config, message).not_billed().hint(next));
     let Some(named) = named else {
         return match noted {
             Some(noted) if !has_own && !noted.exists() => refuse(
@@ -351,15 +355,20 @@ fn check_ledger_place(out: &Path, named: Option<&Path>) -> Result<Option<String>
     }
     match noted {
         Some(noted) if noted == place => Ok(None),
-        Some(noted) if noted.exists() => refuse(
+        // Moved, and named at its new place.
+        Some(noted) if !noted.exists() && has_content(&place) => Ok(Some(place.display().to_string())),
+        Some(noted) => refuse(
             format!(
                 "the ledger of {} is another one: {}",
                 out.display(),
                 noted.display()
             ),
-            "leave --ledger out; or move that one to where you want it first".to_owned(),
+            format!(
+                "leave --ledger out; or, where that one is lost, delete {} to begin a new one",
+                out.join(".media").join(ELSEWHERE).display()
+            ),
         ),
-        _ => Ok(Some(place.display().to_string())),
+        None => Ok(Some(place.display().to_string())),
     }
 }
 

@@ -29,7 +29,7 @@ mod worklist;
 
 pub use self::chain::Tried;
 pub use self::export::{export_failed, export_results};
-pub use self::folder::{Folder, ledger_path, noted_list};
+pub use self::folder::{Folder, check_ledger_place, ledger_path, noted_list};
 pub use self::ledger::{
     AttemptRow, AttemptState, Bound, Caps, Entry, JobStatus, Ledger, Left, OpenAttempt, Reader, RemoteBatch,
     Spending, TakeRow, Totals,

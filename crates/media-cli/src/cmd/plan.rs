@@ -61,6 +61,7 @@ pub(crate) fn make(
     caps: Caps,
 ) -> Result<(media_engine::Worklist, media_engine::Plan, Budget)> {
     let project = session.offline()?;
+    media_engine::check_ledger_place(&list.out, list.named_ledger())?;
     let ledger = Reader::open(&list.ledger())?;
     let budget = Budget::of(caps, ledger.as_ref())?;
     let place = Place {

@@ -161,8 +161,10 @@ fn refuse_to_guess(session: &Session<'_>, plan: &Plan, list: &List, folder: &Fol
             );
             return Err(Error::new(ErrorKind::BudgetExceeded, message)
                 .not_billed()
-                .hint("put the ledger back (.media/ledger.sqlite), or say --adopt: what is there is taken as it is, and the \
-                       rest is bought"));
+                .hint(format!(
+                    "put the ledger back ({}), or say --adopt: what is there is taken as it is, and the rest is bought",
+                    list.ledger().display()
+                )));
         }
     }
     Ok(())

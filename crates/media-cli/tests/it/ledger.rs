@@ -240,6 +240,21 @@ fn a_folder_has_one_ledger_wherever_it_is() {
     desk.make("list.jsonl")
         .ended(2)
         .said(&["is not where it was", "l.sqlite", "--ledger"]);
+    // A typo now would begin an empty ledger, and the folder would know that one from then on.
+    let typo = [
+        "run",
+        "list.jsonl",
+        "--out",
+        "out",
+        "--ledger",
+        "typo.sqlite",
+        "--adopt",
+    ];
+    desk.run(&typo).ended(2).said(&["is another one", "ledger-is-at"]);
+    assert!(!desk.path("typo.sqlite").exists());
+    desk.run(&["plan", "list.jsonl", "--out", "out"])
+        .ended(2)
+        .said(&["is not where it was"]);
     std::fs::rename(desk.path("m.sqlite"), desk.path("l.sqlite")).unwrap();
     desk.run(&["run", "list.jsonl", "--out", "out", "--ledger", "typo.sqlite"])
         .ended(2)

@@ -472,3 +472,27 @@ fn a_file_stays_another_rows_after_that_one_moved_on() {
     }
     desk.assert_bill_is(1);
 }
+
+/// Files that are written together have the same time, and pictures of one size may have the same length.
+#[test]
+fn a_file_of_another_row_with_the_same_size_and_time_is_told_apart() {
+    let mut scenario = Scenario::instant();
+    scenario.media.bytes = 50_000;
+    let desk = Desk::with(scenario);
+    let rows = |one, two| jobs(&[("a", "runware", "a hat", one), ("b", "runware", "a cap", two)]);
+    desk.file("list.jsonl", rows("1.webp", "2.webp"));
+    desk.make("list.jsonl").ended(0);
+    let one = fs::metadata(desk.path("out/1.webp")).unwrap();
+    let two = fs::File::options()
+        .write(true)
+        .open(desk.path("out/2.webp"))
+        .unwrap();
+    two.set_modified(one.modified().unwrap()).unwrap();
+    assert_eq!(two.metadata().unwrap().len(), one.len());
+    desk.file("list.jsonl", rows("2.webp", "3.webp"));
+    let ran = desk
+        .make("list.jsonl")
+        .ended(1)
+        .said(&["2.webp is the file of b"]);
+    assert_eq!(ran.line("a")["status"], "failed", "{ran:#?}");
+}

@@ -31,11 +31,9 @@ impl Http {
         let retry = &self.settings().retry;
         let mut delays = retry.delays();
         let pacer = self.0.limiter.pacer(&request.group);
-        let mut delays_of_pace = if pacer.is_dry() {
-            retry.delays()
-        } else {
-            retry.delays_of_pace()
-        };
+        let mut delays_of_pace = retry.delays_of_pace();
+        // Somebody has waited it out in vain: then one try tells whether that is over.
+        let is_dry = pacer.is_dry();
         loop {
             let error = match self.once(request, expect).await {
                 Ok(received) => {
@@ -52,6 +50,7 @@ impl Http {
             tracing::debug!(%error, charge = ?error.charge(), may_repeat, "send failed");
             let is_pace = error.kind() == ErrorKind::RateLimited && error.retry() == Retry::Later;
             let (delay, of_pace) = (delays.next(), delays_of_pace.next());
+            let of_pace = of_pace.filter(|_| !is_dry);
             let delay = if is_pace { of_pace } else { delay }.map(|delay| match error.retry_after() {
                 // The service's hint is a lower bound, and some are far too low; the jitter on top keeps waiters from
                 // waking together.

@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use crate::error::{Charge, Error, ErrorKind, Result};
 use crate::format::Format;
-use crate::job::{Prior, RequestHash, Sent};
+use crate::job::{Prior, Sent};
+use crate::key::RequestHash;
 use crate::lane::{self, Lane};
 use crate::limit::Slowed;
 use crate::provider::{Connection, MediaProvider, Resolved};

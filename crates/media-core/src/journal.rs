@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 
 use crate::error::Result;
-use crate::job::{Attempt, AttemptKey};
+use crate::key::{Attempt, AttemptKey};
 use crate::provider::{Facts, Link};
 use crate::result::Cost;
 

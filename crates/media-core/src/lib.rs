@@ -15,6 +15,7 @@ pub mod http;
 mod image_rules;
 mod job;
 mod journal;
+mod key;
 mod lane;
 pub mod lenient;
 pub mod limit;
@@ -36,8 +37,9 @@ pub use self::client::{CheckLevel, Checked, Client, Delivery, Order, Results, fo
 pub use self::error::{Charge, Error, ErrorKind, Result, Retry};
 pub use self::format::{Format, MediaKind};
 pub use self::image_rules::ImageRules;
-pub use self::job::{Attempt, AttemptKey, Job, Prior, RequestHash, hex};
+pub use self::job::{Job, Prior};
 pub use self::journal::{Event, Journal, NoJournal};
+pub use self::key::{Attempt, AttemptKey, RequestHash, hex};
 pub use self::money::Usd;
 pub use self::output::{MADE, Scratch, Staged, Staging, keep_aside, prepare};
 pub use self::params::{ParamSpec, ParamType, Params};

@@ -5,7 +5,7 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use crate::job::hex;
+use crate::key::hex;
 
 /// A service's key. `Debug` hides it, and its memory is wiped when it is dropped.
 #[derive(Clone)]

@@ -444,7 +444,7 @@ mod tests {
 
     fn sha(bytes: &[u8]) -> String {
         use sha2::{Digest, Sha256};
-        crate::job::hex(&Sha256::digest(bytes))
+        crate::key::hex(&Sha256::digest(bytes))
     }
 
     #[tokio::test]

@@ -11,7 +11,8 @@ use serde::Serialize;
 use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::{AttemptKey, Job};
+use crate::job::Job;
+use crate::key::AttemptKey;
 use crate::limit::{HoldSlot, Units};
 use crate::output::Staged;
 

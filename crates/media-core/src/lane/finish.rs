@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Http;
-use crate::job::{Attempt, AttemptKey};
 use crate::journal::Event;
+use crate::key::{Attempt, AttemptKey};
 use crate::output::{Staged, defect_error};
 use crate::provider::{Facts, Resolved};
 use crate::result::{Cost, MediaFile};

@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 pub use self::staged::{MADE, Staged, keep_aside};
 pub(crate) use self::writer::StageWriter;
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::AttemptKey;
+use crate::key::AttemptKey;
 use crate::validate::Defect;
 
 /// Where bytes wait until they are whole.

@@ -10,7 +10,7 @@ use tempfile::{NamedTempFile, TempPath};
 use super::{BUFFER, Staging, create, defect_error, parent, storage};
 use crate::error::{Charge, Error, ErrorKind, Result};
 use crate::format::Format;
-use crate::job::{AttemptKey, hex};
+use crate::key::{AttemptKey, hex};
 use crate::result::MediaFile;
 use crate::validate::{Defect, Inspection};
 

@@ -9,7 +9,7 @@ use tempfile::NamedTempFile;
 use super::staged::Held;
 use super::{BUFFER, Staged, Staging, blocking, create, storage};
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::hex;
+use crate::key::hex;
 use crate::validate::{Defect, Inspector};
 
 /// Takes the bytes of one file as they arrive: walks, hashes and stores them in constant memory.

@@ -41,6 +41,8 @@ pub struct ForvoConfig {
     pub minimum_rate: i64,
     /// How many recordings a lookup asks for; the choice is made among them.
     pub candidates: u32,
+    /// The longest word that is looked up: Forvo answers long ones with 414, and known clients stop at 80 to 100.
+    pub max_characters: usize,
     /// Under which terms files may be used, for their provenance.
     pub licence: String,
     /// How many calls at once, per minute, per day.

@@ -127,7 +127,7 @@ impl Forvo {
     /// A word or language that cannot be asked for, or why the call failed.
     pub async fn pronunciations(&self, word: &str, language: &str) -> Result<Vec<Pronunciation>> {
         let spoken = language::resolve(&self.config, &self.info.name, language)?;
-        let word = word::check(&self.info.name, word)?;
+        let word = word::check(&self.info.name, word, self.config.max_characters)?;
         let mut rules = Rules::of(&self.config, &spoken.code);
         if let Some(country) = spoken.country {
             rules.country = vec![vec![country]];
@@ -350,7 +350,7 @@ impl MediaProvider for Forvo {
                 .hint("give a BCP 47 tag such as es or pt-BR")
             })?;
         let spoken = language::resolve(&self.config, name, tag)?;
-        let word = word::check(name, &request.content)?;
+        let word = word::check(name, &request.content, self.config.max_characters)?;
         if request.variant == 0 {
             return Err(refuse(
                 ErrorKind::InvalidRequest,

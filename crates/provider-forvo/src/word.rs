@@ -3,9 +3,6 @@
 use media_core::{Error, ErrorKind, Result};
 use unicode_normalization::UnicodeNormalization;
 
-/// Longer words are answered with 414; known clients stop at 80 to 100.
-const MOST_CHARACTERS: usize = 100;
-
 /// Characters that take no room and that copying brings along: zero-width blanks and joiners, direction marks, the
 /// soft hyphen, the byte order mark.
 fn is_invisible(character: char) -> bool {
@@ -35,7 +32,7 @@ pub(crate) fn clean(content: &str) -> String {
 
 /// The word to send, or why it cannot be sent. Every value is a segment of a path, so what could end or split a
 /// segment on the way through proxies and Apache is refused rather than risked.
-pub(crate) fn check(service: &str, content: &str) -> Result<String> {
+pub(crate) fn check(service: &str, content: &str, most: usize) -> Result<String> {
     let refuse = |message: String, hint: &str| {
         Err(Error::new(ErrorKind::InvalidRequest, message)
             .not_billed()
@@ -68,9 +65,9 @@ pub(crate) fn check(service: &str, content: &str) -> Result<String> {
         );
     }
     let length = word.chars().count();
-    if length > MOST_CHARACTERS {
+    if length > most {
         return refuse(
-            format!("the word has {length} characters, and {service} takes at most {MOST_CHARACTERS}"),
+            format!("the word has {length} characters, and {service} takes at most {most}"),
             "look up single words, not sentences",
         );
     }
@@ -133,14 +130,17 @@ mod tests {
             "a\tb",
             "a\nb",
         ] {
-            let error = check("forvo", bad).unwrap_err();
+            let error = check("forvo", bad, 100).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{bad:?}");
             assert!(error.next().is_some(), "{bad:?}");
         }
-        assert!(check("forvo", &"a".repeat(101)).is_err());
-        assert_eq!(check("forvo", &"é".repeat(100)).unwrap().chars().count(), 100);
+        assert!(check("forvo", &"a".repeat(101), 100).is_err());
+        assert_eq!(
+            check("forvo", &"é".repeat(100), 100).unwrap().chars().count(),
+            100
+        );
         for good in ["...", "esadir.cat", "C++", "l'eau", "0", "増える", "a & b", "~"] {
-            assert_eq!(check("forvo", good).unwrap(), good);
+            assert_eq!(check("forvo", good, 100).unwrap(), good);
         }
     }
 

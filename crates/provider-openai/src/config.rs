@@ -58,6 +58,9 @@ pub struct OpenAiConfig {
     pub batch: Option<BatchConfig>,
     /// What things cost.
     pub prices: Prices,
+    /// How long before its end a connection test warns of a model in `prices.shut_down`.
+    #[serde(default)]
+    pub shutdown_notice: Option<Span>,
     /// Whether a file that an earlier run made for an equal request is copied instead of made again.
     #[serde(default)]
     pub reuse: bool,
@@ -198,16 +201,36 @@ pub struct SpeechConfig {
     /// How to speak.
     #[serde(default)]
     pub instructions: Option<String>,
-    /// 0.25 to 4.
+    /// How fast to speak: 1 is as the voice does.
     #[serde(default)]
     pub speed: Option<f64>,
+    /// The slowest and the fastest that may be asked for; without it the service alone decides.
+    #[serde(default)]
+    pub speed_range: Option<[f64; 2]>,
     /// What the models can give.
     pub formats: Vec<Format>,
     /// The longest text.
     pub max_characters: usize,
+    /// The longest instructions; without it the service alone decides.
+    #[serde(default)]
+    pub max_instruction_characters: Option<usize>,
     /// Models that take no instructions, by how their id begins.
     #[serde(default)]
     pub without_instructions: Vec<String>,
+    /// What voices which models have; the service alone decides about models that are not named, and about custom voices.
+    #[serde(default)]
+    pub voices: Vec<ModelVoices>,
+}
+
+/// `speech.voices`: the voices of models.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ModelVoices {
+    /// How the models' ids begin.
+    pub model: String,
+    /// All of their voices.
+    pub voices: Vec<String>,
 }
 
 impl BatchConfig {

@@ -44,7 +44,7 @@ pub(crate) const PARAMS: &[ParamSpec] = &[
         "a voice's name, or voice_... for a custom one",
     ),
     ParamSpec::audio("instructions", ParamType::Text, "how to speak"),
-    ParamSpec::audio("speed", ParamType::Number, "0.25 to 4"),
+    ParamSpec::audio("speed", ParamType::Number, "1 is as the voice does"),
 ];
 
 fn refuse(message: impl Into<String>) -> Error {
@@ -66,14 +66,36 @@ pub(crate) fn resolve(name: &str, config: &OpenAiConfig, request: &MediaRequest)
     }
 }
 
-fn check_length(text: &str, most: usize) -> Result<()> {
+fn check_length(what: &str, text: &str, most: usize) -> Result<()> {
     let length = text.chars().count();
     if length > most {
         return Err(refuse(format!(
-            "the text has {length} characters, and at most {most} are allowed"
+            "the {what} may have at most {most} characters, found {length}"
         )));
     }
     Ok(())
+}
+
+/// Custom voices, and those of models of which nothing is written down, are for the service to judge.
+fn check_voice(config: &SpeechConfig, model: &str, voice: &str) -> Result<()> {
+    let Some(known) = config.voices.iter().find(|known| model.starts_with(&known.model)) else {
+        return Ok(());
+    };
+    if is_custom(voice) || known.voices.iter().any(|one| one == voice) {
+        return Ok(());
+    }
+    let listed = known.voices.join(", ");
+    Err(refuse(format!(
+        "the model {model} has no voice {voice:?}, it has {listed}"
+    ))
+    .hint(
+        "choose one of them; a voice that is newer than this list is added to \"speech.voices\" of the \
+             provider's configuration",
+    ))
+}
+
+fn is_custom(voice: &str) -> bool {
+    voice.starts_with("voice_")
 }
 
 fn resolve_image(
@@ -83,7 +105,7 @@ fn resolve_image(
     params: Params<'_>,
     format: Format,
 ) -> Result<Resolved> {
-    check_length(&request.content, config.max_characters)?;
+    check_length("text", &request.content, config.max_characters)?;
     let model = params.text("model").unwrap_or(&config.model).to_owned();
     let mut chosen = BTreeMap::new();
     let mut choose = |name: &str, configured: Option<Value>| {
@@ -197,16 +219,17 @@ fn resolve_speech(
     params: Params<'_>,
     format: Format,
 ) -> Result<Resolved> {
-    check_length(&request.content, config.max_characters)?;
+    check_length("text", &request.content, config.max_characters)?;
     let model = params.text("model").unwrap_or(&config.model).to_owned();
     let mut chosen = BTreeMap::new();
-    chosen.insert(
-        "voice".to_owned(),
-        Value::from(params.text("voice").unwrap_or(&config.voice)),
-    );
+    let voice = params.text("voice").unwrap_or(&config.voice);
+    check_voice(config, &model, voice)?;
+    chosen.insert("voice".to_owned(), Value::from(voice));
     if let Some(speed) = params.number("speed").or(config.speed) {
-        if !(0.25..=4.0).contains(&speed) {
-            return Err(refuse(format!("\"speed\" is 0.25 to 4, not {speed}")));
+        if let Some([least, most]) = config.speed_range
+            && !(least..=most).contains(&speed)
+        {
+            return Err(refuse(format!("\"speed\" is {least} to {most}, not {speed}")));
         }
         chosen.insert("speed".to_owned(), Value::from(speed));
     }
@@ -216,6 +239,9 @@ fn resolve_speech(
         .any(|start| model.starts_with(start));
     if takes_instructions {
         if let Some(how) = params.text("instructions").or(config.instructions.as_deref()) {
+            if let Some(most) = config.max_instruction_characters {
+                check_length("instructions", how, most)?;
+            }
             chosen.insert("instructions".to_owned(), Value::from(how));
         }
     } else if params.get("instructions").is_some() {
@@ -283,7 +309,7 @@ pub(crate) fn speech_body(resolved: &Resolved) -> Result<SpeechBody<'_>> {
         model: &resolved.model,
         input: &resolved.content,
         // Custom voices are named by an object.
-        voice: if voice.starts_with("voice_") {
+        voice: if is_custom(voice) {
             serde_json::json!({ "id": voice })
         } else {
             Value::from(voice)
@@ -399,7 +425,10 @@ mod tests {
         assert!(said(base().param("size", "big")).contains("neither auto"));
         assert!(said(base().param("style", "vivid")).contains("style"));
         assert!(said(base().param("output_compression", 50)).contains("for jpeg and webp"));
-        assert!(said(MediaRequest::image("x".repeat(32_001), "x.png")).contains("32001 characters"));
+        assert!(
+            said(MediaRequest::image("x".repeat(32_001), "x.png"))
+                .contains("at most 32000 characters, found 32001")
+        );
         let jpeg = MediaRequest::image("x", "x.jpg").param("background", "transparent");
         assert!(said(jpeg).contains("needs png or webp"));
         assert!(
@@ -440,11 +469,23 @@ mod tests {
             json!({"model": "gpt-4o-mini-tts", "input": "Hola", "voice": {"id": "voice_123"}, "speed": 0.5,
                 "response_format": "opus", "instructions": "Speak slowly and clearly."})
         );
-        let older = MediaRequest::audio("Hola", "h.mp3").param("model", "tts-1");
+        let older = MediaRequest::audio("Hola", "h.mp3")
+            .param("model", "tts-1")
+            .param("voice", "alloy");
         let resolved = resolve("openai", &config, &older).unwrap();
         assert!(!resolved.params.contains_key("instructions"));
-        let refused = resolve("openai", &config, &older.param("instructions", "whisper")).unwrap_err();
-        assert!(refused.to_string().contains("takes no instructions"));
+        let refused = |request: MediaRequest| {
+            let error = resolve("openai", &config, &request).unwrap_err();
+            error.to_string()
+        };
+        assert!(refused(older.clone().param("instructions", "whisper")).contains("takes no instructions"));
+        let spoken = || MediaRequest::audio("Hola", "h.mp3");
+        assert!(refused(spoken().param("speed", 4.5)).contains("0.25 to 4, not 4.5"));
+        assert!(refused(spoken().param("instructions", "x".repeat(4097))).contains("found 4097"));
+        assert!(refused(older.clone().param("voice", "marin")).contains("tts-1 has no voice \"marin\""));
+        assert!(resolve("openai", &config, &older.param("voice", "voice_123")).is_ok());
+        let unlisted = spoken().param("model", "newer-tts").param("voice", "newest");
+        assert!(resolve("openai", &config, &unlisted).is_ok());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use media_core::http::{Auth, Http, HttpOptions, Request, Resend, Wiring};
 use media_core::{
     ApiKey, Capabilities, Connection, Error, ErrorKind, Facts, Generated, Job, Media, MediaKind,
-    MediaProvider, MediaRequest, ProviderInfo, Resolved, Result, undated,
+    MediaProvider, MediaRequest, ProviderInfo, Resolved, Result, Span, undated,
 };
 use url::Url;
 
@@ -28,9 +28,6 @@ pub struct OpenAi {
     http: Http,
     batches: Batches,
 }
-
-/// A shutdown nearer than this is worth a warning.
-const SHUTDOWN_NOTICE_DAYS: i32 = 90;
 
 impl OpenAi {
     /// An account with this key, over the shipped transport. Reads no environment.
@@ -193,7 +190,11 @@ impl OpenAi {
             Some(format!(
                 "the model {model} was shut down on {day}: name another in the configuration"
             ))
-        } else if left <= SHUTDOWN_NOTICE_DAYS {
+        } else if self
+            .config
+            .shutdown_notice
+            .is_some_and(|notice| left <= days_of(notice))
+        {
             Some(format!(
                 "the model {model} will be shut down on {day}, in {left} days"
             ))
@@ -201,6 +202,10 @@ impl OpenAi {
             None
         }
     }
+}
+
+fn days_of(span: Span) -> i32 {
+    i32::try_from(span.0.as_secs() / (24 * 60 * 60)).unwrap_or(i32::MAX)
 }
 
 /// A bare host gets the usual `/v1`.

@@ -31,6 +31,9 @@ pub struct ServiceSettings {
     pub reuse: bool,
 }
 
+/// More connections than a machine has ports for to one host are a slip of the pen.
+const MOST_AT_ONCE: usize = 10_000;
+
 /// `limits`: how many calls at once, and per group of calls the ceilings of each bucket.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
@@ -43,6 +46,11 @@ pub struct Limits {
 }
 
 impl Limits {
+    pub(crate) fn downloads_at_once(&self) -> usize {
+        let calls = self.concurrency.get();
+        self.downloads.map_or(calls.saturating_mul(2), NonZeroUsize::get)
+    }
+
     /// Checks that every ceiling is one of something that is counted. `known`: the groups of calls that a provider has, each
     /// with what its calls are counted by. A ceiling under another name would hold nothing back.
     ///
@@ -52,6 +60,15 @@ impl Limits {
         let refuse = |key: String, message: String| {
             Err(Error::new(ErrorKind::Config, format!("limits.{key}: {message}")).not_billed())
         };
+        for (key, at_once) in [
+            ("concurrency", Some(self.concurrency)),
+            ("downloads", self.downloads),
+        ] {
+            if at_once.is_some_and(|at_once| at_once.get() > MOST_AT_ONCE) {
+                let message = format!("at most {MOST_AT_ONCE} at once are possible");
+                return refuse(key.to_owned(), message);
+            }
+        }
         for (group, limits) in &self.groups {
             let Some((_, buckets)) = known.iter().find(|(name, _)| name == group) else {
                 let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
@@ -510,6 +527,10 @@ mod tests {
         assert_eq!(
             said(r#"{"concurrency": 1, "image": {"pictures_per_minute": 5}}"#).unwrap_err(),
             "limits.image.pictures_per_minute: these calls are counted by requests, images"
+        );
+        assert_eq!(
+            said(r#"{"concurrency": 10000, "downloads": 10001}"#).unwrap_err(),
+            "limits.downloads: at most 10000 at once are possible"
         );
     }
 

@@ -214,7 +214,10 @@ impl ProviderPlan {
     pub(crate) fn conclude(&mut self, client: &Client) {
         let http = client.provider().http();
         let limits = &http.settings().limits;
-        let at_once = limits.concurrency.get() * client.provider().info().capabilities.max_batch.max(1);
+        let at_once = limits
+            .concurrency
+            .get()
+            .saturating_mul(client.provider().info().capabilities.max_batch.max(1));
         let parallel = u32::try_from(at_once).unwrap_or(u32::MAX);
         // However many go at once, none is done before its own time.
         self.time = (self.tally.typical / parallel).max(self.tally.longest);

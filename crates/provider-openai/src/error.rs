@@ -249,13 +249,12 @@ fn wrong_key() -> Error {
         .hint("check the key at platform.openai.com/api-keys")
 }
 
+const MISSING_SCOPE: &str = "the key lacks the permission for this";
+
 fn missing_scope() -> Error {
-    Error::new(
-        ErrorKind::PermissionDenied,
-        "the key lacks the permission for this",
-    )
-    .not_billed()
-    .hint("give the key the scopes for images, audio and models")
+    Error::new(ErrorKind::PermissionDenied, MISSING_SCOPE)
+        .not_billed()
+        .hint("give the key the scopes for images, audio and models")
 }
 
 fn number_after(text: &str, label: &str) -> Option<u64> {
@@ -274,9 +273,10 @@ fn shorten(message: &str) -> String {
         .to_owned()
 }
 
-/// Whether a failure of listing models still proves that the key is good.
+/// Whether a failure of listing models still proves that the key is good: a bare 403 may be that of a proxy, or of a
+/// country that is not served.
 pub(crate) fn proves_the_key(error: &Error) -> bool {
-    error.kind() == ErrorKind::PermissionDenied
+    error.message() == MISSING_SCOPE
 }
 
 #[cfg(test)]

@@ -98,7 +98,10 @@ impl Lane {
         };
         let batch = client.provider().info().capabilities.max_batch.max(1);
         // Twice what the calls hold: the next batch forms while the last one's files are written.
-        let jobs = concurrency * batch * 2;
+        let jobs = concurrency
+            .saturating_mul(batch)
+            .saturating_mul(2)
+            .min(Semaphore::MAX_PERMITS);
         let finisher = Finisher::new(
             client.provider().http().clone(),
             client.level() == CheckLevel::Full,

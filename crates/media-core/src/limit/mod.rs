@@ -3,6 +3,7 @@
 mod accounts;
 mod headers;
 mod pacer;
+mod places;
 mod quota;
 
 use std::collections::BTreeMap;
@@ -11,12 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use self::accounts::Accounts;
 pub use self::headers::{RateReport, parse_duration, rate_reports, retry_after};
 pub use self::pacer::{Grant, Pacer, Waiting, Window};
+pub(crate) use self::places::Places;
 pub(crate) use self::quota::HoldSlot;
 pub use self::quota::{Clock, Day, Hold, MemoryQuota, QuotaKey, QuotaStore, SystemClock};
 
@@ -66,9 +67,8 @@ pub struct Slowed {
 /// All limits of one provider instance.
 pub(crate) struct Limiter {
     account: String,
-    calls: Arc<Semaphore>,
-    downloads: Arc<Semaphore>,
-    concurrency: Mutex<usize>,
+    calls: Places,
+    downloads: Places,
     configured: Mutex<BTreeMap<String, GroupLimits>>,
     groups: Mutex<BTreeMap<String, Arc<Pacer>>>,
     quota: Arc<dyn QuotaStore>,
@@ -82,14 +82,10 @@ impl Limiter {
         quota: Arc<dyn QuotaStore>,
         clock: Arc<dyn Clock>,
     ) -> Limiter {
-        let concurrency = limits.concurrency.get();
         Limiter {
             account,
-            calls: Arc::new(Semaphore::new(concurrency)),
-            downloads: Arc::new(Semaphore::new(
-                limits.downloads.map_or(concurrency * 2, Into::into),
-            )),
-            concurrency: Mutex::new(concurrency),
+            calls: Places::new(limits.concurrency.get()),
+            downloads: Places::new(limits.downloads_at_once()),
             configured: Mutex::new(limits.groups.clone()),
             groups: Mutex::new(BTreeMap::new()),
             quota,
@@ -99,13 +95,8 @@ impl Limiter {
 
     /// Another instance uses the account: of two limits the lower one counts.
     fn tighten(&self, limits: &Limits) {
-        let wanted = limits.concurrency.get();
-        let mut concurrency = lock(&self.concurrency);
-        if wanted < *concurrency {
-            self.calls.forget_permits(*concurrency - wanted);
-            *concurrency = wanted;
-        }
-        drop(concurrency);
+        self.calls.lower_to(limits.concurrency.get());
+        self.downloads.lower_to(limits.downloads_at_once());
         for (group, theirs) in &limits.groups {
             let mut configured = lock(&self.configured);
             let ours = configured.entry(group.clone()).or_insert_with(|| theirs.clone());
@@ -119,7 +110,7 @@ impl Limiter {
 
     /// Calls on the wire.
     pub(crate) fn in_flight(&self) -> usize {
-        lock(&self.concurrency).saturating_sub(self.calls.available_permits())
+        self.calls.taken()
     }
 
     /// What senders wait for, by group.
@@ -148,7 +139,7 @@ impl Limiter {
     }
 
     /// The places among the calls, or the downloads, in flight.
-    pub(crate) fn places(&self, download: bool) -> &Arc<Semaphore> {
+    pub(crate) fn places(&self, download: bool) -> &Places {
         if download { &self.downloads } else { &self.calls }
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
 use super::headers::RateReport;
-use super::{Slowed, Units};
+use super::{Places, Slowed, Units};
 use crate::error::{Error, ErrorKind, Result};
 
 /// One configured ceiling: so many of a bucket in so long.
@@ -276,8 +276,7 @@ impl Pacer {
     /// [`ErrorKind::InvalidRequest`] when one send takes more than a whole window allows.
     pub async fn wait(self: &Arc<Self>, units: &Units) -> Result<Grant> {
         // A place of its own is always free.
-        let places = Arc::new(Semaphore::new(1));
-        let (grant, _) = self.wait_for(units, &places).await?;
+        let (grant, _) = self.wait_for(units, &Places::new(1)).await?;
         Ok(grant)
     }
 
@@ -286,13 +285,13 @@ impl Pacer {
     pub(crate) async fn wait_for(
         self: &Arc<Self>,
         units: &Units,
-        places: &Arc<Semaphore>,
+        places: &Places,
     ) -> Result<(Grant, OwnedSemaphorePermit)> {
         let closed = |_| Error::new(ErrorKind::Cancelled, "the client was shut down").not_billed();
         let _turn = self.turn.acquire().await.map_err(closed)?;
         loop {
             self.until_due(units).await?;
-            let place = Arc::clone(places).acquire_owned().await.map_err(closed)?;
+            let place = places.take().await.map_err(closed)?;
             let mut state = self.state();
             // Time went by while a place was waited for; a pause may have come.
             let now = Instant::now();
@@ -482,7 +481,7 @@ mod tests {
             length: Duration::from_secs(60),
         };
         let pacer = Arc::new(Pacer::new(vec![minute], false));
-        let places = Arc::new(Semaphore::new(1));
+        let places = Arc::new(Places::new(1));
         let (grant, place) = pacer.wait_for(&Units::default(), &places).await.unwrap();
         grant.spend();
         drop(place);
@@ -491,12 +490,12 @@ mod tests {
             async move { pacer.wait_for(&Units::default(), &places).await.map(|_| ()) }
         });
         tokio::time::sleep(Duration::from_secs(30)).await;
-        assert_eq!(places.available_permits(), 1);
+        assert_eq!(places.taken(), 0);
         let waited_for = pacer.waiting().unwrap();
         assert_eq!(waited_for.bucket.as_deref(), Some("requests"));
         assert!(waited_for.until > Instant::now());
         // A place that is taken when the time has come is waited for too, and time is not spent meanwhile.
-        let taken = Arc::clone(&places).acquire_owned().await.unwrap();
+        let taken = places.take().await.unwrap();
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(!waiting.is_finished());
         drop(taken);

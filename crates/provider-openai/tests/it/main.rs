@@ -424,6 +424,18 @@ async fn a_key_that_may_not_list_is_still_a_key() {
         .await;
     let connection = Setup::provider(setup.config()).test_connection().await.unwrap();
     assert!(connection.notes[0].contains("may not list"));
+    let _mock = setup
+        .server
+        .mock("GET", "/v1/models")
+        .with_status(403)
+        .with_body("<h1>Forbidden</h1>")
+        .create_async()
+        .await;
+    let error = Setup::provider(setup.config())
+        .test_connection()
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     let body = json!({"error": {"message": format!("Incorrect API key provided: {KEY}"), "code": "invalid_api_key"}});
     let _mock = setup
         .server

@@ -22,6 +22,7 @@ pub mod limit;
 mod money;
 mod output;
 mod params;
+mod prices;
 mod provider;
 mod request;
 mod result;
@@ -43,6 +44,7 @@ pub use self::key::{Attempt, AttemptKey, RequestHash, hex};
 pub use self::money::Usd;
 pub use self::output::{MADE, Scratch, Staged, Staging, keep_aside, prepare};
 pub use self::params::{ParamSpec, ParamType, Params};
+pub use self::prices::{PriceRow, Prices, TokenRow, text_tokens, undated};
 pub use self::provider::{
     BatchSwitch, Candidate, Capabilities, Connection, Factory, Facts, Generated, Link, Media, MediaProvider,
     ProviderInfo, Resolved,
@@ -50,10 +52,7 @@ pub use self::provider::{
 pub use self::request::MediaRequest;
 pub use self::result::{Cost, CostBasis, MediaFile, MediaResult, Provenance};
 pub use self::secret::ApiKey;
-pub use self::settings::{
-    GroupLimits, Limits, PriceRow, Prices, RetrySettings, ServiceSettings, SizeLimits, Timeouts, TokenRow,
-    undated,
-};
+pub use self::settings::{GroupLimits, Limits, RetrySettings, ServiceSettings, SizeLimits, Timeouts};
 pub use self::shipped::{read_shipped, strip_remarks};
 pub use self::stop::Stop;
 pub use self::text::quoted;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use media_core::Attempt;
+use media_core::{Attempt, RequestHash};
 
 use crate::ledger::Planned;
 use crate::line::{Line, Subject};
@@ -43,16 +43,15 @@ pub(crate) struct Pending {
     pub(crate) is_return: bool,
     /// An earlier run told what it cost.
     pub(crate) is_told: bool,
-    /// What names its purchase when other rows share it.
-    pub(crate) equal: Option<u64>,
+    /// The purchase, when other rows share it.
+    pub(crate) equal: Option<RequestHash>,
 }
 
 /// The orders of one lane that have no result yet.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     orders: HashMap<u64, Pending>,
-    /// By what makes requests equal.
-    equals: HashMap<u64, Equal>,
+    equals: HashMap<RequestHash, Equal>,
 }
 
 /// A purchase that several rows share: made for the first, told to the others.
@@ -74,7 +73,7 @@ impl Book {
     }
 
     /// Whether this run makes, or made, this file for an equal row.
-    pub(crate) fn makes(&self, equal: u64, file: &str) -> bool {
+    pub(crate) fn makes(&self, equal: RequestHash, file: &str) -> bool {
         match self.equals.get(&equal) {
             Some(Equal::Making { path, .. }) => path == file,
             Some(Equal::Made(line)) => line.path == file,
@@ -83,7 +82,7 @@ impl Book {
     }
 
     /// Lets a row wait for an equal one. Gives it back when there is none, or with the result when there is one.
-    pub(crate) fn join(&mut self, equal: u64, wish: Wish) -> Option<(Wish, Option<Line>)> {
+    pub(crate) fn join(&mut self, equal: RequestHash, wish: Wish) -> Option<(Wish, Option<Line>)> {
         match self.equals.get_mut(&equal) {
             None => Some((wish, None)),
             Some(Equal::Making { waiting, .. }) => {

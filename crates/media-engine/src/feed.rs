@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use media_core::{Checked, Client, Error, ErrorKind, MediaRequest, Order, Result};
+use media_core::{Checked, Client, Error, ErrorKind, MediaRequest, Order, RequestHash, Result};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -16,7 +16,6 @@ use crate::place;
 use crate::plan::Prepared;
 use crate::resume::{Case, Resume};
 use crate::run::{Share, Shared, lock};
-use crate::worklist::equal_key;
 
 /// Orders on their way to a lane.
 pub(crate) const ORDERS_AHEAD: usize = 32;
@@ -136,13 +135,13 @@ impl Feeder<'_> {
                 let message = format!("the list changed while it was being run: {why}");
                 Error::new(ErrorKind::InvalidRequest, message).not_billed()
             })?;
-        let key = equal_key(&prepared);
-        let equal = shared.worklist.is_shared(key).then_some(key);
+        let is_shared = shared.worklist.is_shared(&prepared);
+        let equal = is_shared.then_some(prepared.checked.hash);
         let case = Case {
             client: self.client,
             spec,
             prepared: &prepared,
-            is_shared: equal.is_some(),
+            is_shared,
         };
         let decision = if shared.worklist.is_redo() {
             self.resume.decide_anew(case)?
@@ -204,7 +203,7 @@ impl Feeder<'_> {
                 wish.planned.is_redo = start.is_redo;
                 let wish = match equal {
                     None => Some(wish),
-                    Some(key) => self.join(key, wish),
+                    Some(equal) => self.join(equal, wish),
                 };
                 match wish {
                     Some(wish) => self.make(wish, prepared, start, equal),
@@ -215,8 +214,8 @@ impl Feeder<'_> {
     }
 
     /// Lets a row wait for an equal one that is under way, or tells it of one that is over; gives it back otherwise.
-    fn join(&self, key: u64, wish: Wish) -> Option<Wish> {
-        let joined = lock(self.book).join(key, wish);
+    fn join(&self, equal: RequestHash, wish: Wish) -> Option<Wish> {
+        let joined = lock(self.book).join(equal, wish);
         match joined? {
             (wish, None) => Some(wish),
             (wish, Some(line)) => {
@@ -254,7 +253,13 @@ impl Feeder<'_> {
         }
     }
 
-    fn make(&mut self, mut wish: Wish, prepared: Prepared, start: Start, equal: Option<u64>) -> Result<More> {
+    fn make(
+        &mut self,
+        mut wish: Wish,
+        prepared: Prepared,
+        start: Start,
+        equal: Option<RequestHash>,
+    ) -> Result<More> {
         let shared = self.shared;
         let is_return = !start.buys;
         if start.prior == media_core::Prior::Fresh {

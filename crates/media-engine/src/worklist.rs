@@ -29,7 +29,7 @@ use crate::resume::{Case, Resume};
 #[derive(Clone, Debug)]
 pub struct Worklist {
     work: Work,
-    /// Requests that more than one row makes, each by its [`equal_key`].
+    /// Requests that more than one row makes, each by its [`short_of`].
     shared: Arc<HashSet<u64>>,
     /// All of it is made anew, whatever there is.
     is_redo: bool,
@@ -43,9 +43,9 @@ enum Work {
     Given(Arc<Vec<JobSpec>>),
 }
 
-/// What equal requests have in common. Two that differ share one by chance once in many billions of rows; then they wait
-/// for each other and each is told of the other's file only if their hashes are equal too.
-pub(crate) fn equal_key(prepared: &Prepared) -> u64 {
+/// Enough of a request's hash to find which may be equal: a list of a million rows has one for each. Two that differ share
+/// one by chance once in many billions of rows, and are then only looked at more closely.
+fn short_of(prepared: &Prepared) -> u64 {
     let mut first = [0; 8];
     for (to, from) in first.iter_mut().zip(prepared.checked.hash.bytes()) {
         *to = *from;
@@ -72,7 +72,7 @@ fn prepare_all(
         if name == provider {
             wanted = Some(ready);
         } else {
-            others.insert(equal_key(&ready));
+            others.insert(short_of(&ready));
         }
     }
     let hash = match only {
@@ -103,8 +103,9 @@ impl Worklist {
         self.is_redo
     }
 
-    pub(crate) fn is_shared(&self, key: u64) -> bool {
-        self.shared.contains(&key)
+    /// Whether more than one row makes this request.
+    pub(crate) fn is_shared(&self, prepared: &Prepared) -> bool {
+        self.shared.contains(&short_of(prepared))
     }
 }
 
@@ -221,7 +222,7 @@ pub fn plan(
             let (Some(prepared), false) = (prepared, verdict == Verdict::Bad) else {
                 continue;
             };
-            let key = equal_key(&prepared);
+            let key = short_of(&prepared);
             let is_first = seen.insert(key);
             if !is_first {
                 shared.insert(key);
@@ -326,7 +327,7 @@ fn plan_jobs(
             None => standing(spec, place.ledger)?,
         };
         let prepared = prepared(project, spec, &standing.provider, place.out)?;
-        let key = equal_key(&prepared);
+        let key = short_of(&prepared);
         let is_first = seen.insert(key);
         if !is_first {
             shared.insert(key);
@@ -437,7 +438,7 @@ impl Plan {
             let client = counter.project.client(next)?;
             let ready = counter.project.prepare(spec, next, counter.resume.out).ok();
             if let Some(ready) = &ready
-                && !counter.fallbacks.borrow_mut().insert(equal_key(ready))
+                && !counter.fallbacks.borrow_mut().insert(short_of(ready))
             {
                 continue;
             }

@@ -6,7 +6,7 @@ use media_core::http::Payload;
 use media_core::limit::Units;
 use media_core::{
     Error, ErrorKind, Facts, Format, Generated, ImageRules, Link, Media, MediaKind, MediaRequest, ParamSpec,
-    ParamType, Params, Prices, Resolved, Result, Staged, format_of,
+    ParamType, Params, Prices, Resolved, Result, Staged, format_of, text_tokens,
 };
 use serde_json::Value;
 use url::Url;
@@ -183,23 +183,11 @@ fn parse_size(size: &str) -> Option<(u32, u32)> {
     Some((edge(width)?, edge(height)?))
 }
 
-/// About four characters of text are one token; only used to stay under the tokens per minute.
-fn text_tokens(text: &str) -> u64 {
-    (text.chars().count() as u64).div_ceil(4)
-}
-
 /// What the picture itself takes of the tokens per minute: its listed price, over the listed price of a token.
 fn output_tokens(prices: &Prices, resolved: &Resolved) -> u64 {
     let price = prices.row(resolved).map_or(0, |row| row.price(resolved).micros());
-    let row = prices
-        .tokens
-        .iter()
-        .find(|row| row.when.get("model").and_then(Value::as_str) == Some(&resolved.model));
     // Dollars per million tokens are micro-dollars per token.
-    let per_token = row
-        .and_then(|row| row.usd_per_million.get("image_out"))
-        .copied()
-        .unwrap_or(0.0);
+    let per_token = prices.of_token(resolved, "image_out").unwrap_or(0.0);
     if per_token <= 0.0 {
         return 0;
     }
@@ -412,6 +400,8 @@ mod tests {
         assert_eq!(resolved.units.of("images"), 1);
         // 0.053 USD at 30 USD per million tokens.
         assert_eq!(resolved.units.of("tokens"), 1767 + 3);
+        let snapshot = MediaRequest::image("a red kettle", "k.webp").param("model", "gpt-image-2-2026-04-21");
+        assert_eq!(image(&snapshot).unwrap().0.units.of("tokens"), 1767 + 3);
         let (_, body) = image(&MediaRequest::image("a red kettle", "k.png")).unwrap();
         assert_eq!(body.get("output_compression"), None);
         assert_eq!(body.get("response_format"), None);

@@ -346,7 +346,7 @@ impl Desk<'_> {
             let last = list.data.last().map(|batch| batch.id.clone());
             let is_it = |batch: &Batch| {
                 let marked = batch.metadata.as_ref().and_then(|metadata| metadata.get(MARK));
-                marked.is_some_and(|mark| mark == key)
+                marked.is_some_and(|mark| mark.as_str() == Some(key))
             };
             if let Some(batch) = list.data.into_iter().find(is_it) {
                 return Ok(Some(batch));
@@ -503,8 +503,7 @@ impl Desk<'_> {
         let completed = batch.request_counts.map(|counts| counts.completed);
         let is_refused = batch.status == "failed" && completed.unwrap_or(0) == 0;
         if is_refused {
-            let errors = batch.errors.as_ref().and_then(|errors| errors.data.as_deref());
-            let first = errors.and_then(<[_]>::first);
+            let first = batch.errors.as_ref().and_then(|errors| errors.data.first());
             let said = first.and_then(|error| error.message.as_deref());
             let line = first
                 .and_then(|error| error.line)

@@ -214,23 +214,27 @@ pub struct SpeechConfig {
     /// The longest instructions; without it the service alone decides.
     #[serde(default)]
     pub max_instruction_characters: Option<usize>,
-    /// Models that take no instructions, by how their id begins.
+    /// What models take; the service alone decides about those that no rule is for.
     #[serde(default)]
-    pub without_instructions: Vec<String>,
-    /// What voices which models have; the service alone decides about models that are not named, and about custom voices.
-    #[serde(default)]
-    pub voices: Vec<ModelVoices>,
+    pub rules: Vec<SpeechRules>,
 }
 
-/// `speech.voices`: the voices of models.
+/// `speech.rules`: what a model takes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub struct ModelVoices {
-    /// How the models' ids begin.
+pub struct SpeechRules {
+    /// The models it is for, by how their id begins; the first rule that fits counts.
     pub model: String,
-    /// All of their voices.
+    /// All of its voices, the custom ones apart; none named means that the service decides.
+    #[serde(default)]
     pub voices: Vec<String>,
+    /// The most tokens of text, estimated: what is longer may come back cut off, and paid.
+    #[serde(default)]
+    pub max_tokens: Option<u64>,
+    /// Whether it can be told how to speak.
+    #[serde(default = "yes")]
+    pub instructions: bool,
 }
 
 impl BatchConfig {

@@ -24,9 +24,11 @@ impl Judge for OpenAiJudge {
             Some(complaint) if !reply.status.is_success() => Err(complaint.judge(reply)),
             Some(complaint) if complaint.explicit => {
                 let error = complaint.judge(reply);
-                // In a stream the work has begun, and what was drawn by then may be billed; a refusal is a refusal.
-                let has_begun = error.kind() == ErrorKind::ProviderFault;
-                Err(if has_begun { error.without_charge() } else { error })
+                // In a stream the work has begun, and so it has where a server fails inside a success: what was drawn by
+                // then may be billed. What is refused before drawing says so, or comes as JSON.
+                let is_refusal = complaint.stage.as_deref() == Some("input")
+                    || !(reply.is_event() || error.kind() == ErrorKind::ProviderFault);
+                Err(if is_refusal { error } else { error.without_charge() })
             }
             _ if reply.status.is_success() => Ok(()),
             _ => Err(reply.by_status()),
@@ -179,10 +181,10 @@ impl Complaint {
             // words prove that it had not.
             "server_is_overloaded" => overloaded(reply, error),
             _ if self.kind == "service_unavailable_error" => overloaded(reply, error),
-            // The one server fault that says what became of the picture: there is none.
-            "image_generation_failed" => error(ErrorKind::ProviderFault, "the picture could not be made")
-                .retryable()
-                .not_billed(),
+            // There is no picture. Nobody says that there is no bill (ADR 6).
+            "image_generation_failed" => {
+                error(ErrorKind::ProviderFault, "the picture could not be made").retryable()
+            }
             _ => return None,
         })
     }
@@ -345,7 +347,7 @@ mod tests {
             (429, "rate_limit_error", "slow_down", "slow down", RateLimited, Retry::Later, none),
             (429, "insufficient_quota", "", "You exceeded your current quota", InsufficientCredit, Retry::Never, none),
             (429, "insufficient_quota", "credit_balance_exhausted", "no", InsufficientCredit, Retry::Never, none),
-            (500, "image_generation_server_error", "image_generation_failed", "failed", ProviderFault, Retry::Later, none),
+            (500, "image_generation_server_error", "image_generation_failed", "failed", ProviderFault, Retry::Later, None),
             (500, "server_error", "", "The server had an error", ProviderFault, Retry::Later, None),
             (503, "service_unavailable_error", "server_is_overloaded", "overloaded", ProviderFault, Retry::Later, none),
             (503, "service_unavailable_error", "", "overloaded", ProviderFault, Retry::Later, none),

@@ -13,8 +13,12 @@ use url::Url;
 
 use crate::config::{
     Delivery, Dialect, IMAGE_GROUP, ImageConfig, OpenAiConfig, ResponseFormat, SPEECH_GROUP, SpeechConfig,
+    SpeechRules,
 };
 use crate::wire::{ImageBody, Images, SpeechBody, Usage};
+
+/// What an unfinished picture on the way takes of the tokens: the API reference, image streaming.
+const TOKENS_OF_PARTIAL: u64 = 100;
 
 /// What requests may set.
 pub(crate) const PARAMS: &[ParamSpec] = &[
@@ -76,22 +80,31 @@ fn check_length(what: &str, text: &str, most: usize) -> Result<()> {
     Ok(())
 }
 
-/// Custom voices, and those of models of which nothing is written down, are for the service to judge.
-fn check_voice(config: &SpeechConfig, model: &str, voice: &str) -> Result<()> {
-    let Some(known) = config.voices.iter().find(|known| model.starts_with(&known.model)) else {
-        return Ok(());
-    };
-    if is_custom(voice) || known.voices.iter().any(|one| one == voice) {
+/// Custom voices are for the service to judge.
+fn check_voice(rules: &SpeechRules, model: &str, voice: &str) -> Result<()> {
+    if is_custom(voice) || rules.voices.is_empty() || rules.voices.iter().any(|one| one == voice) {
         return Ok(());
     }
-    let listed = known.voices.join(", ");
+    let listed = rules.voices.join(", ");
     Err(refuse(format!(
         "the model {model} has no voice {voice:?}, it has {listed}"
     ))
     .hint(
-        "choose one of them; a voice that is newer than this list is added to \"speech.voices\" of the \
+        "choose one of them; a voice that is newer than this list is added to \"speech.rules\" of the \
              provider's configuration",
     ))
+}
+
+/// The service may cut the sound of a longer text off, and bill it.
+fn check_tokens(rules: &SpeechRules, model: &str, text: &str) -> Result<()> {
+    let tokens = text_tokens(text);
+    match rules.max_tokens {
+        Some(most) if tokens > most => Err(refuse(format!(
+            "the text has about {tokens} tokens, and the model {model} takes {most}"
+        ))
+        .hint("divide it into several rows")),
+        _ => Ok(()),
+    }
 }
 
 fn is_custom(voice: &str) -> bool {
@@ -132,6 +145,13 @@ fn resolve_image(
             }
         }
         Dialect::DallE => {
+            // It cannot ask for a format: what comes is PNG, or the only one that the configuration names.
+            if format != Format::Png && config.formats.len() > 1 {
+                return Err(refuse(format!(
+                    "the older dialect cannot ask for {format}, and servers send png"
+                ))
+                .hint("name the file .png, or set image.formats to the one format that the server sends"));
+            }
             choose("style", text(&config.style));
             if let Some(name) = ["background", "moderation", "output_compression"]
                 .into_iter()
@@ -172,7 +192,8 @@ fn resolve_image(
         calls: 1,
         dimensions,
     };
-    let tokens = text_tokens(&request.content) + output_tokens(prices, &resolved);
+    let partial = u64::from(config.partial_images) * TOKENS_OF_PARTIAL;
+    let tokens = text_tokens(&request.content) + output_tokens(prices, &resolved) + partial;
     resolved.units = Units::default().with("images", 1).with("tokens", tokens);
     Ok(resolved)
 }
@@ -211,7 +232,11 @@ fn resolve_speech(
     let model = params.text("model").unwrap_or(&config.model).to_owned();
     let mut chosen = BTreeMap::new();
     let voice = params.text("voice").unwrap_or(&config.voice);
-    check_voice(config, &model, voice)?;
+    let rules = config.rules.iter().find(|rule| model.starts_with(&rule.model));
+    if let Some(rules) = rules {
+        check_voice(rules, &model, voice)?;
+        check_tokens(rules, &model, &request.content)?;
+    }
     chosen.insert("voice".to_owned(), Value::from(voice));
     if let Some(speed) = params.number("speed").or(config.speed) {
         if let Some([least, most]) = config.speed_range
@@ -221,11 +246,7 @@ fn resolve_speech(
         }
         chosen.insert("speed".to_owned(), Value::from(speed));
     }
-    let takes_instructions = !config
-        .without_instructions
-        .iter()
-        .any(|start| model.starts_with(start));
-    if takes_instructions {
+    if rules.is_none_or(|rules| rules.instructions) {
         if let Some(how) = params.text("instructions").or(config.instructions.as_deref()) {
             if let Some(most) = config.max_instruction_characters {
                 check_length("instructions", how, most)?;
@@ -357,22 +378,21 @@ fn usage(usage: &Usage) -> BTreeMap<String, u64> {
             counts.insert(name.to_owned(), amount);
         }
     };
-    match &usage.input_tokens_details {
-        Some(details) => {
-            let cached = details.cached_tokens.min(details.text_tokens);
-            count("text_in", details.text_tokens - cached);
-            count("text_in_cached", cached);
-            count("image_in", details.image_tokens);
-        }
-        None => count("text_in", usage.input_tokens),
-    }
-    match &usage.output_tokens_details {
-        Some(details) => {
-            count("image_out", details.image_tokens);
-            count("text_out", details.text_tokens);
-        }
-        None => count("image_out", usage.output_tokens),
-    }
+    // What the details leave out of the sum is of the usual sort: text in, pictures out.
+    let sent = usage.input_tokens_details.unwrap_or_default();
+    let made = usage.output_tokens_details.unwrap_or_default();
+    let pictures = sent.image_tokens;
+    let text = usage.input_tokens.saturating_sub(pictures).max(sent.text_tokens);
+    let cached = sent.cached_tokens.min(text);
+    count("text_in", text - cached);
+    count("text_in_cached", cached);
+    count("image_in", pictures);
+    let words = made.text_tokens;
+    count(
+        "image_out",
+        usage.output_tokens.saturating_sub(words).max(made.image_tokens),
+    );
+    count("text_out", words);
     counts
 }
 
@@ -444,6 +464,15 @@ mod tests {
             body,
             json!({"model": "sd", "prompt": "x", "size": "1024x1024", "response_format": "b64_json", "n": 1})
         );
+        let webp = MediaRequest::image("x", "x.webp");
+        assert!(
+            resolve("local", &config, &webp)
+                .unwrap_err()
+                .to_string()
+                .contains("cannot ask for webp")
+        );
+        config.image.as_mut().unwrap().formats = vec![Format::Webp];
+        assert!(resolve("local", &config, &webp).is_ok());
     }
 
     #[test]
@@ -474,6 +503,8 @@ mod tests {
         assert!(refused(spoken().param("instructions", "x".repeat(4097))).contains("found 4097"));
         assert!(refused(older.clone().param("voice", "marin")).contains("tts-1 has no voice \"marin\""));
         assert!(resolve("openai", &config, &older.param("voice", "voice_123")).is_ok());
+        assert!(refused(MediaRequest::audio("字".repeat(2001), "h.mp3")).contains("about 2001 tokens"));
+        assert!(resolve("openai", &config, &MediaRequest::audio("a".repeat(4096), "h.mp3")).is_ok());
         let unlisted = spoken().param("model", "newer-tts").param("voice", "newest");
         assert!(resolve("openai", &config, &unlisted).is_ok());
     }
@@ -492,6 +523,25 @@ mod tests {
         );
         let short = read(json!({"input_tokens": 12, "output_tokens": 196}));
         assert_eq!(short, full);
+        assert_eq!(
+            read(json!({"input_tokens": 12, "output_tokens": 196, "output_tokens_details": {}})),
+            full
+        );
+        assert_eq!(
+            read(
+                json!({"input_tokens": 12, "output_tokens": 200, "input_tokens_details": {"image_tokens": 2, "cached_tokens": 4},
+                "output_tokens_details": {"text_tokens": 4}})
+            ),
+            BTreeMap::from([
+                ("text_in".into(), 6),
+                ("text_in_cached".into(), 4),
+                ("image_in".into(), 2),
+                ("image_out".into(), 196),
+                ("text_out".into(), 4),
+            ])
+        );
+        let only_details = json!({"input_tokens_details": {"text_tokens": 12}, "output_tokens_details": {"image_tokens": 196}});
+        assert_eq!(read(only_details), full);
         assert!(read(json!({"input_tokens": 0, "output_tokens": 0})).is_empty());
         assert!(read(json!({"input_tokens": null, "output_tokens_details": "none"})).is_empty());
         let floats =

@@ -62,7 +62,7 @@ pub(crate) struct Usage {
     pub(crate) output_tokens_details: Option<OutputTokens>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(crate) struct InputTokens {
     #[serde(default, deserialize_with = "lenient::count")]
     pub(crate) text_tokens: u64,
@@ -72,7 +72,7 @@ pub(crate) struct InputTokens {
     pub(crate) cached_tokens: u64,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(crate) struct OutputTokens {
     #[serde(default, deserialize_with = "lenient::count")]
     pub(crate) text_tokens: u64,
@@ -92,16 +92,16 @@ pub(crate) struct Batch {
     pub(crate) id: String,
     #[serde(default)]
     pub(crate) status: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) errors: Option<BatchErrors>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) output_file_id: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) error_file_id: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) request_counts: Option<BatchCounts>,
-    #[serde(default)]
-    pub(crate) metadata: Option<BTreeMap<String, String>>,
+    #[serde(default, deserialize_with = "lenient::optional")]
+    pub(crate) metadata: Option<BTreeMap<String, Value>>,
 }
 
 impl Batch {
@@ -114,27 +114,27 @@ impl Batch {
 /// Why a batch was refused.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct BatchErrors {
-    #[serde(default)]
-    pub(crate) data: Option<Vec<BatchError>>,
+    #[serde(default, deserialize_with = "lenient::list")]
+    pub(crate) data: Vec<BatchError>,
 }
 
 /// One reason.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct BatchError {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) code: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) message: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) line: Option<u64>,
 }
 
 /// How far a batch is.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(crate) struct BatchCounts {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::count")]
     pub(crate) total: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::count")]
     pub(crate) completed: u64,
 }
 

@@ -12,6 +12,7 @@ use url::Url;
 
 use super::divert::Diverter;
 use super::events::{Event, Events};
+use super::reply::is_event_stream;
 use super::transport::{Body, Sent, TransportError};
 use super::{Auth, Http, Reply, Request};
 use crate::error::{Error, ErrorKind, Result};
@@ -410,14 +411,6 @@ async fn within<T>(
 /// Whether the service answers, in words that its judge knows, and not a media host, which sees no key.
 fn is_of_service(request: &Request<'_>) -> bool {
     !request.foreign || request.counted
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(http::header::CONTENT_TYPE);
-    kind.and_then(|kind| kind.to_str().ok()).is_some_and(|kind| {
-        let name = kind.split(';').next().unwrap_or_default();
-        name.trim().eq_ignore_ascii_case("text/event-stream")
-    })
 }
 
 /// Where a media link leads on to; API calls follow no redirects.

@@ -22,6 +22,12 @@ pub struct Reply<'a> {
 }
 
 impl Reply<'_> {
+    /// Whether it is an event of a stream, not an answer by itself.
+    #[must_use]
+    pub fn is_event(&self) -> bool {
+        is_event_stream(self.headers)
+    }
+
     /// The body as JSON, if it is JSON.
     #[must_use]
     pub fn json(&self) -> Option<serde_json::Value> {
@@ -108,6 +114,14 @@ impl Reply<'_> {
         let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
         line.chars().filter(|c| !c.is_control()).take(160).collect()
     }
+}
+
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(http::header::CONTENT_TYPE);
+    kind.and_then(|kind| kind.to_str().ok()).is_some_and(|kind| {
+        let name = kind.split(';').next().unwrap_or_default();
+        name.trim().eq_ignore_ascii_case("text/event-stream")
+    })
 }
 
 /// Reads answers for what is wrong with them, by a service's own rules.

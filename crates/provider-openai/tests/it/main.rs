@@ -202,6 +202,11 @@ async fn a_server_fault_that_says_nothing_about_money_is_unknown_and_sent_once()
             json!({"error": {"message": "The server had an error", "type": "server_error", "code": null}})
                 .to_string(),
         ),
+        (
+            500,
+            json!({"error": {"message": "no", "type": "image_generation_server_error", "code": "image_generation_failed"}})
+                .to_string(),
+        ),
         (502, "<html><body>Bad gateway</body></html>".to_owned()),
         (504, String::new()),
     ] {
@@ -218,11 +223,11 @@ async fn a_server_fault_that_says_nothing_about_money_is_unknown_and_sent_once()
 #[tokio::test]
 async fn what_proves_that_nothing_was_billed_is_sent_again() {
     let mut setup = Setup::new().await;
-    let failed = json!({"error": {"message": "no", "type": "image_generation_server_error", "code": "image_generation_failed"}});
+    let busy = json!({"error": {"message": "overloaded", "type": "service_unavailable_error", "code": "server_is_overloaded"}});
     let slow = json!({"error": {"message": "Rate limit reached. Please try again in 1ms.", "code": "rate_limit_exceeded"}});
     let _ok = setup.post(IMAGES, 200, picture().to_string()).await;
     let _slow = setup.post(IMAGES, 429, slow.to_string()).await.expect(1);
-    let _failed = setup.post(IMAGES, 500, failed.to_string()).await.expect(1);
+    let _busy = setup.post(IMAGES, 503, busy.to_string()).await.expect(1);
     // mockito serves the newest mock that still has calls left.
     let result = setup.client().generate(setup.image("kettle.png")).await;
     assert!(result.outcome.is_ok(), "{:?}", result.outcome);

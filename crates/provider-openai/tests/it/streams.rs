@@ -101,7 +101,13 @@ async fn an_error_event_is_a_failure_whatever_came_before() {
             "image_generation_user_error",
             "moderation_blocked",
             ErrorKind::ContentRejected,
-            Charge::None,
+            Charge::Unknown,
+        ),
+        (
+            "requests",
+            "rate_limit_exceeded",
+            ErrorKind::RateLimited,
+            Charge::Unknown,
         ),
     ];
     for (kind, code, expected, charge) in rows {

@@ -4,7 +4,7 @@
 
 use http::StatusCode;
 use media_core::http::{Judge, Reply};
-use media_core::{Error, ErrorKind, Result};
+use media_core::{Charge, Error, ErrorKind, Result};
 
 use crate::wire::{Envelope, TaskError};
 
@@ -23,6 +23,8 @@ pub(crate) const ACCOUNT_OP: &str = "connection test";
 pub(crate) enum Class {
     /// This taskUUID was used before: the proof that an earlier submit arrived.
     Conflict,
+    /// Models of partners want more of the account than its own do.
+    Partner,
     Credit,
     Pace,
     Content,
@@ -33,7 +35,9 @@ pub(crate) enum Class {
     UnknownTask,
     /// The task was accepted, but what became of it cannot be had any more.
     Gone,
-    /// Something that the request names does not exist.
+    /// The model does not exist.
+    Model,
+    /// Something else that the request names does not exist.
     NotFound,
     Server,
     Provider,
@@ -51,7 +55,11 @@ impl Class {
         if is(&["conflicttaskuuid"]) {
             Class::Conflict
         } else if has(&["credits", "quota", "balance", "paymentrequired"]) {
-            Class::Credit
+            if begins(&["thirdparty", "provider"]) {
+                Class::Partner
+            } else {
+                Class::Credit
+            }
         } else if has(&["ratelimit"]) {
             Class::Pace
         } else if has(&[
@@ -76,6 +84,8 @@ impl Class {
             Class::UnknownTask
         } else if ends(&["expired"]) || is(&["taskcancelled", "taskfailedornotfound"]) {
             Class::Gone
+        } else if is(&["modelnotfound"]) {
+            Class::Model
         } else if ends(&["notfound"]) {
             Class::NotFound
         } else if is(&[
@@ -127,10 +137,12 @@ impl Class {
             Class::Pace => ErrorKind::RateLimited,
             Class::Content => ErrorKind::ContentRejected,
             Class::Key => ErrorKind::Authentication,
-            Class::Permission => ErrorKind::PermissionDenied,
+            // The account's own models work on.
+            Class::Partner | Class::Permission => ErrorKind::PermissionDenied,
             Class::Timeout => ErrorKind::Timeout,
             Class::UnknownTask => ErrorKind::NotFound,
-            // A model that is not there is a mistake in the request; `NotFound` would pass it on in a chain.
+            // What is not there is a mistake in the configuration or the request; `NotFound` would pass it on in a chain.
+            Class::Model => ErrorKind::Config,
             Class::NotFound | Class::Request | Class::Conflict => ErrorKind::InvalidRequest,
             Class::Gone | Class::Server | Class::Provider | Class::Other => ErrorKind::ProviderFault,
         }
@@ -140,6 +152,7 @@ impl Class {
         match self {
             Class::Conflict => "the task was sent before",
             Class::Credit => "the account has too little credit",
+            Class::Partner => "the account may not use models of partners",
             Class::Pace => "too many requests",
             Class::Content => "the content was rejected",
             Class::Key => "the key was refused",
@@ -147,6 +160,7 @@ impl Class {
             Class::Timeout => "it took the service too long",
             Class::UnknownTask => "the service knows no such task",
             Class::Gone => "the service no longer has the result",
+            Class::Model => "the service does not know this model",
             Class::NotFound => "something the request names does not exist",
             Class::Server => "the service failed",
             Class::Provider => "the generation failed",
@@ -169,9 +183,11 @@ impl Class {
 
     fn hint(self) -> Option<&'static str> {
         match self {
-            Class::Credit => {
-                Some("add credit at runware.ai; models of partners want a paid invoice or 5 USD of credit")
+            Class::Credit => Some("add credit at runware.ai"),
+            Class::Partner => {
+                Some("add credit at runware.ai: models of partners want a paid invoice or some credit left")
             }
+            Class::Model => Some("write its id as Runware's model search shows it"),
             Class::Key => Some("check the key in your Runware account"),
             Class::Permission => Some("check what the key may do in your Runware account"),
             _ => None,
@@ -212,6 +228,22 @@ impl TaskError {
         }
     }
 
+    /// Whether an error in the archive is the fate of the task. The archive holds the answer that was once given, and the
+    /// answer that somebody stopped waiting, or that a second send was turned away, says nothing about the task.
+    pub(crate) fn is_final_in_archive(&self) -> bool {
+        let of_provider = self
+            .code
+            .as_deref()
+            .is_some_and(|code| code.starts_with("provider"));
+        let may_go_on = match self.class() {
+            Class::Timeout | Class::Conflict | Class::UnknownTask => true,
+            // That of the one who makes it is its end.
+            Class::Pace => !of_provider,
+            _ => false,
+        };
+        self.is_final() || !may_go_on
+    }
+
     /// The error of one task that failed for good.
     ///
     /// Errors and rejected submits are free, so all say so, except those that do not say what became of an accepted
@@ -220,6 +252,7 @@ impl TaskError {
         let class = self.class();
         let error = self.plain(class).in_op(op);
         match class {
+            _ if self.cost.is_some_and(|cost| cost > 0.0) => error.with_charge(Charge::Certain),
             Class::Conflict | Class::Gone | Class::UnknownTask => error,
             _ => error.not_billed(),
         }

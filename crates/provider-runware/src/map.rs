@@ -223,7 +223,7 @@ impl Reader {
             for error in response
                 .take_errors()
                 .into_iter()
-                .filter(|error| own(error.task_uuid.as_deref()))
+                .filter(|error| own(error.task_uuid.as_deref()) && error.is_final_in_archive())
             {
                 states.add(key, State::Failed(error));
             }

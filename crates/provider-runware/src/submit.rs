@@ -66,6 +66,13 @@ impl Runware {
         Box::pin(async move {
             let states = match self.submit(&jobs).await {
                 Ok(states) => states,
+                // Refused as a whole without a word about which: one of them may be at fault, or their number.
+                Err(error) if jobs.len() > 1 && error.kind().is_lasting() && is_free(&error) => {
+                    for job in jobs {
+                        self.purchase(vec![job], Round::Alone, answer).await;
+                    }
+                    return;
+                }
                 Err(error) => {
                     for job in jobs {
                         answer(job, Err(error.clone()));
@@ -157,7 +164,7 @@ impl Runware {
         let stopped = self.wire().wiring().stop.is_asked();
         let (given_up, again): (Vec<_>, Vec<_>) = open
             .into_iter()
-            .partition(|(_, error)| last || (stopped && error.charge() == Some(Charge::None)));
+            .partition(|(_, error)| last || (stopped && is_free(error)));
         for (job, error) in given_up {
             answer(job, Err(error));
         }
@@ -175,4 +182,8 @@ impl Runware {
             }
         }
     }
+}
+
+fn is_free(error: &Error) -> bool {
+    error.charge() == Some(Charge::None)
 }

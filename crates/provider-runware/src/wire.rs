@@ -136,6 +136,9 @@ pub(crate) struct TaskError {
     pub(crate) task_uuid: Option<String>,
     #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) status: Option<String>,
+    /// US dollars. Errors are free as far as anybody has seen; one that says otherwise is believed.
+    #[serde(default, deserialize_with = "lenient::optional")]
+    pub(crate) cost: Option<f64>,
 }
 
 /// A question about a task that was sent earlier, or about the account. Costs nothing.

@@ -7,17 +7,19 @@ use media_core::{Charge, Retry};
 /// Every code of the reference, with its class.
 #[test]
 fn codes_of_the_reference() {
-    let table: [(Class, &[&str]); 12] = [
+    let table: [(Class, &[&str]); 14] = [
         (
             Class::Credit,
             &[
                 "insufficientCredits",
-                "thirdPartyInsufficientCredits",
                 "videoInferenceInsufficientCredits",
-                "providerInsufficientCredits",
                 "quotaExceeded",
                 "paymentRequired",
             ],
+        ),
+        (
+            Class::Partner,
+            &["thirdPartyInsufficientCredits", "providerInsufficientCredits"],
         ),
         (
             Class::Pace,
@@ -65,7 +67,8 @@ fn codes_of_the_reference() {
             Class::Timeout,
             &["timeout", "timeoutProvider", "requestTimeout", "providerTimeout"],
         ),
-        (Class::NotFound, &["modelNotFound", "mediaNotFound"]),
+        (Class::Model, &["modelNotFound"]),
+        (Class::NotFound, &["mediaNotFound"]),
         (Class::UnknownTask, &["taskNotFound"]),
         (
             Class::Gone,
@@ -153,6 +156,11 @@ fn what_an_error_of_a_task_says_about_money() {
     for code in ["resultExpired", "taskNotFound", "conflictTaskUUID"] {
         assert_eq!(charge(code), None, "{code}");
     }
+    let billed = TaskError {
+        cost: Some(0.0006),
+        ..task_error("timeoutProvider")
+    };
+    assert_eq!(billed.of_task(RESULT_OP).charge(), Some(Charge::Certain));
     assert_eq!(
         task_error("timeoutProvider").of_task(RESULT_OP).retry(),
         Retry::Later
@@ -177,6 +185,24 @@ fn a_complaint_about_a_poll_is_not_the_fate_of_the_task() {
     ] {
         assert!(!task_error(code).is_final(), "{code}");
         assert!(said(code).is_final(), "{code}");
+    }
+    for code in [
+        "rateLimitExceeded",
+        "conflictTaskUUID",
+        "requestTimeout",
+        "taskNotFound",
+    ] {
+        assert!(!task_error(code).is_final_in_archive(), "{code}");
+    }
+    for code in [
+        "timeoutProvider",
+        "providerError",
+        "providerRateLimitExceeded",
+        "internalServerError",
+        "invalidPositivePrompt",
+        "newCode",
+    ] {
+        assert!(task_error(code).is_final_in_archive(), "{code}");
     }
     assert!(!said("taskNotFound").is_final());
     assert!(task_error("providerError").is_final());
@@ -291,7 +317,7 @@ fn errors_of_the_whole_request() {
     );
     assert_eq!(
         whole(400, "thirdPartyInsufficientCredits"),
-        (ErrorKind::InsufficientCredit, none, false)
+        (ErrorKind::PermissionDenied, none, false)
     );
     assert_eq!(
         whole(429, "rateLimitExceeded"),

@@ -228,15 +228,11 @@ async fn a_flagged_picture() {
 async fn errors_of_a_task() {
     for (status, code, expected) in [
         (400, "invalidPositivePrompt", ErrorKind::InvalidRequest),
-        (404, "modelNotFound", ErrorKind::InvalidRequest),
+        (404, "modelNotFound", ErrorKind::Config),
         (400, "contentPolicyViolation", ErrorKind::ContentRejected),
         (403, "insufficientPermissions", ErrorKind::PermissionDenied),
         (402, "insufficientCredits", ErrorKind::InsufficientCredit),
-        (
-            400,
-            "thirdPartyInsufficientCredits",
-            ErrorKind::InsufficientCredit,
-        ),
+        (400, "thirdPartyInsufficientCredits", ErrorKind::PermissionDenied),
         (400, "neverSeenBefore", ErrorKind::ProviderFault),
     ] {
         let fake = fake!(|_base, _call, tasks| Reply::errors(status, vec![error(code, &tasks[0])]));

@@ -221,6 +221,47 @@ async fn a_server_that_refuses_the_whole_array_for_one_task() {
     assert!(results.iter().all(|result| result.outcome.is_ok()), "{results:?}");
 }
 
+/// The archive holds that somebody stopped waiting; the task itself goes on, and its key is never replaced.
+#[tokio::test]
+async fn an_archived_timeout_is_not_a_failed_generation() {
+    let fake = fake!(|base, call, tasks| match kind(tasks) {
+        "imageInference" if call == 1 => Reply::errors(504, vec![error("requestTimeout", &tasks[0])]),
+        "imageInference" => Reply::errors(400, vec![error("conflictTaskUUID", &tasks[0])]),
+        "getTaskDetails" if call < 6 => Reply::data(vec![
+            json!({"taskUUID": key(&tasks[0]), "response": {"errors": [error("requestTimeout", &tasks[0])]}})
+        ]),
+        "getTaskDetails" => Reply::data(vec![
+            json!({"taskUUID": key(&tasks[0]), "response": {"data": [done(base, &tasks[0])]}})
+        ]),
+        _ => Reply::data(vec![]),
+    });
+    let result = fake.one(|config| config.delivery.mode = Mode::Sync).await;
+    assert!(result.outcome.is_ok(), "{:?}", result.outcome);
+    assert_eq!(result.attempts, 1);
+    let keys = fake.keys("imageInference");
+    assert_eq!((keys.len(), &keys[0]), (2, &keys[1]));
+}
+
+/// Too many at once, or one of them at fault, without a word about which: each is asked for alone, under its own key.
+#[tokio::test]
+async fn an_array_that_is_refused_without_a_task_goes_one_by_one() {
+    let fake = fake!(|base, _call, tasks| match kind(tasks) {
+        "imageInference" if tasks.len() > 1 || tasks[0]["positivePrompt"] == "a cat" => Reply::json(
+            400,
+            &json!({"errors": [{"code": "invalidRequest", "message": "No."}]})
+        ),
+        "imageInference" => Reply::data(tasks.iter().map(ack).collect()),
+        _ => Reply::data(tasks.iter().map(|task| done(base, task)).collect()),
+    });
+    let client = fake.client(|_| ());
+    let pictures = ["dog", "cat", "pig", "cow"]
+        .map(|name| fake.picture(name))
+        .to_vec();
+    let results = fake.all(&client, pictures).await;
+    let done: Vec<bool> = results.iter().map(|result| result.outcome.is_ok()).collect();
+    assert_eq!(done, [true, false, true, true], "{results:?}");
+}
+
 /// Nothing at all in the answers: it is said that nobody knows, and nothing is bought under another key.
 #[tokio::test]
 async fn answers_without_the_task_end_as_unknown() {

@@ -54,7 +54,8 @@ pub trait MediaProvider: fmt::Debug + Send + Sync {
 
     /// For jobs that were sent earlier or whose answer was lost: fetches what they made, and never buys.
     ///
-    /// A job left unanswered means "cannot tell".
+    /// A job left unanswered means that the service knows nothing of it. One that is under way, or that could not be asked
+    /// for, is answered with an error that leaves its charge open: nothing is then bought in its place.
     async fn recover(&self, jobs: &[Job]) {
         let _ = jobs;
     }

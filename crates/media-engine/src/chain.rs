@@ -35,8 +35,19 @@ pub(crate) fn standing(spec: &JobSpec, reader: Option<&Reader>) -> Result<Standi
     let (Some(reader), true) = (reader, spec.providers.len() > 1) else {
         return Ok(first);
     };
-    let entry = reader.job(&spec.id)?;
-    Ok(entry.and_then(|entry| after(spec, &entry)).unwrap_or(first))
+    let Some(entry) = reader.job(&spec.id)? else {
+        return Ok(first);
+    };
+    // Another take of it was sent, by a redo that may have passed on: it is where that can be fetched.
+    let open = reader.open_attempt_after(&spec.id, entry.take)?;
+    let at = open.and_then(|attempt| attempt.provider);
+    if let Some(provider) = at.filter(|at| spec.providers.contains(at)) {
+        return Ok(Standing {
+            provider,
+            tried: Vec::new(),
+        });
+    }
+    Ok(after(spec, &entry).unwrap_or(first))
 }
 
 fn after(spec: &JobSpec, entry: &Entry) -> Option<Standing> {

@@ -20,8 +20,8 @@ pub(crate) enum Found {
     InTheWay(String),
 }
 
-/// Looks at what stands at a path.
-pub(crate) fn find(path: &Path, take: Option<&TakeRow>) -> Found {
+/// Looks at what stands at a path of the output folder.
+pub(crate) fn find(out: &Path, path: &Path, take: Option<&TakeRow>) -> Found {
     if std::fs::symlink_metadata(path).is_err() {
         return Found::Nothing;
     }
@@ -31,7 +31,7 @@ pub(crate) fn find(path: &Path, take: Option<&TakeRow>) -> Found {
     }
     let is_it = |take: &TakeRow| {
         // Its time tells it from nothing but itself: files that are written together have the same.
-        let time = take.modified_ns.filter(|_| path.ends_with(&take.path));
+        let time = take.modified_ns.filter(|_| path == out.join(&take.path));
         is_as_made(path, take.bytes, &take.sha256, time)
     };
     if take.is_some_and(is_it) {

@@ -111,7 +111,7 @@ fn give_name(
         return Ok(Placed::Lost);
     };
     if fs::symlink_metadata(&target).is_ok() {
-        if replaced.is_none_or(|take| !matches!(find(&target, Some(take)), Found::AsMade)) {
+        if replaced.is_none_or(|take| !matches!(find(out, &target, Some(take)), Found::AsMade)) {
             return Ok(Placed::Blocked);
         }
         place::move_aside(out, &target)?;

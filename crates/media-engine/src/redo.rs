@@ -160,11 +160,11 @@ pub fn pick(folder: &Folder, id: &str, take: u32) -> Result<()> {
             "give the row its earlier path, and run the list once".to_owned(),
         );
     }
-    if !matches!(find(&path, Some(wanted)), Found::AsMade) {
+    if !matches!(find(out, &path, Some(wanted)), Found::AsMade) {
         let aside = place::find_aside(out, wanted).or_else(|| {
             // Made under another path, and still there.
             let elsewhere = out.join(&wanted.path);
-            matches!(find(&elsewhere, Some(wanted)), Found::AsMade).then_some(elsewhere)
+            matches!(find(out, &elsewhere, Some(wanted)), Found::AsMade).then_some(elsewhere)
         });
         let Some(aside) = aside else {
             let message = format!("the file of take {take} of {id} is no longer in .media/old");

@@ -98,7 +98,7 @@ impl Resume<'_> {
             return Ok(Decision::Make(start(entry.take, number + 1, Prior::Fresh)));
         }
         let path = &case.prepared.request.output_path;
-        if let Found::InTheWay(what) = find(path, None) {
+        if let Found::InTheWay(what) = self.find(path, None) {
             return Ok(in_the_way(path, &what));
         }
         if let Some(other) = self.of_another(case, true)? {
@@ -131,7 +131,7 @@ impl Resume<'_> {
             return Ok(None);
         };
         let path = &case.prepared.request.output_path;
-        match find(path, Some(&take)) {
+        match self.find(path, Some(&take)) {
             Found::Nothing | Found::AsMade => {}
             Found::Valid | Found::Broken(_) => {
                 let changed = "not the file that its new take was to replace";
@@ -189,8 +189,8 @@ impl Resume<'_> {
 
     /// The ledger does not know it.
     fn of_stranger(&self, case: Case<'_>) -> Result<Decision> {
-        let Case { client, prepared, .. } = case;
-        match find(&prepared.request.output_path, None) {
+        let prepared = case.prepared;
+        match self.find(&prepared.request.output_path, None) {
             Found::Nothing => {}
             Found::AsMade | Found::Valid => return self.of_file(case, 1),
             Found::Broken(what) | Found::InTheWay(what) => {
@@ -200,13 +200,17 @@ impl Resume<'_> {
         if let Some(copy) = self.of_equal(case, 1)? {
             return Ok(copy);
         }
-        let is_askable = client.provider().info().capabilities.recoverable;
-        let prior = if self.is_lost && is_askable {
+        Ok(Decision::Make(start(1, 1, self.prior_of_stranger(case))))
+    }
+
+    /// What may have been sent for a job of which nothing is written down: nobody knows when the ledger was lost.
+    fn prior_of_stranger(&self, case: Case<'_>) -> Prior {
+        let is_askable = case.client.provider().info().capabilities.recoverable;
+        if self.is_lost && is_askable {
             Prior::Perhaps
         } else {
             Prior::Fresh
-        };
-        Ok(Decision::Make(start(1, 1, prior)))
+        }
     }
 
     /// A valid file stands where nothing was made: the user's, or what an equal row had made, which a kill left out of the
@@ -220,7 +224,7 @@ impl Resume<'_> {
             return Ok(stay(Status::Skipped, None));
         };
         let made = reader.find_equal(&case.prepared.checked.hash, |take| {
-            matches!(find(path, Some(take)), Found::AsMade)
+            matches!(self.find(path, Some(take)), Found::AsMade)
         })?;
         Ok(match made {
             Some(take) => copy(path.clone(), take, number, false),
@@ -265,7 +269,7 @@ impl Resume<'_> {
         } else {
             Status::Changed
         };
-        let is_broken = match find(path, Some(&take)) {
+        let is_broken = match self.find(path, Some(&take)) {
             Found::AsMade if is_same => return Ok(stay(Status::Skipped, Some(take))),
             // A person put this take back in the place of a newer one.
             Found::AsMade if differs == Status::Outdated && self.has_newer(&spec.id, take.take)? => {
@@ -286,7 +290,7 @@ impl Resume<'_> {
         };
         // Gone. What costs nothing is brought back.
         let former = self.out.join(&take.path);
-        if former != *path && matches!(find(&former, Some(&take)), Found::AsMade) {
+        if former != *path && matches!(self.find(&former, Some(&take)), Found::AsMade) {
             if !is_same {
                 return Ok(stay(differs, Some(take)));
             }
@@ -330,7 +334,7 @@ impl Resume<'_> {
     /// It was begun, and no take of it was made.
     fn of_open(&self, case: Case<'_>, entry: &Entry) -> Result<Decision> {
         let Case { prepared, .. } = case;
-        match find(&prepared.request.output_path, None) {
+        match self.find(&prepared.request.output_path, None) {
             Found::Nothing => {}
             Found::AsMade | Found::Valid => return self.of_file(case, entry.take),
             Found::Broken(what) | Found::InTheWay(what) => {
@@ -340,7 +344,11 @@ impl Resume<'_> {
         let is_same = entry.hash == prepared.checked.hash;
         let last = self.last_attempt(&entry.spec.id, entry.take, prepared)?;
         let number = last.as_ref().map_or(0, |attempt| attempt.number);
-        let again = |prior| Ok(Decision::Make(start(entry.take, number, prior)));
+        // Of what the lost ledger knew nothing was said while this one only noted the row.
+        let prior = match &last {
+            None => self.prior_of_stranger(case),
+            Some(_) => Prior::Fresh,
+        };
         match last.map(|attempt| (attempt.state, attempt)) {
             Some((AttemptState::Sending | AttemptState::Linked | AttemptState::Have, attempt)) => {
                 Ok(self.of_attempt(case, entry, attempt))
@@ -354,7 +362,7 @@ impl Resume<'_> {
                 None if self.is_in_doubt_elsewhere(case)? => {
                     Ok(self.told_before(entry, Status::Unknown, SEND_AGAIN))
                 }
-                None => again(Prior::Fresh),
+                None => Ok(Decision::Make(start(entry.take, number, prior))),
             },
             _ if is_same && entry.status == JobStatus::Failed && is_lasting(entry) => {
                 Ok(self.told_before(entry, Status::Failed, ASK_AGAIN))
@@ -362,7 +370,7 @@ impl Resume<'_> {
             Some((AttemptState::Refused | AttemptState::Abandoned, _)) | None => {
                 match self.of_equal(case, entry.take)? {
                     Some(copy) => Ok(copy),
-                    None => Ok(Decision::Make(start(entry.take, number + 1, Prior::Fresh))),
+                    None => Ok(Decision::Make(start(entry.take, number + 1, prior))),
                 }
             }
         }
@@ -384,7 +392,7 @@ impl Resume<'_> {
         };
         let mut made = None;
         let standing = reader.find_equal(&case.prepared.checked.hash, |take| {
-            let stands = matches!(find(&self.out.join(&take.path), Some(take)), Found::AsMade);
+            let stands = matches!(self.find(&self.out.join(&take.path), Some(take)), Found::AsMade);
             if !stands {
                 made.get_or_insert_with(|| take.clone());
             }
@@ -469,6 +477,10 @@ impl Resume<'_> {
         }
     }
 
+    fn find(&self, path: &Path, take: Option<&TakeRow>) -> Found {
+        find(self.out, path, take)
+    }
+
     /// Another file with the same bytes.
     fn copy_of(&self, take: &TakeRow, is_broken: bool) -> Result<Option<Decision>> {
         let Some(reader) = self.reader else {
@@ -476,7 +488,7 @@ impl Resume<'_> {
         };
         let other = reader.find_equal(&take.hash, |other| {
             let path = self.out.join(&other.path);
-            other.sha256 == take.sha256 && matches!(find(&path, Some(other)), Found::AsMade)
+            other.sha256 == take.sha256 && matches!(self.find(&path, Some(other)), Found::AsMade)
         })?;
         Ok(other.map(|other| copy(self.out.join(&other.path), other, take.take, is_broken)))
     }

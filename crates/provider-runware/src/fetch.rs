@@ -105,7 +105,7 @@ impl Runware {
         }
     }
 
-    /// Looks for what earlier sends of these jobs' keys made, with a few questions. Silent when nothing can be told.
+    /// Looks for what earlier sends of these jobs' keys made, with a few questions. Silent about tasks that nobody knows.
     pub(crate) async fn look_for(&self, jobs: &[Job]) {
         let mut open: Vec<Waiting<'_>> = jobs
             .iter()
@@ -122,28 +122,32 @@ impl Runware {
                     return open.iter().for_each(|one| one.job.finish(Err(error.clone())));
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "a question about earlier tasks failed");
-                    return;
+                    let open = open.iter();
+                    return open.for_each(|one| one.job.finish(Err(error.clone().without_charge())));
                 }
             };
             let nobody_knows = open.iter().all(|one| states.peek(one.job.key()).is_none());
             unknown_rounds += u32::from(nobody_knows);
-            let mut left = Vec::new();
+            let (mut left, mut running) = (Vec::new(), Vec::new());
             for one in open {
-                match states
-                    .take(one.job.key())
-                    .and_then(|state| outcome(one.job, state))
-                {
-                    Some(outcome) => one.job.finish(outcome),
+                match states.take(one.job.key()) {
+                    Some(state) => match outcome(one.job, state) {
+                        Some(outcome) => one.job.finish(outcome),
+                        None => running.push(one),
+                    },
                     None => left.push(one),
                 }
             }
-            open = left;
             rounds += 1;
             // Once the pauses no longer grow, waiting longer is not for this call.
             if unknown_rounds >= UNKNOWN_ROUNDS || (rounds >= LEAST_ROUNDS && pauses.at_most()) {
-                return;
+                let error = Error::new(ErrorKind::Timeout, "the service is still at work on it");
+                return running
+                    .iter()
+                    .for_each(|one| one.job.finish(Err(error.clone().in_op(RESULT_OP))));
             }
+            open = left;
+            open.append(&mut running);
             if !open.is_empty() {
                 sleep(pauses.next()).await;
             }

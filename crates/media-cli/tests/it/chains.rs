@@ -200,6 +200,39 @@ fn an_edited_row_begins_at_the_front_of_its_chain() {
     assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 1);
 }
 
+/// A redo that passed on and was not seen to its end is where that can be settled, not at the front of its chain.
+#[test]
+fn a_redo_that_passed_on_stays_where_it_was_sent() {
+    let mut desk = desk();
+    desk.configure("forvo", "minimum_rate", &json!(-100));
+    let row = list(&["perro"], &["forvo", "openai"], &[]).replace("\"forvo\":{\"sex\":\"any\"}", "");
+    desk.file("list.jsonl", row);
+    delivered(&desk.make("list.jsonl").ended(0), "perro", "forvo", &[]);
+    // Nobody is good enough any more.
+    desk.configure("forvo", "minimum_rate", &json!(1000));
+    let lost = Fault::new(Provider::Openai, FaultKind::CutAfterBilling).on(Op::Speech);
+    desk.sim().arm(lost);
+    let ran = desk
+        .run(&["redo", "perro", "--out", "out", "--yes", "--json"])
+        .ended(1);
+    assert_eq!(ran.line("perro")["status"], "unknown", "{ran:#?}");
+    assert_eq!(desk.charges(), 1);
+    let again = desk.make("list.jsonl").ended(1);
+    let line = again.line("perro");
+    assert_eq!(
+        (&line["provider"], &line["status"]),
+        (&json!("openai"), &json!("unknown")),
+        "{line}"
+    );
+    let said = line["error"]["message"].as_str().unwrap();
+    assert!(!said.contains("something else"), "{said}");
+    assert_eq!(desk.charges(), 1);
+    desk.run(&["retry", "--unknown", "perro", "--out", "out"])
+        .ended(0);
+    desk.make("list.jsonl").ended(0);
+    assert_eq!(desk.charges(), 1);
+}
+
 #[test]
 fn a_recording_that_stays_damaged_passes_on_and_blocks_nothing() {
     let desk = desk();

@@ -245,10 +245,11 @@ fn a_row_with_another_path_gets_a_copy_of_its_file() {
     assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 1);
 }
 
-/// With the ledger gone, the same keys are computed and asked for: the service still knows what it made.
+/// With the ledger gone, the same keys are computed and asked for: the service still knows what it made. So it is after a run
+/// that could not ask and only noted the rows.
 #[test]
 fn a_lost_ledger_costs_nothing_where_the_service_knows_its_keys() {
-    let desk = Desk::with_sim();
+    let mut desk = Desk::with_sim();
     desk.file(
         "list.jsonl",
         pictures("runware", &["dog", "cat", "hen", "pig", "ant", "bee"]),
@@ -265,6 +266,10 @@ fn a_lost_ledger_costs_nothing_where_the_service_knows_its_keys() {
     for name in desk.outputs("out") {
         fs::remove_file(desk.path("out").join(name)).unwrap();
     }
+    desk.set("RUNWARE_API_KEY", "sim-nobody-has-this-key");
+    let ran = desk.make("list.jsonl");
+    assert_ne!(ran.code, Some(0), "{ran:#?}");
+    desk.set("RUNWARE_API_KEY", "sim-runware");
     let ran = desk.make("list.jsonl").ended(0);
     assert_eq!(ran.count("done"), 6, "{ran:#?}");
     assert_eq!(desk.charges(), 6);

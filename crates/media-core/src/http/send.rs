@@ -129,6 +129,7 @@ impl Http {
             self.intend(request).await?;
         }
         grant.spend();
+        let day = self.0.limiter.day(&request.group);
         tracing::debug!(paid = request.is_paid(), "sending");
         let result = self
             .exchange(request, expect)
@@ -137,7 +138,10 @@ impl Http {
         let result = self.settle(request, result);
         match result {
             Err(error) if error.kind() == ErrorKind::QuotaExhausted => {
-                let until = self.0.limiter.mark_spent(&request.group).await;
+                let until = match day {
+                    Some(day) => self.0.limiter.mark_spent(&request.group, day).await,
+                    None => None,
+                };
                 Err(if error.resets_at().is_none() {
                     error.until(until)
                 } else {

@@ -161,23 +161,25 @@ impl Lane {
     /// A task of which nobody knows what was sent for it: each attempt that may have been is asked for, and only when none
     /// of them came to anything it is begun.
     async fn look_for(&self, mut task: Task) {
-        for number in 1..=self.http().settings().retry.attempts.max(1) {
+        let (mut number, mut last) = (1, self.http().settings().retry.attempts.max(1));
+        while number <= last {
             task.turn_to(number, self.client.project());
-            match self
-                .recover(
-                    &task,
-                    Prior::Sent {
-                        ago: None,
-                        batch: None,
-                    },
-                )
-                .await
-                .filter(is_definite)
-            {
+            let prior = Prior::Sent {
+                ago: None,
+                batch: None,
+            };
+            match self.recover(&task, prior).await {
                 Some(Ok(generated)) => return self.conclude(task, generated).await,
-                Some(Err(error)) if error.kind().stops_lane() => return self.fail(task, error).await,
-                _ => {}
+                Some(Err(error)) if error.kind().stops_lane() || says_nothing(&error) => {
+                    // It is under way, or could not be asked for: whatever is sent now may be bought beside it.
+                    task.attempt.number = 0;
+                    return self.fail(task, error).await;
+                }
+                // Each run that was refused went one number on.
+                Some(Err(_)) => last = last.max(number + 1),
+                None => {}
             }
+            number += 1;
         }
         task.turn_to(1, self.client.project());
         let nothing = |what: &str| Error::new(ErrorKind::Cancelled, what.to_owned()).not_billed();
@@ -246,12 +248,13 @@ impl Lane {
 
 /// Whether an answer says what became of a key: its result, that it failed and what that cost, or that it is not done.
 fn is_definite(answer: &Result<Generated>) -> bool {
-    let says_nothing = |error: &Error| {
-        error.charge() == Some(Charge::Unknown)
-            && !error.kind().stops_lane()
-            && error.kind() != ErrorKind::Pending
-    };
     !matches!(answer, Err(error) if says_nothing(error))
+}
+
+fn says_nothing(error: &Error) -> bool {
+    error.charge() == Some(Charge::Unknown)
+        && !error.kind().stops_lane()
+        && error.kind() != ErrorKind::Pending
 }
 
 fn received(answer: Result<Result<Generated>, oneshot::error::RecvError>) -> Result<Generated> {

@@ -64,6 +64,17 @@ pub struct Slowed {
     pub waited: Duration,
 }
 
+/// What a day allows, at a moment of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Today {
+    limit: u64,
+    day: Day,
+    now: jiff::Timestamp,
+}
+
+/// So long after a day began by this machine's clock, the service's may still be at the end of the day before.
+const CLOCKS_DIFFER: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
+
 /// All limits of one provider instance.
 pub(crate) struct Limiter {
     account: String,
@@ -143,11 +154,14 @@ impl Limiter {
         if download { &self.downloads } else { &self.calls }
     }
 
-    fn day(&self, group: &str) -> Option<(u64, Day)> {
+    /// What this day allows, for a group whose calls are counted by the day.
+    pub(crate) fn day(&self, group: &str) -> Option<Today> {
         let configured = lock(&self.configured);
         let limits = configured.get(group)?;
         let limit = limits.per_day("requests")?;
-        Some((limit, limits.day_starts.day_of(self.clock.now())))
+        let now = self.clock.now();
+        let day = limits.day_starts.day_of(now);
+        Some(Today { limit, day, now })
     }
 
     fn quota_key(&self, group: &str) -> QuotaKey {
@@ -175,7 +189,7 @@ impl Limiter {
 
     /// Sets `calls` counted calls aside, so that a job is never begun that could not be ended today.
     pub(crate) async fn hold(&self, group: &str, calls: u32) -> Result<Option<Hold>> {
-        let Some((limit, day)) = self.day(group) else {
+        let Some(Today { limit, day, .. }) = self.day(group) else {
             return Ok(None);
         };
         if u64::from(calls) > limit {
@@ -208,7 +222,7 @@ impl Limiter {
 
     /// Counts one call, by what was set aside for it or beside that.
     pub(crate) async fn count_call(&self, group: &str, holds: &[HoldSlot]) -> Result<()> {
-        let Some((limit, day)) = self.day(group) else {
+        let Some(Today { limit, day, .. }) = self.day(group) else {
             return Ok(());
         };
         if holds.iter().any(|hold| hold.spend_one(&day)) {
@@ -220,9 +234,15 @@ impl Limiter {
         Err(self.spent(group, limit, &day, 1))
     }
 
-    /// The service says that the day is spent, whatever we counted.
-    pub(crate) async fn mark_spent(&self, group: &str) -> Option<jiff::Timestamp> {
-        let (limit, day) = self.day(group)?;
+    /// The service said to a call of this day that it is spent, whatever we counted. Gives the time when calls are allowed
+    /// again.
+    pub(crate) async fn mark_spent(&self, group: &str, today: Today) -> Option<jiff::Timestamp> {
+        let Today { limit, day, now } = today;
+        let in_step = day.start.checked_add(CLOCKS_DIFFER).ok()?;
+        if now < in_step {
+            // The service may mean the day before, which by its clock is not over yet.
+            return Some(in_step);
+        }
         if let Err(error) = self.quota.exhaust(&self.quota_key(group), &day, limit).await {
             tracing::warn!(%error, "the spent daily quota could not be written down");
         }

@@ -102,7 +102,7 @@ const EXPOSURE: &str = "CASE WHEN state = 'refused' THEN coalesce(cost_micros, 0
 /// What a ledger has spent, in all and today.
 pub(super) fn spent(db: &Connection) -> rusqlite::Result<Spending> {
     let question = format!(
-        "SELECT coalesce(sum({EXPOSURE}), 0), coalesce(sum({EXPOSURE}) FILTER (WHERE first_sent_ms >= ?1), 0)
+        "SELECT coalesce(sum({EXPOSURE}), 0), coalesce(sum({EXPOSURE}) FILTER (WHERE last_sent_ms >= ?1), 0)
          FROM attempts"
     );
     db.query_row(&question, [day_of(Timestamp::now())], |row| {
@@ -146,7 +146,7 @@ impl Budget {
         self.spending = spent(db)?;
         self.day = day_of(Timestamp::now());
         let mut open = db.prepare(
-            "SELECT key, coalesce(cost_micros, reserved_micros), state <> 'sending', coalesce(first_sent_ms, 0)
+            "SELECT key, coalesce(cost_micros, reserved_micros), state <> 'sending', coalesce(last_sent_ms, 0)
              FROM attempts WHERE ended_ms IS NULL",
         )?;
         let mut rows = open.query(())?;
@@ -192,7 +192,8 @@ impl Budget {
     /// [`ErrorKind::BudgetExceeded`] when a ceiling does not allow it.
     pub(super) fn allow(&mut self, events: &[(AttemptKey, Event)]) -> Result<()> {
         let today = day_of(Timestamp::now());
-        if today != self.day {
+        // A clock that is set back begins no day anew.
+        if today > self.day {
             self.day = today;
             self.spending.day = Usd::ZERO;
         }
@@ -350,7 +351,7 @@ mod tests {
     fn after(caps: Caps, open: &[(&str, Option<i64>)]) -> Budget {
         let db = Connection::open_in_memory().unwrap();
         db.execute_batch(
-            "CREATE TABLE attempts (key TEXT, state TEXT, cost_micros INTEGER, reserved_micros INTEGER, first_sent_ms INTEGER, ended_ms INTEGER)",
+            "CREATE TABLE attempts (key TEXT, state TEXT, cost_micros INTEGER, reserved_micros INTEGER, last_sent_ms INTEGER, ended_ms INTEGER)",
         )
         .unwrap();
         for (job, reserved) in open {

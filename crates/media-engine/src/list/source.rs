@@ -164,6 +164,10 @@ impl Source {
                 path: self.path.to_path_buf(),
             });
         }
+        let file = Unchanged {
+            file,
+            stamp: self.stamp.clone(),
+        };
         let (delimiter, comment, skip_lines) = match &self.layout {
             Layout::JsonLines => (0, None, 0),
             Layout::Table(table) => (table.delimiter, table.comment, table.skip_lines),
@@ -191,11 +195,32 @@ fn stamp(file: &File, path: &Path) -> Result<Stamp, ListError> {
         .map_err(|error| ListError::io("read", path, error))
 }
 
+/// A file that is not read past a change. A run reads its list for hours, and an editor that saves in place shifts what was
+/// not read yet: half of one row would be bought with half of another, and rows that were read before once more.
+#[derive(Debug)]
+struct Unchanged {
+    file: File,
+    stamp: Stamp,
+}
+
+impl Read for Unchanged {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        // Looked at after the bytes were read, before anybody sees them.
+        if Stamp::of(&self.file.metadata()?) == self.stamp {
+            return Ok(count);
+        }
+        Err(std::io::Error::other(CHANGED))
+    }
+}
+
+const CHANGED: &str = "it changed while it was being read; run the same command again";
+
 /// The rows of a list; one that cannot be read is an error and the next one is tried.
 #[derive(Debug)]
 pub struct Rows {
     source: Source,
-    records: Records<File>,
+    records: Records<Unchanged>,
     is_over: bool,
 }
 
@@ -241,9 +266,9 @@ impl Iterator for Rows {
             Ok(Some(row)) => Some(row),
             Ok(None) => {
                 self.is_over = true;
-                let message = "the file changed while it was being read; run the same command again";
-                self.is_changed()
-                    .then(|| Err(RowProblem::new(&path, 0, message).fatal()))
+                self.is_changed().then(|| {
+                    Err(RowProblem::new(&path, 0, format!("the file is another one now: {CHANGED}")).fatal())
+                })
             }
             Err(error) => {
                 self.is_over = true;

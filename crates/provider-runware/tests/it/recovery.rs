@@ -215,3 +215,37 @@ async fn something_else_at_the_link_is_no_file() {
     );
     assert!(fake.files().is_empty());
 }
+
+/// The ledger is lost and nobody knows what was sent. What is under way, or could not be asked for, may be bought: nothing
+/// is sent beside it.
+#[tokio::test]
+async fn what_may_be_under_way_is_not_bought_beside_it() {
+    type Answer = fn(&Value) -> Reply;
+    let cases: [(Answer, usize); 3] = [
+        (|task| Reply::data(vec![processing(task)]), 0),
+        (|_| Reply::text(502, "<html>Bad gateway</html>"), 0),
+        (|_| Reply::data(vec![]), 1),
+    ];
+    for (answer, sends) in cases {
+        let mut bought = false;
+        let fake = fake!(|base, _call, tasks| {
+            bought |= kind(tasks) == "imageInference";
+            match kind(tasks) {
+                "imageInference" => Reply::data(vec![json!({"taskUUID": key(&tasks[0])})]),
+                _ if bought => Reply::data(vec![done(base, &tasks[0])]),
+                _ => answer(&tasks[0]),
+            }
+        });
+        let client = fake.client(|config| config.retry.attempts = 2.try_into().unwrap());
+        let result = run(&client, earlier(&fake, Prior::Perhaps)).await.remove(0);
+        assert_eq!(fake.keys("imageInference").len(), sends);
+        match result.outcome {
+            Ok(_) => assert_eq!(sends, 1),
+            Err(error) => assert_eq!(
+                (error.charge(), result.attempts),
+                (Some(Charge::Unknown), 0),
+                "{error}"
+            ),
+        }
+    }
+}

@@ -278,6 +278,38 @@ fn a_list_that_changes_is_noticed() {
     assert!(matches!(source.rows(), Err(ListError::Io { .. })));
 }
 
+/// An editor that saves in place shifts what was not read yet; saving under another name and renaming does not.
+#[test]
+fn a_list_that_is_saved_in_place_is_read_no_further() {
+    let row = |number: usize| format!("{number},word number {number} of a long list\n");
+    let rows: String = (0..3000).map(row).collect();
+    for in_place in [true, false] {
+        let desk = Desk::new();
+        let source = desk.open("list.csv", format!("id,word\n{rows}")).unwrap();
+        let mut read = source.rows().unwrap();
+        assert!(read.next().unwrap().is_ok());
+        let longer = format!(
+            "id,word\nnew,a row that is longer than those behind it, so that all of them move\n{rows}"
+        );
+        if in_place {
+            desk.file("list.csv", longer);
+        } else {
+            std::fs::rename(desk.file("saved.csv", longer), desk.path("list.csv")).unwrap();
+        }
+        let mut next = 1;
+        let end = read.find_map(|read| match read {
+            Ok(row) => {
+                assert_eq!(row.text("id"), Some(next.to_string().as_str()));
+                next += 1;
+                None
+            }
+            Err(problem) => Some(problem),
+        });
+        assert!(end.is_some_and(|end| end.fatal && end.message.contains("changed")));
+        assert!(if in_place { next < 1000 } else { next == 3000 }, "{next}");
+    }
+}
+
 #[test]
 fn exports_of_anki() {
     let desk = Desk::new();

@@ -50,6 +50,10 @@ fn words(limit: u64) -> Lab {
 }
 
 async fn used(lab: &Lab) -> u64 {
+    used_of(lab, &today()).await
+}
+
+async fn used_of(lab: &Lab, day: &Day) -> u64 {
     let account = media_core::ApiKey::new(crate::support::KEY).account();
     lab.wiring
         .quota
@@ -58,7 +62,7 @@ async fn used(lab: &Lab) -> u64 {
                 account,
                 bucket: "image.requests".into(),
             },
-            &today(),
+            day,
         )
         .await
         .unwrap()
@@ -157,6 +161,47 @@ async fn the_day_ends_when_the_service_says_so() {
         500,
         "what the job gives back does not reopen the day"
     );
+}
+
+/// A clock that goes on from here with the virtual time.
+#[derive(Debug)]
+struct From(jiff::Timestamp, tokio::time::Instant);
+
+impl Clock for From {
+    fn now(&self) -> jiff::Timestamp {
+        self.0 + self.1.elapsed()
+    }
+}
+
+/// What the service says of the day that ends must not cost the day that begins, whoever's clock is ahead.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_one_day_costs_nothing_of_the_next() {
+    let next = Day {
+        start: today().end,
+        end: "2026-11-24T22:00:00Z".parse().unwrap(),
+    };
+    let minute = next.start + Duration::from_secs(60);
+    // Sent before midnight and answered after it; sent when the service's clock has not come to midnight yet.
+    for (now, old, new, resets) in [
+        ("2026-11-23T21:59:59.5Z", 500, 0, today().end),
+        ("2026-11-23T22:00:05Z", 0, 1, minute),
+        ("2026-11-23T22:01:05Z", 0, 500, next.end),
+    ] {
+        let mut lab = Lab::new(Mode::Word, |_| spent_by_service().after(Duration::from_secs(1)));
+        lab.settings.limits.groups.insert("image".into(), daily(500));
+        lab.wiring.clock = Arc::new(From(now.parse().unwrap(), tokio::time::Instant::now()));
+        let results = lab.client().generate_batch(lab.images(1)).collect().await;
+        assert_eq!(
+            (used_of(&lab, &today()).await, used_of(&lab, &next).await),
+            (old, new),
+            "{now}"
+        );
+        assert_eq!(
+            results[0].outcome.as_ref().unwrap_err().resets_at(),
+            Some(resets),
+            "{now}"
+        );
+    }
 }
 
 /// Its word may also come where a file was due; that stops the lane like any other.

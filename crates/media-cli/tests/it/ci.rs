@@ -19,6 +19,12 @@ fn run(desk: &Desk, cap: &str, script: &str) -> Ran {
 
 fn command(desk: &Desk, cap: &str, script: &str) -> std::process::Command {
     let _ = fs::remove_dir_all(desk.path("deck"));
+    let _ = fs::remove_file(desk.path("deck.open"));
+    command_there(desk, cap, script)
+}
+
+/// The same machine once more, with what the last run left on it.
+fn command_there(desk: &Desk, cap: &str, script: &str) -> std::process::Command {
     let bin = std::path::Path::new(env!("CARGO_BIN_EXE_media"))
         .parent()
         .unwrap();
@@ -142,4 +148,73 @@ fn a_cancelled_pipeline_finishes_what_was_sent_and_puts_the_folder_back() {
     assert!(desk.path("store/deck/.media/ledger.sqlite").exists());
     run(&desk, "1", &script()).ended(0);
     desk.assert_bill_is(4);
+}
+
+/// Killed with its whole group, nothing is put back. What was bought is on the machine alone, and its next run begins there.
+#[test]
+fn a_killed_machine_that_stays_goes_on_from_what_it_has() {
+    let mut scenario = Scenario::instant();
+    scenario.openai.latency_ms.image = 300;
+    let desk = desk_with(scenario);
+    desk.file(
+        "recipe.json",
+        desk.read("recipe.json")
+            .replace("runware", "openai")
+            .replace("\"width\": 256, \"height\": 256", ""),
+    );
+    run(&desk, "1", &script().replace("--stop-after 5h", "--max-items 1")).ended(0);
+    desk.assert_bill_is(1);
+    let killed = script().replace(
+        "wait \"$run\" || code=$?\nwhile",
+        "sleep 1; kill -9 $run $$\nwhile",
+    );
+    assert!(
+        command_there(&desk, "1", &killed)
+            .status()
+            .unwrap()
+            .code()
+            .is_none()
+    );
+    let bought = desk.charges();
+    assert!(bought > 1, "nothing was at stake");
+    desk.finish(command_there(&desk, "1", &script()));
+    assert!(
+        desk.charges() <= 4,
+        "bought twice: {bought} when it was killed, {} now",
+        desk.charges()
+    );
+    assert!(!desk.path("deck.open").exists());
+}
+
+/// Two machines that went on from one copy have two ledgers: a person decides.
+#[test]
+fn what_two_machines_bought_is_not_thrown_away() {
+    let desk = desk();
+    run(&desk, "1", &script().replace("--stop-after 5h", "--max-items 1")).ended(0);
+    fs::write(desk.path("deck.open"), "the number of an earlier copy").unwrap();
+    fs::write(desk.path("deck/.copy"), "never put back").unwrap();
+    let ran = desk.finish(command_there(&desk, "1", &script()));
+    ran.ended(1).said(&["another machine has gone on"]);
+    assert_eq!(desk.read("deck/.copy"), "never put back");
+    desk.assert_bill_is(1);
+}
+
+#[test]
+fn a_second_signal_does_not_cut_the_copy() {
+    let desk = desk();
+    // A slow copy, as to a bucket.
+    let slow = script().replace("  rm -rf \"$2.part\"", "  sleep 1; rm -rf \"$2.part\"");
+    let mut child = command(&desk, "1", &slow).spawn().unwrap();
+    crate::support::until("all are bought", || {
+        desk.charges() == 4 && desk.path("deck/report.html").exists()
+    });
+    for signal in ["INT", "TERM"] {
+        std::process::Command::new("kill")
+            .args(["-s", signal, &child.id().to_string()])
+            .status()
+            .unwrap();
+    }
+    child.wait().unwrap();
+    assert!(desk.path("store/deck/report.html").exists());
+    assert!(!desk.path("deck.open").exists());
 }

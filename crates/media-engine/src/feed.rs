@@ -242,6 +242,7 @@ impl Feeder<'_> {
             planned: Planned {
                 spec: spec.clone(),
                 provider,
+                account: self.client.provider().http().account().to_owned(),
                 model: resolved.model.clone(),
                 asked: asked(spec),
                 hash: prepared.checked.hash,

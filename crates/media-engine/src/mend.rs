@@ -265,6 +265,7 @@ mod tests {
         folder.ledger().planned(Planned {
             spec,
             provider: "openai".to_owned(),
+            account: String::new(),
             model: "m".to_owned(),
             asked: [0; 32],
             hash,

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use media_core::{Client, ErrorKind, Prior, Result};
 
 use crate::decision::{
-    ANOTHER_VARIANT, ASK_AGAIN, Decision, SEND_AGAIN, Start, Stay, copy, gone, in_the_way, is_of_another,
-    start, stay,
+    ANOTHER_VARIANT, ASK_AGAIN, ASK_WITH_ITS_KEY, Decision, SEND_AGAIN, Start, Stay, copy, gone, in_the_way,
+    is_of_another, start, stay,
 };
 use crate::found::{Found, find, is_as_made};
 use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, Reader, TakeRow, asked};
@@ -457,6 +457,9 @@ impl Resume<'_> {
             ago: None,
             batch: None,
         };
+        let account = case.client.provider().http().account();
+        let is_foreign = attempt.account.is_some_and(|sender| sender != account);
+        let is_batch_without_id = attempt.batch.as_ref().is_some_and(|batch| !batch.contains(' '));
         match (attempt.state, attempt.link, attempt.sha256, attempt.staged) {
             (AttemptState::Linked, Some(link), ..) => again(Prior::Linked {
                 link,
@@ -468,6 +471,11 @@ impl Resume<'_> {
                 staged: self.inner.join(staged),
                 facts: Box::new(attempt.facts),
             }),
+            // To another account a service says that there is nothing, and would take it on once more.
+            (AttemptState::Sending, ..) if is_foreign && is_batch_without_id => {
+                self.told_before(entry, Status::Unknown, ASK_WITH_ITS_KEY)
+            }
+            (AttemptState::Sending, ..) if is_foreign && is_recoverable => again(asked),
             (AttemptState::Sending, ..) if is_recoverable || attempt.batch.is_some() => again(Prior::Sent {
                 ago: since(attempt.first_sent_ms),
                 batch: attempt.batch,

@@ -259,6 +259,39 @@ fn a_batch_that_shows_up_late_is_waited_for() {
     assert_once(&desk, 5);
 }
 
+/// A key sees the batches of its own project only. That there is none for another key proves nothing.
+#[test]
+fn a_batch_that_another_key_cannot_see_is_not_taken_for_one_that_never_was() {
+    let mut scenario = Scenario::instant();
+    scenario
+        .openai
+        .keys
+        .push(media_sim::OpenAiKey::new("sim-another-project", Vec::new()));
+    let mut desk = desk(scenario);
+    desk.file("list.jsonl", pictures(0, 5));
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, FaultKind::CutAfterBilling).on(Op::Batch));
+    let nothing = FaultKind::ErrorBody {
+        body: Some(json!({ "object": "list", "data": [], "has_more": false })),
+    };
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, nothing).on(Op::Poll).times(10));
+    assert_eq!(run(&desk, &["--no-wait"]).ended(4).count("waiting"), 5);
+    desk.disarm();
+    desk.configure(
+        "openai",
+        "batch",
+        &json!({ "first_poll": "20ms", "max_poll": "50ms", "lost_after": "0s" }),
+    );
+    desk.set("OPENAI_API_KEY", "sim-another-project");
+    let ran = run(&desk, &[]).ended(1).said(&["sent with another key"]);
+    assert_eq!(ran.count("unknown"), 5, "{ran:#?}");
+    desk.set("OPENAI_API_KEY", "sim-openai");
+    assert_eq!(run(&desk, &[]).ended(0).count("done"), 5);
+    assert_eq!(created(&desk), 1);
+    assert_once(&desk, 5);
+}
+
 #[test]
 fn a_batch_that_was_never_created_is_sent_again_once_that_is_sure() {
     let mut desk = desk(Scenario::instant());

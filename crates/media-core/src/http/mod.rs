@@ -145,6 +145,12 @@ impl Http {
         Http(Arc::new(Inner { options, limiter }))
     }
 
+    /// A name for the account that does not reveal its key; without a key, the name of the instance.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        self.0.limiter.account()
+    }
+
     /// The key, for services that want it elsewhere than in a header.
     #[must_use]
     pub fn key(&self) -> Option<&ApiKey> {

@@ -119,6 +119,10 @@ impl Limiter {
         }
     }
 
+    pub(crate) fn account(&self) -> &str {
+        &self.account
+    }
+
     /// Calls on the wire.
     pub(crate) fn in_flight(&self) -> usize {
         self.calls.taken()

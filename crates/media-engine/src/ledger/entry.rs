@@ -159,6 +159,8 @@ pub struct AttemptRow {
     pub reserved: Option<Usd>,
     /// Whom it asked, where that was written down.
     pub provider: Option<String>,
+    /// The account that it was sent by: a hash of its key.
+    pub account: Option<String>,
     /// For which model.
     pub model: Option<String>,
     /// The file that it was to become, relative to the output folder.

@@ -23,10 +23,16 @@ macro_rules! takes {
     };
 }
 
+macro_rules! attempt_columns {
+    () => {
+        "key, take, number, state, link, facts, sha256, staged, cost_micros, sends, first_sent_ms, bytes, cost_basis,
+         reserved_micros, path, provider, model, group_key, account"
+    };
+}
+
 macro_rules! attempts {
     () => {
-        "SELECT key, take, number, state, link, facts, sha256, staged, cost_micros, sends, first_sent_ms, bytes, cost_basis, reserved_micros, path, provider, model,
-         group_key FROM attempts"
+        concat!("SELECT ", attempt_columns!(), " FROM attempts")
     };
 }
 
@@ -451,16 +457,18 @@ impl Reader {
     /// The disk.
     pub(crate) fn unfinished_files(&self) -> Result<Vec<OpenAttempt>> {
         // Left to itself SQLite walks through all attempts, because they lie in this order.
-        let text = "SELECT key, take, number, state, link, facts, sha256, staged, cost_micros, sends, first_sent_ms, bytes,
-                cost_basis, reserved_micros, path, provider, model, group_key, job, hash
-            FROM attempts INDEXED BY attempts_open
-            WHERE ended_ms IS NULL AND state = 'have' ORDER BY job, take, number";
+        let text = concat!(
+            "SELECT ",
+            attempt_columns!(),
+            ", job, hash FROM attempts INDEXED BY attempts_open
+             WHERE ended_ms IS NULL AND state = 'have' ORDER BY job, take, number"
+        );
         let mut question = self.ask(self.db.prepare(text))?;
         let rows = self.ask(question.query_map((), |row| {
             Ok(OpenAttempt {
                 attempt: attempt_row(row)?,
-                job: row.get(18)?,
-                hash: hash_of(row, 19)?,
+                job: row.get(19)?,
+                hash: hash_of(row, 20)?,
             })
         }))?;
         self.ask(rows.collect())
@@ -644,6 +652,7 @@ fn attempt_row(row: &Row<'_>) -> rusqlite::Result<AttemptRow> {
         provider: row.get(15)?,
         model: row.get(16)?,
         batch: row.get(17)?,
+        account: row.get(18)?,
     })
 }
 

@@ -13,6 +13,8 @@ use crate::list::JobSpec;
 pub(crate) struct Planned {
     pub(crate) spec: JobSpec,
     pub(crate) provider: String,
+    /// The account that it is sent by: a hash of its key.
+    pub(crate) account: String,
     pub(crate) model: String,
     pub(crate) asked: [u8; 32],
     pub(crate) hash: RequestHash,
@@ -29,6 +31,7 @@ pub(crate) struct Planned {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ask {
     pub(crate) provider: String,
+    pub(crate) account: String,
     pub(crate) model: String,
     pub(crate) listed: Option<Usd>,
     pub(crate) expected: Option<Usd>,
@@ -38,6 +41,7 @@ impl Planned {
     pub(crate) fn ask(&self) -> Ask {
         Ask {
             provider: self.provider.clone(),
+            account: self.account.clone(),
             model: self.model.clone(),
             listed: self.listed,
             expected: self.estimate,
@@ -209,11 +213,11 @@ fn sending(
     // What was made is not unmade by another send of the same key.
     let mut send = db.prepare_cached(
         "INSERT INTO attempts (key, job, take, number, hash, state, group_key, sends, first_sent_ms, last_sent_ms,
-             reserved_micros, listed_micros, provider, model)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'sending', ?6, 1, ?7, ?7, ?8, ?9, ?10, ?11)
+             reserved_micros, listed_micros, provider, model, account)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'sending', ?6, 1, ?7, ?7, ?8, ?9, ?10, ?11, ?12)
          ON CONFLICT (job, take, number, hash) DO UPDATE SET sends = sends + 1, last_sent_ms = ?7, group_key = ?6,
              first_sent_ms = coalesce(first_sent_ms, ?7), reserved_micros = max(coalesce(reserved_micros, ?8), coalesce(?8, reserved_micros)),
-             listed_micros = coalesce(?9, listed_micros), provider = coalesce(provider, ?10), model = coalesce(model, ?11),
+             listed_micros = coalesce(?9, listed_micros), provider = coalesce(provider, ?10), model = coalesce(model, ?11), account = coalesce(?12, account),
              state = CASE WHEN state IN ('linked', 'have', 'done') THEN state ELSE 'sending' END,
              ended_ms = CASE WHEN state = 'done' THEN ended_ms END",
     )?;
@@ -229,6 +233,7 @@ fn sending(
         micros(ask.and_then(|ask| ask.listed)),
         ask.map(|ask| &ask.provider),
         ask.map(|ask| &ask.model),
+        ask.map(|ask| &ask.account),
     ])?;
     Ok(())
 }

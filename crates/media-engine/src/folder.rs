@@ -357,6 +357,19 @@ pub fn check_ledger_place(out: &Path, named: Option<&Path>) -> Result<Option<Str
         Some(noted) if noted == place => Ok(None),
         // Moved, and named at its new place.
         Some(noted) if !noted.exists() && has_content(&place) => Ok(Some(place.display().to_string())),
+        Some(noted) if !noted.exists() => refuse(
+            format!(
+                "the ledger of {} was {}, and neither that one nor {} is there",
+                out.display(),
+                noted.display(),
+                place.display()
+            ),
+            format!(
+                "name the place where it is now by --ledger; only where it is lost for good, delete {} to begin a new one, \
+                 which does not know what was bought",
+                out.join(".media").join(ELSEWHERE).display()
+            ),
+        ),
         Some(noted) => refuse(
             format!(
                 "the ledger of {} is another one: {}",

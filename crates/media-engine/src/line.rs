@@ -146,7 +146,7 @@ pub struct LineError {
 }
 
 /// The job that a line is about.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Subject {
     pub(crate) id: String,
     pub(crate) line: u64,

@@ -81,6 +81,12 @@ pub fn choose(
         None => reader.each_job(|job| look(job.spec))?,
     }
     if let Some(stray) = named.first() {
+        if worklist.is_some() && reader.job(stray)?.is_some() {
+            let message = format!("{stray:?} was made once, and its row is no longer in the list");
+            return Err(Error::new(ErrorKind::Config, message)
+                .not_billed()
+                .hint("put the row back, or name another list by --list"));
+        }
         let message = format!("there is no job {stray:?}");
         return Err(Error::new(ErrorKind::Config, message)
             .not_billed()
@@ -209,7 +215,7 @@ pub fn keep(folder: &Folder, ids: &[String], on: bool) -> Result<()> {
             let message = format!("another take of {id} was sent already and is not settled");
             return Err(Error::new(ErrorKind::Config, message)
                 .not_billed()
-                .hint("run the list first, which sees it to its end"));
+                .hint("run the list, which fetches it where that can be done; what stays unknown is given up by  media retry --unknown --give-up ID"));
         }
     }
     let ids = ids.to_vec();

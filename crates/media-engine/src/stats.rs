@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use media_core::{Charge, Usd};
 
-use crate::line::{Line, Status};
+use crate::line::{Line, LineError, Status};
 use crate::plan::{Plan, ProviderPlan};
 
 /// Names of a failure that are kept for the summary; the rest is counted.
@@ -57,6 +57,31 @@ pub struct Failure {
     pub message: String,
     /// What can be done about it.
     pub next: Option<String>,
+    /// It is a command that ends with the ids.
+    pub next_takes_ids: bool,
+    /// What can be done about some of them is something else.
+    pub has_others: bool,
+}
+
+impl Failure {
+    fn add(&mut self, line: &Line, error: &LineError) {
+        self.count += 1;
+        self.is_spent |= line.status == Status::Failed && error.charge != Charge::None.as_str();
+        if self.ids.len() < EXAMPLES {
+            self.ids.push(line.id.clone());
+        }
+        // `... --give-up a` is said of a, and with more ids of all.
+        let command = |next: &str| Some(next.strip_suffix(&line.id)?.strip_suffix(' ')?.to_owned());
+        let command = error.next.as_deref().and_then(command);
+        let takes_id = command.is_some();
+        let next = command.or_else(|| error.next.clone());
+        if self.count == 1 {
+            self.message.clone_from(&error.message);
+            (self.next, self.next_takes_ids) = (next, takes_id);
+        } else {
+            self.has_others |= self.next != next;
+        }
+    }
 }
 
 impl Account {
@@ -132,15 +157,7 @@ impl Stats {
         }
         if let Some(error) = line.error.as_ref().filter(|_| line.status != Status::Done) {
             let failure = account.failures.entry(error.kind.clone()).or_default();
-            failure.count += 1;
-            failure.is_spent |= line.status == Status::Failed && error.charge != Charge::None.as_str();
-            if failure.ids.len() < EXAMPLES {
-                failure.ids.push(line.id.clone());
-            }
-            if failure.message.is_empty() {
-                failure.message.clone_from(&error.message);
-                failure.next.clone_from(&error.next);
-            }
+            failure.add(line, error);
         }
     }
 
@@ -164,5 +181,51 @@ impl Stats {
     #[must_use]
     pub fn snapshot(&self) -> BTreeMap<String, Account> {
         self.accounts().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::Subject;
+
+    #[test]
+    fn what_helps_one_of_them_only_is_not_said_of_all() {
+        let mut failure = Failure::default();
+        let mut add = |id: &str, next: &str| {
+            let subject = Subject {
+                id: id.to_owned(),
+                ..Subject::default()
+            };
+            let error = LineError {
+                next: Some(next.to_owned()),
+                ..LineError::default()
+            };
+            failure.add(
+                &Line::failed_here(
+                    &subject,
+                    &media_core::Error::new(media_core::ErrorKind::Storage, "x"),
+                    false,
+                ),
+                &error,
+            );
+            (
+                failure.next.clone().unwrap(),
+                failure.next_takes_ids,
+                failure.has_others,
+            )
+        };
+        assert_eq!(
+            add("a", "media status a"),
+            ("media status".to_owned(), true, false)
+        );
+        assert_eq!(
+            add("b", "media status b"),
+            ("media status".to_owned(), true, false)
+        );
+        assert_eq!(
+            add("c", "settle b first: media status b"),
+            ("media status".to_owned(), true, true)
+        );
     }
 }

@@ -68,7 +68,7 @@ pub(crate) async fn retry(
         stop_after: None,
         json: args.json,
         quiet,
-        then: Then::Same(again),
+        then: Then::AsItWas(again),
         caps: session.caps(&args.budget),
     };
     let keys = work.keys()?;

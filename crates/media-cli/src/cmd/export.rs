@@ -21,7 +21,13 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Export) -> Result
             media_engine::export_results(&reader, &mut out)?;
         }
         ExportWhat::Failed { list } => {
-            let list = session.list(list)?;
+            let named = session.list(list);
+            let place = session.list_or_place(list)?;
+            let list = match &named {
+                // What the folder was last made from, where the command names none.
+                Err(_) => status::noted_list(place)?.map_or(named, Ok)?,
+                Ok(_) => named?,
+            };
             let reader = status::open(&list.ledger())?;
             let project = session.offline()?;
             let rows =

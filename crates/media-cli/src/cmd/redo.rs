@@ -95,11 +95,10 @@ fn which(args: &Redo) -> Which {
 /// The list that is named, or the one that the folder was last made from, as far as it is still there.
 fn list_of(session: &Session<'_>, args: &Redo) -> Result<Option<List>> {
     let place = session.place(&args.place);
-    let noted = match &args.list {
-        Some(list) => Some((list.clone(), args.recipe.clone())),
-        None => media_engine::noted_list(&status::open(&place.ledger())?)?,
-    };
-    Ok(noted.map(|(path, recipe)| place.of(path, recipe)))
+    match &args.list {
+        Some(list) => Ok(Some(place.of(list.clone(), args.recipe.clone()))),
+        None => status::noted_list(place),
+    }
 }
 
 /// Names the price and asks.

@@ -22,6 +22,7 @@ use crate::words::counted;
 pub(crate) fn run(registry: &Registry, global: &Global, args: &Report) -> Result<Exit> {
     let session = Session::load(registry, global, None, None)?;
     let place = session.place(&args.place);
+    media_engine::check_ledger_place(&place.out, place.named_ledger())?;
     let reader = status::open(&place.ledger())?;
     let to = args.to.clone().unwrap_or_else(|| report_path(&place.out));
     let mut redo = vec!["media".to_owned(), "redo".to_owned()];

@@ -9,12 +9,18 @@ use serde_json::json;
 use crate::args::{Global, Status};
 use crate::cmd::voices;
 use crate::exit::Exit;
-use crate::session::Session;
+use crate::session::{List, Session};
 use crate::talk::put;
 use crate::words::{self, counted, here, number};
 
 /// Jobs that are shown by name; the rest is counted.
 const SHOWN: usize = 20;
+
+/// The list that a folder was last made from, as far as it is still there.
+pub(crate) fn noted_list(place: List) -> Result<Option<List>> {
+    let noted = media_engine::noted_list(&open(&place.ledger())?)?;
+    Ok(noted.map(|(path, recipe)| place.of(path, recipe)))
+}
 
 pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result<Exit> {
     let session = Session::load(registry, global, None, None)?;

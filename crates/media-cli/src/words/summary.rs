@@ -6,7 +6,7 @@ use std::time::Duration;
 use media_core::Usd;
 use media_engine::{Account, Outcome, Status};
 
-use super::{counted, here, moment, needs_a_person, number, passes, roughly};
+use super::{counted, here, moment, needs_a_person, number, passes, quoted, roughly};
 use crate::exit::Exit;
 
 /// How a run went.
@@ -87,7 +87,16 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, then: Then<'_>) -> String {
             );
             let _ = writeln!(text, "    {ids}");
             if let Some(next) = &failure.next {
-                let _ = writeln!(text, "    {}", here(next));
+                let mut next = here(next);
+                if failure.next_takes_ids {
+                    let ids = failure.ids.iter().map(|id| format!(" {}", quoted(id)));
+                    next.extend(ids);
+                }
+                let _ = writeln!(text, "    {next}");
+            }
+            if failure.has_others {
+                let other = here("not all of them say the same: media status, with an id, tells about each");
+                let _ = writeln!(text, "    {other}");
             }
         }
         for (warning, count) in &account.warnings {
@@ -195,6 +204,8 @@ fn all_pass(outcome: &Outcome) -> bool {
 pub(crate) enum Then<'a> {
     /// The same command: it makes what is missing, and nothing that is there.
     Same(&'a str),
+    /// The same command, which asks for what failed as it stood in the list then.
+    AsItWas(&'a str),
     /// The same command, which makes nothing.
     Fetch(&'a str),
     /// Not the same command: it would make anew what it has made anew.
@@ -217,7 +228,7 @@ fn next(outcome: &Outcome, exit: Exit, then: Then<'_>) -> Option<String> {
         ));
     }
     match then {
-        Then::Same(again) => match exit {
+        Then::Same(again) | Then::AsItWas(again) => match exit {
             Exit::Act => steps.push(format!("act on it, then  {again}")),
             Exit::SomeFailed if any(Status::Failed) && all_pass(outcome) => {
                 steps.push(format!("what failed is asked for again by  {again}"));
@@ -229,7 +240,12 @@ fn next(outcome: &Outcome, exit: Exit, then: Then<'_>) -> Option<String> {
             }
             Exit::SomeFailed if any(Status::Failed) => {
                 let mend = here("mend the rows named above (media export failed lists them)");
-                steps.push(format!("{mend}, then  {again}"));
+                steps.push(match then {
+                    Then::AsItWas(_) => {
+                        format!("{mend}, then run their list: media retry sends what it sent before")
+                    }
+                    _ => format!("{mend}, then  {again}"),
+                });
             }
             Exit::SomeFailed => {}
             _ => steps.push(again.to_owned()),

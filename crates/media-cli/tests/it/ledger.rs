@@ -206,6 +206,13 @@ fn failed_rows_are_exported_mended_and_run() {
     let row: Value = serde_json::from_str(failed.trim()).unwrap();
     assert_eq!((&row["id"], &row["content"]), (&"c".into(), &"nadie".into()));
     assert!(row["_why"].as_str().unwrap().contains("nadie"));
+    // As the summary says it: the folder knows its list.
+    let noted = desk.run(&["export", "failed", "--out", "json"]).ended(0).stdout;
+    assert_eq!(noted, failed);
+    // A page is made of the ledger that belongs to its folder.
+    desk.run(&["report", "--out", "out", "--ledger", "json/.media/ledger.sqlite"])
+        .ended(2)
+        .said(&["has a ledger of its own"]);
 }
 
 #[test]
@@ -250,7 +257,9 @@ fn a_folder_has_one_ledger_wherever_it_is() {
         "typo.sqlite",
         "--adopt",
     ];
-    desk.run(&typo).ended(2).said(&["is another one", "ledger-is-at"]);
+    desk.run(&typo)
+        .ended(2)
+        .said(&["neither that one", "l.sqlite", "typo.sqlite", "ledger-is-at"]);
     assert!(!desk.path("typo.sqlite").exists());
     desk.run(&["plan", "list.jsonl", "--out", "out"])
         .ended(2)

@@ -501,3 +501,45 @@ fn a_file_of_another_row_with_the_same_size_and_time_is_told_apart() {
         .said(&["2.webp is the file of b"]);
     assert_eq!(ran.line("a")["status"], "failed", "{ran:#?}");
 }
+
+/// The end of one path may be the whole of another.
+#[test]
+fn a_file_of_a_sub_folder_is_not_that_of_the_folder() {
+    let mut scenario = Scenario::instant();
+    scenario.media.bytes = 50_000;
+    let desk = Desk::with(scenario);
+    let rows = |one, two| jobs(&[("a", "runware", "a hat", one), ("b", "runware", "a cap", two)]);
+    desk.file("list.jsonl", rows("1.webp", "sub/1.webp"));
+    desk.make("list.jsonl").ended(0);
+    let time = fs::metadata(desk.path("out/1.webp")).unwrap().modified().unwrap();
+    let other = fs::File::options().write(true).open(desk.path("out/sub/1.webp"));
+    other.unwrap().set_modified(time).unwrap();
+    desk.file("list.jsonl", rows("sub/1.webp", "1.webp"));
+    let ran = desk.make("list.jsonl").ended(1);
+    assert_eq!(
+        (ran.line("a")["status"].as_str(), ran.line("b")["status"].as_str()),
+        (Some("failed"), Some("failed"))
+    );
+}
+
+#[test]
+fn what_helps_several_rows_is_one_command() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", pictures("openai", &["hat", "cap", "tie"]));
+    let lost = Fault::new(Provider::Openai, FaultKind::CutAfterBilling).on(Op::Image);
+    desk.sim().arm(lost.times(3));
+    desk.make("list.jsonl").ended(1);
+    desk.disarm();
+    let changed = desk
+        .read("list.jsonl")
+        .replace("a hat", "a red hat")
+        .replace("a cap", "a red cap");
+    desk.file("list.jsonl", changed);
+    desk.make("list.jsonl")
+        .ended(1)
+        .said(&["--unknown --give-up hat cap"]);
+    let run = ["retry", "--out", "out", "--unknown", "--give-up", "hat", "cap"];
+    desk.run(&run).ended(0);
+    let ran = desk.make("list.jsonl").ended(1);
+    assert_eq!((ran.count("done"), ran.count("unknown")), (2, 1), "{ran:#?}");
+}

@@ -79,6 +79,13 @@ fn who_does_not_say_yes_is_told_the_price_and_nothing_is_sent() {
         .ended(3)
         .said(&["1 of them would fit"]);
     redo(&desk, &["x"]).ended(2).said(&["there is no job \"x\""]);
+    let list = desk.read("list.jsonl");
+    let (_, without_a) = list.split_once('\n').unwrap();
+    desk.file("list.jsonl", without_a);
+    redo(&desk, &["a"])
+        .ended(2)
+        .said(&["\"a\" was made once", "no longer in the list"]);
+    desk.file("list.jsonl", list);
     redo(&desk, &[]).ended(2);
     desk.assert_bill_is(3);
 }

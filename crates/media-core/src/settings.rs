@@ -304,8 +304,8 @@ impl RetrySettings {
         self.growing(2.0)
     }
 
-    /// The waits after refusals for pace. As many, but with 4 tries they cover a minute, which most limits are of: a run
-    /// that begins in the minute of the last one has to wait that out.
+    /// The waits after refusals for pace. As many, but they grow faster: four tries span a minute, the usual window of a
+    /// limit, because a run that begins in the minute of the last one has to wait that out.
     pub(crate) fn delays_of_pace(&self) -> ExponentialBackoff {
         self.growing(7.0)
     }

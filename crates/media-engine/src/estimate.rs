@@ -55,8 +55,7 @@ impl Estimates {
 }
 
 impl CostsSoFar {
-    /// What something is expected to cost that the price list says this of: it knows what is dearer than what, the
-    /// answers how much it is off in all.
+    /// Scales the listed price by what this model has really cost so far, over what the list said of that.
     fn put_right(&self, listed: Usd) -> Usd {
         let micros = u128::from(self.cost.micros()) * u128::from(listed.micros());
         let rounded_up = micros.div_ceil(u128::from(self.listed.micros().max(1)));

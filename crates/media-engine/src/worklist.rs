@@ -33,7 +33,7 @@ pub struct Worklist {
     shared: Arc<HashSet<u64>>,
     /// All of it is made anew, whatever there is.
     is_redo: bool,
-    /// Where jobs stand in their chains, of which the ledger need not be asked.
+    /// Positions in provider chains that are known already, so that the ledger is not asked.
     standings: Arc<HashMap<String, Standing>>,
 }
 

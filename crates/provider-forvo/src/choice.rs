@@ -4,41 +4,17 @@ use std::borrow::Borrow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use media_core::{Candidate, Error, ErrorKind, Format, ParamSpec, ParamType, Params, Result};
+use media_core::{Candidate, Error, ErrorKind, Format, Params, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::check::PARAMS;
 use crate::config::{Country, ForvoConfig};
 use crate::language::Spoken;
 use crate::map::Pronunciation;
 
 /// Stands in a list of countries for all that it does not name, and for recordings without a country.
 pub(crate) const ANYBODY: &str = "*";
-
-/// The parameters of a request.
-pub(crate) const PARAMS: &[ParamSpec] = &[
-    ParamSpec::audio(
-        "id",
-        ParamType::Integer,
-        "take this recording of the word and no other",
-    ),
-    ParamSpec::audio(
-        "country",
-        ParamType::Text,
-        "countries to take it from, groups in order of preference: MX,CO;ES;*",
-    ),
-    ParamSpec::audio(
-        "speaker",
-        ParamType::Text,
-        "preferred speakers within a group of countries, comma separated",
-    ),
-    ParamSpec::audio("sex", ParamType::Text, "f, m or any"),
-    ParamSpec::audio(
-        "minimum_rate",
-        ParamType::Integer,
-        "the least positive minus negative votes",
-    ),
-];
 
 /// The sex of a speaker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -78,7 +78,7 @@ pub struct Country {
 impl Default for ForvoConfig {
     #[expect(clippy::expect_used, reason = "the text is compiled in and a test reads it")]
     fn default() -> ForvoConfig {
-        media_core::read_shipped(crate::SHIPPED_CONFIG).expect("the shipped configuration is whole")
+        media_core::read_shipped(crate::SHIPPED).expect("the shipped configuration is whole")
     }
 }
 
@@ -277,7 +277,7 @@ mod tests {
         // A published crate stands alone.
         if let Ok(shown) = std::fs::read_to_string(shown) {
             assert!(
-                shown == crate::SHIPPED_CONFIG,
+                shown == crate::SHIPPED,
                 "config/forvo.json differs from config/providers/forvo.json"
             );
         }

@@ -2,6 +2,7 @@
 #![doc = ""]
 #![doc = include_str!("../docs.md")]
 
+mod check;
 mod choice;
 mod config;
 mod error;
@@ -12,12 +13,36 @@ mod provider;
 mod wire;
 mod word;
 
+pub use self::check::PARAMS;
 pub use self::choice::Sex;
 pub use self::config::{Country, ForvoConfig};
 pub use self::map::Pronunciation;
-#[cfg(feature = "config")]
-pub use self::provider::FACTORY;
 pub use self::provider::Forvo;
 
-/// The shipped configuration, complete, as JSON text: what [`ForvoConfig::default`] reads.
-pub const SHIPPED_CONFIG: &str = include_str!("../config/forvo.json");
+/// What configurations call this kind of provider.
+pub const NAME: &str = "forvo";
+/// The shipped configuration, complete, as JSON: what [`ForvoConfig::default`] reads.
+pub const SHIPPED: &str = include_str!("../config/forvo.json");
+
+/// What a registry needs to make instances from configuration files.
+#[cfg(feature = "config")]
+pub const FACTORY: media_core::Factory = media_core::Factory {
+    name: NAME,
+    about: "native pronunciations of words, recorded by people (Forvo)",
+    config: SHIPPED,
+    key_help: "a plan and its key: https://api.forvo.com/plans-and-pricing/",
+    params: PARAMS,
+    batches: None,
+    build: |setup| {
+        let config = setup.section.parse()?;
+        match Forvo::with_wiring(setup.section.name(), config, setup.key, setup.wiring) {
+            Ok(forvo) => Ok(std::sync::Arc::new(forvo)),
+            Err(error) => Err(setup.section.complaint(&error)),
+        }
+    },
+    check_config: |section| {
+        let checked = section.parse::<ForvoConfig>()?.validate();
+        checked.map_err(|error| section.complaint(&error))
+    },
+    schema: media_core::config::provider_schema::<ForvoConfig>,
+};

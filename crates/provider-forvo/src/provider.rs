@@ -9,23 +9,19 @@ use media_core::http::{Auth, Http, HttpOptions, Request, Wiring};
 use media_core::limit::Units;
 use media_core::{
     ApiKey, Candidate, Capabilities, Connection, Error, ErrorKind, Format, Generated, Job, Link, Media,
-    MediaKind, MediaProvider, MediaRequest, Params, Prior, ProviderInfo, Resolved, Result, format_of,
+    MediaKind, MediaProvider, MediaRequest, Prior, ProviderInfo, Resolved, Result,
 };
 use serde_json::Value;
 use url::Url;
 
-use crate::choice::{Choice, PARAMS, Rules, is_speaker};
+use crate::choice::{Choice, Rules, is_speaker};
 use crate::config::{ForvoConfig, GROUP};
 use crate::error::{ForvoJudge, LOOKUP};
 use crate::map::{CountryNames, Found, Pronunciation, Reader, address};
 use crate::missing::Missing;
 use crate::wire::Answer;
-use crate::{language, word};
+use crate::{check, language, word};
 
-/// Stands for the model: there is only one.
-const MODEL: &str = "forvo";
-/// A lookup and the fetch of the recording: both are counted.
-const CALLS: u32 = 2;
 /// Equal words of so many neighbours in a list are looked up together. Small, for every job of a batch holds its calls
 /// until the batch is done.
 const MAX_BATCH: usize = 4;
@@ -321,54 +317,7 @@ impl MediaProvider for Forvo {
     }
 
     fn check(&self, request: &MediaRequest) -> Result<Resolved> {
-        let name = &self.info.name;
-        let refuse = |kind, message: String| Error::new(kind, message).not_billed();
-        if request.kind != MediaKind::Audio {
-            return Err(refuse(
-                ErrorKind::Unsupported,
-                format!("{name} makes no {}", request.kind),
-            ));
-        }
-        let format = format_of(&request.output_path)?;
-        if !matches!(format, Format::Mp3 | Format::Ogg) {
-            return Err(refuse(
-                ErrorKind::Unsupported,
-                format!("{name} has mp3 and ogg, not {format}"),
-            )
-            .hint("name the file .mp3 or .ogg"));
-        }
-        let params = Params::check(name, request.kind, &request.params, PARAMS)?;
-        let tag = request
-            .language
-            .as_deref()
-            .filter(|tag| !tag.trim().is_empty())
-            .ok_or_else(|| {
-                refuse(
-                    ErrorKind::InvalidRequest,
-                    format!("{name} needs the language of the word"),
-                )
-                .hint("give a BCP 47 tag such as es or pt-BR")
-            })?;
-        let spoken = language::resolve(&self.config, name, tag)?;
-        let word = word::check(name, &request.content, self.config.max_characters)?;
-        if request.variant == 0 {
-            return Err(refuse(
-                ErrorKind::InvalidRequest,
-                "variants are counted from 1".to_owned(),
-            ));
-        }
-        let choice = Choice::of(&self.config, &params, &spoken, request.variant)?;
-        Ok(Resolved {
-            model: MODEL.to_owned(),
-            content: word,
-            language: Some(spoken.code),
-            params: choice.to_params(),
-            format,
-            group: GROUP.to_owned(),
-            units: Units::default(),
-            calls: CALLS,
-            dimensions: None,
-        })
+        check::resolve(&self.info.name, &self.config, request)
     }
 
     async fn generate(&self, job: &Job) -> Result<Generated> {
@@ -457,28 +406,3 @@ impl MediaProvider for Forvo {
         })
     }
 }
-
-/// What a registry makes instances with.
-#[cfg(feature = "config")]
-pub const FACTORY: media_core::Factory = media_core::Factory {
-    name: "forvo",
-    about: "native pronunciations of words, recorded by people (Forvo)",
-    config: crate::SHIPPED_CONFIG,
-    key_help: "a plan and its key: https://api.forvo.com/plans-and-pricing/",
-    params: PARAMS,
-    batches: None,
-    build: |setup| {
-        let config: ForvoConfig = setup.section.parse()?;
-        let forvo = Forvo::with_wiring(setup.section.name(), config, setup.key, setup.wiring);
-        forvo
-            .map(|forvo| Arc::new(forvo) as Arc<dyn MediaProvider>)
-            .map_err(|error| setup.section.complaint(&error))
-    },
-    check_config: |section| {
-        section
-            .parse::<ForvoConfig>()?
-            .validate()
-            .map_err(|error| section.complaint(&error))
-    },
-    schema: media_core::config::provider_schema::<ForvoConfig>,
-};

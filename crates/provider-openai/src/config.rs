@@ -16,9 +16,6 @@ pub(crate) const SPEECH_GROUP: &str = "speech";
 /// See [`IMAGE_GROUP`].
 pub(crate) const BATCH_GROUP: &str = "batch";
 
-/// The shipped file, as `media init` writes it.
-pub(crate) const SHIPPED: &str = include_str!("../config/openai.json");
-
 /// `config/providers/openai.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
@@ -249,7 +246,7 @@ impl Default for OpenAiConfig {
     /// The shipped configuration.
     fn default() -> OpenAiConfig {
         #[expect(clippy::expect_used, reason = "compiled in, and read by a test")]
-        read_shipped(SHIPPED).expect("the shipped configuration fits its type")
+        read_shipped(crate::SHIPPED).expect("the shipped configuration fits its type")
     }
 }
 

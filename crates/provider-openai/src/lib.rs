@@ -3,6 +3,7 @@
 #![doc = include_str!("../docs.md")]
 
 mod batch;
+mod check;
 mod config;
 mod error;
 mod map;
@@ -10,19 +11,26 @@ mod provider;
 mod results;
 mod wire;
 
+pub use self::check::PARAMS;
 pub use self::config::{
-    Authorization, Delivery, Dialect, ImageConfig, OpenAiConfig, ResponseFormat, SpeechConfig,
+    Authorization, BatchConfig, Delivery, Dialect, ImageConfig, OpenAiConfig, ResponseFormat, SpeechConfig,
+    SpeechRules,
 };
 pub use self::provider::OpenAi;
+
+/// What configurations call this kind of provider.
+pub const NAME: &str = "openai";
+/// The shipped configuration, complete, as JSON: what [`OpenAiConfig::default`] reads.
+pub const SHIPPED: &str = include_str!("../config/openai.json");
 
 /// What a registry needs to make instances from configuration files.
 #[cfg(feature = "config")]
 pub const FACTORY: media_core::Factory = media_core::Factory {
-    name: "openai",
+    name: NAME,
     about: "OpenAI and OpenAI-compatible servers: images, speech",
-    config: config::SHIPPED,
+    config: SHIPPED,
     key_help: "make one at platform.openai.com/api-keys",
-    params: map::PARAMS,
+    params: PARAMS,
     batches: Some(media_core::BatchSwitch {
         on: r#"{ "image": { "delivery": "batch" } }"#,
         leave: r#"{ "batch": { "wait": false } }"#,

@@ -17,8 +17,8 @@ use url::Url;
 use crate::batch::{Batches, Desk};
 use crate::config::{Authorization, Delivery, OpenAiConfig};
 use crate::error::{OpenAiJudge, proves_the_key};
-use crate::map;
 use crate::wire::{Images, Models};
+use crate::{check, map};
 
 /// One OpenAI account, or one compatible server.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl OpenAi {
     #[cfg(feature = "http")]
     pub fn new(config: OpenAiConfig, key: ApiKey) -> Result<OpenAi> {
         let wiring = Wiring::new(config.timeouts.connect.0)?;
-        OpenAi::with_wiring("openai", config, Some(key), wiring)
+        OpenAi::with_wiring(crate::NAME, config, Some(key), wiring)
     }
 
     /// An instance called `name` with its surroundings given.
@@ -257,7 +257,7 @@ impl MediaProvider for OpenAi {
     }
 
     fn check(&self, request: &MediaRequest) -> Result<Resolved> {
-        let resolved = map::resolve(&self.info.name, &self.config, request)?;
+        let resolved = check::resolve(&self.info.name, &self.config, request)?;
         if let (MediaKind::Image, Some(batch)) = (request.kind, self.config.in_batches())
             && !batch.takes(&resolved.model)
         {

@@ -12,9 +12,6 @@ use url::Url;
 use crate::check::{IMAGE_GROUP, SPEECH_GROUP};
 use crate::fetch::POLL_GROUP;
 
-/// The shipped configuration: the text that `media init` writes and that [`RunwareConfig::default`] reads.
-pub const SHIPPED: &str = include_str!("../config/runware.json");
-
 /// Everything that can be set about Runware beside its key.
 ///
 /// [`Default`] is the shipped file. A key that is missing from a file is an error, never a silent default; those that
@@ -162,7 +159,7 @@ impl Default for RunwareConfig {
     /// The shipped configuration.
     fn default() -> RunwareConfig {
         #[expect(clippy::expect_used, reason = "compiled in, and read by a test")]
-        read_shipped(SHIPPED).expect("the shipped configuration is readable")
+        read_shipped(crate::SHIPPED).expect("the shipped configuration is readable")
     }
 }
 

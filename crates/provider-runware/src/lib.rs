@@ -13,14 +13,19 @@ mod wire;
 
 pub use self::check::PARAMS;
 pub use self::config::{
-    Delivery, ImageDefaults, Mode, Output, PromptRules, RunwareConfig, SHIPPED, SpeechDefaults, WhenFlagged,
+    Delivery, ImageDefaults, Mode, Output, PromptRules, RunwareConfig, SpeechDefaults, WhenFlagged,
 };
 pub use self::provider::Runware;
 
-/// How a registry makes Runware instances from configuration files.
+/// What configurations call this kind of provider.
+pub const NAME: &str = "runware";
+/// The shipped configuration, complete, as JSON: what [`RunwareConfig::default`] reads.
+pub const SHIPPED: &str = include_str!("../config/runware.json");
+
+/// What a registry needs to make instances from configuration files.
 #[cfg(feature = "config")]
 pub const FACTORY: media_core::Factory = media_core::Factory {
-    name: provider::NAME,
+    name: NAME,
     about: "Runware: images and speech of many models, several tasks per call, results fetched when they are ready",
     config: SHIPPED,
     key_help: "make a key in your account at https://my.runware.ai",

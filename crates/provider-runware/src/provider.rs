@@ -19,9 +19,6 @@ use crate::config::RunwareConfig;
 use crate::error::{ACCOUNT_OP, RunwareJudge};
 use crate::wire::{Envelope, Item, Question};
 
-/// The type name, as in `"type": "runware"`.
-pub(crate) const NAME: &str = "runware";
-
 /// One Runware account.
 pub struct Runware {
     info: ProviderInfo,
@@ -37,7 +34,7 @@ impl Runware {
     #[cfg(feature = "http")]
     pub fn new(config: RunwareConfig, key: ApiKey) -> Result<Runware> {
         let wiring = Wiring::new(config.timeouts.connect.0)?;
-        Runware::with_wiring(NAME, config, Some(key), wiring)
+        Runware::with_wiring(crate::NAME, config, Some(key), wiring)
     }
 
     /// An account under a name of one's own, with everything around it given.
@@ -45,15 +42,14 @@ impl Runware {
     /// # Errors
     /// [`ErrorKind::Config`] for a configuration that cannot work.
     pub fn with_wiring(
-        name: impl Into<String>,
+        name: &str,
         config: RunwareConfig,
         key: Option<ApiKey>,
         wiring: Wiring,
     ) -> Result<Runware> {
         config.validate()?;
-        let name = name.into();
         let http = Http::new(HttpOptions {
-            name: name.clone(),
+            name: name.to_owned(),
             base_url: config.base_url.clone(),
             key,
             auth: Auth::Bearer,
@@ -63,8 +59,8 @@ impl Runware {
             wiring,
         });
         let info = ProviderInfo {
-            name,
-            provider: NAME.to_owned(),
+            name: name.to_owned(),
+            provider: crate::NAME.to_owned(),
             formats: BTreeMap::from([
                 (MediaKind::Image, vec![Format::Png, Format::Jpeg, Format::Webp]),
                 (

@@ -3,10 +3,14 @@
 use super::{Report, relative};
 use crate::metadata::Package;
 
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     ("lib.rs", "the name and the factory"),
     ("config.rs", "the configuration"),
     ("provider.rs", "the trait implementation"),
+    (
+        "check.rs",
+        "the parameters, and the request as it is sent, refused offline where the service would refuse it",
+    ),
     ("wire.rs", "the serde types of the API, nothing else"),
     (
         "map.rs",
@@ -29,10 +33,10 @@ pub(super) fn check(members: &[Package], report: &mut Report) {
                 report.find(relative(&path), what, WHY, format!("make it; it holds {holds}"));
             }
         }
-        if !folder.join("docs.md").is_file() && !folder.join("src/docs.md").is_file() {
+        if !folder.join("docs.md").is_file() {
             report.find(
                 relative(&folder.join("docs.md")),
-                format!("{} has no docs.md, nor src/docs.md", package.name),
+                format!("{} has no docs.md", package.name),
                 WHY,
                 "make it; it tells a user what the provider can do, its parameters, limits and prices",
             );

@@ -408,7 +408,8 @@ impl Provider for Layer {
     }
 }
 
-/// The keys that the environment lacks, for the instances that will be used; an empty one counts as lacking.
+/// The keys of these instances, as the environment has them; `None` for a server that wants none. An empty one counts as
+/// lacking. `help` says of a kind of provider where a key is to be had.
 ///
 /// # Errors
 /// [`ErrorKind::MissingApiKey`] with one line per missing key, so that all can be set at once.

@@ -1,4 +1,4 @@
-//! Every send of every provider: permit, pace, journal, wire, judge, and again if it is allowed.
+//! Every send of every provider: pace, permit, journal, wire, judge, and again if it is allowed.
 
 mod divert;
 mod events;

@@ -1,4 +1,4 @@
-//! The loop over one send: permit, pace, journal, wire, and again where that cannot buy twice.
+//! The loop over one send: pace, permit, journal, wire, and again where that cannot buy twice.
 
 use std::future::Future;
 

@@ -61,9 +61,8 @@ struct Line {
 }
 
 impl Line {
-    /// Whether another thread is needed. A large file gets one while there may be more; of the small ones the more may wait
-    /// the more threads are at work: on a fast disk a few take all there is in handfuls, on a slow one they sync side by
-    /// side.
+    /// Whether another thread is needed: for a large file while fewer than [`AT_WORK`] run, for small ones only when more of
+    /// them wait than threads run. On a fast disk a few threads take them in handfuls; on a slow one they sync side by side.
     fn join(&mut self, waiting: Waiting) -> bool {
         let is_small = waiting.piece.staged.is_small();
         if is_small {

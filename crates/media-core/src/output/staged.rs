@@ -14,7 +14,7 @@ use crate::key::{AttemptKey, hex};
 use crate::result::MediaFile;
 use crate::validate::{Defect, Inspection};
 
-/// How the name of a file in `staging/` ends that is that of an attempt whose bytes came and could not be written down.
+/// The ending of `staging/<attempt key>.made`: these bytes arrived, but the journal could not record it.
 pub const MADE: &str = ".made";
 
 #[derive(Debug)]

@@ -42,7 +42,9 @@ pub struct ForvoConfig {
     /// How many recordings a lookup asks for; the choice is made among them.
     pub candidates: u32,
     /// The longest word that is looked up: Forvo answers long ones with 414, and known clients stop at 80 to 100.
-    pub max_characters: usize,
+    /// Without it the service alone decides.
+    #[serde(default)]
+    pub max_characters: Option<usize>,
     /// Under which terms files may be used, for their provenance.
     pub licence: String,
     /// How many calls at once, per minute, per day.

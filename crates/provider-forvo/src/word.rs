@@ -32,7 +32,7 @@ pub(crate) fn clean(content: &str) -> String {
 
 /// The word to send, or why it cannot be sent. Every value is a segment of a path, so what could end or split a
 /// segment on the way through proxies and Apache is refused rather than risked.
-pub(crate) fn check(service: &str, content: &str, most: usize) -> Result<String> {
+pub(crate) fn check(service: &str, content: &str, most: Option<usize>) -> Result<String> {
     let refuse = |message: String, hint: &str| {
         Err(Error::new(ErrorKind::InvalidRequest, message)
             .not_billed()
@@ -65,7 +65,7 @@ pub(crate) fn check(service: &str, content: &str, most: usize) -> Result<String>
         );
     }
     let length = word.chars().count();
-    if length > most {
+    if let Some(most) = most.filter(|most| length > *most) {
         return refuse(
             format!("the word has {length} characters, and {service} takes at most {most}"),
             "look up single words, not sentences",
@@ -130,17 +130,20 @@ mod tests {
             "a\tb",
             "a\nb",
         ] {
-            let error = check("forvo", bad, 100).unwrap_err();
+            let error = check("forvo", bad, Some(100)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{bad:?}");
             assert!(error.next().is_some(), "{bad:?}");
         }
-        assert!(check("forvo", &"a".repeat(101), 100).is_err());
+        assert!(check("forvo", &"a".repeat(101), Some(100)).is_err());
         assert_eq!(
-            check("forvo", &"é".repeat(100), 100).unwrap().chars().count(),
+            check("forvo", &"é".repeat(100), Some(100))
+                .unwrap()
+                .chars()
+                .count(),
             100
         );
         for good in ["...", "esadir.cat", "C++", "l'eau", "0", "増える", "a & b", "~"] {
-            assert_eq!(check("forvo", good, 100).unwrap(), good);
+            assert_eq!(check("forvo", good, Some(100)).unwrap(), good);
         }
     }
 

@@ -10,7 +10,7 @@ use media_core::{
 };
 use serde_json::Value;
 
-use crate::config::{RunwareConfig, is_air};
+use crate::config::{ParameterRules, RunwareConfig, is_air};
 
 /// The limit group of pictures.
 pub(crate) const IMAGE_GROUP: &str = "image";
@@ -22,12 +22,12 @@ pub const PARAMS: &[ParamSpec] = &[
     ParamSpec::image("model", ParamType::Text, "the model as an AIR: source:id@version"),
     ParamSpec::image("width", ParamType::Integer, "pixels across"),
     ParamSpec::image("height", ParamType::Integer, "pixels down"),
-    ParamSpec::image("steps", ParamType::Integer, "1 to 100; more is slower and finer"),
+    ParamSpec::image("steps", ParamType::Integer, "more is slower and finer"),
     ParamSpec::image("negative_prompt", ParamType::Text, "what must not be seen"),
     ParamSpec::image(
         "cfg_scale",
         ParamType::Number,
-        "0 to 50; how closely the prompt is followed",
+        "how closely the prompt is followed",
     ),
     ParamSpec::image("scheduler", ParamType::Text, "the scheduler, by Runware's name"),
     ParamSpec::image(
@@ -43,7 +43,7 @@ pub const PARAMS: &[ParamSpec] = &[
     ParamSpec::image(
         "quality",
         ParamType::Integer,
-        "20 to 99; the compression of JPEG and WebP",
+        "the compression of JPEG and WebP, in percent",
     ),
     ParamSpec::image("lora", ParamType::Json, "a list of {\"model\", \"weight\"}"),
     ParamSpec::image(
@@ -138,23 +138,27 @@ fn image(config: &RunwareConfig, request: &MediaRequest, params: Params<'_>) -> 
     put("width", Some(Value::from(width)));
     put("height", Some(Value::from(height)));
 
+    let mut rules = config.parameter_rules.iter();
+    let rules = rules.find(|rule| model.starts_with(&rule.model));
+    let within = |range: fn(&ParameterRules) -> Option<[i64; 2]>| {
+        let [least, most] = rules.and_then(range).unwrap_or([0, i64::MAX]);
+        least..=most
+    };
     let steps = defaults.steps.filter(|_| own).map(i64::from);
-    put(
-        "steps",
-        integer(params, "steps", 1..=100, steps)?.map(Value::from),
-    );
+    let steps = integer(params, "steps", within(|rules| rules.steps), steps)?;
+    put("steps", steps.map(Value::from));
     let quality = defaults.quality.map(i64::from);
-    put(
-        "quality",
-        integer(params, "quality", 20..=99, quality)?.map(Value::from),
-    );
+    let quality = integer(params, "quality", within(|rules| rules.quality), quality)?;
+    put("quality", quality.map(Value::from));
     put(
         "seed",
         integer(params, "seed", 1..=i64::MAX, None)?.map(Value::from),
     );
     let scale = params.number("cfg_scale").or(defaults.cfg_scale.filter(|_| own));
-    if let Some(scale) = scale.filter(|scale| !(0.0..=50.0).contains(scale)) {
-        return refuse(format!("cfg_scale is {scale}, and 0 to 50 is possible"));
+    if let (Some(scale), Some([least, most])) = (scale, rules.and_then(|rules| rules.cfg_scale))
+        && !(least..=most).contains(&scale)
+    {
+        return refuse(format!("cfg_scale is {scale}, and {least} to {most} is possible"));
     }
     put("cfg_scale", scale.map(Value::from));
     let scheduler = params

@@ -38,6 +38,10 @@ pub struct RunwareConfig {
     pub image_rules: Vec<ImageRules>,
     /// How long prompts for pictures may be; the first entry whose `model` the id begins with counts.
     pub prompt_rules: Vec<PromptRules>,
+    /// What other parameters of pictures may be; the first entry whose `model` the id begins with counts. Without one the
+    /// service alone decides.
+    #[serde(default)]
+    pub parameter_rules: Vec<ParameterRules>,
     /// How many calls at once, per minute, per day. Groups: `image`, `speech`, and `poll` for questions about results.
     pub limits: Limits,
     /// How long to wait. `total` also bounds the wait for the result of an accepted task.
@@ -71,7 +75,7 @@ pub struct ImageDefaults {
     /// The scheduler, for this model only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduler: Option<String>,
-    /// The compression of JPEG and WebP, 20 to 99; Runware's own default is 95.
+    /// The compression of JPEG and WebP; without it Runware's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<u32>,
     /// Have results looked at for unsafe content.
@@ -153,6 +157,24 @@ pub struct PromptRules {
     pub min_characters: usize,
     /// The most characters.
     pub max_characters: usize,
+}
+
+/// The least and the most that parameters may be.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ParameterRules {
+    /// The models it is for, by how their id begins; empty fits all.
+    pub model: String,
+    /// The steps.
+    #[serde(default)]
+    pub steps: Option<[i64; 2]>,
+    /// The compression of JPEG and WebP.
+    #[serde(default)]
+    pub quality: Option<[i64; 2]>,
+    /// How closely the prompt is followed.
+    #[serde(default)]
+    pub cfg_scale: Option<[f64; 2]>,
 }
 
 impl Default for RunwareConfig {

@@ -13,7 +13,8 @@ mod wire;
 
 pub use self::check::PARAMS;
 pub use self::config::{
-    Delivery, ImageDefaults, Mode, Output, PromptRules, RunwareConfig, SpeechDefaults, WhenFlagged,
+    Delivery, ImageDefaults, Mode, Output, ParameterRules, PromptRules, RunwareConfig, SpeechDefaults,
+    WhenFlagged,
 };
 pub use self::provider::Runware;
 

@@ -22,6 +22,8 @@ use crate::{control, forvo, openai, runware};
 
 /// Larger request bodies are refused: none of the simulated calls needs more (images as input are not simulated).
 const MAX_REQUEST: usize = 32 * 1024 * 1024;
+/// An upload may hold a file of 200 MB, and what a form puts around it.
+const MAX_UPLOAD: usize = 201 * 1000 * 1000;
 
 /// A request, read completely.
 #[derive(Debug)]
@@ -36,6 +38,11 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
+    /// The key in the header that Azure has for it.
+    pub(crate) fn api_key(&self) -> Option<&str> {
+        self.headers.get("api-key")?.to_str().ok()
+    }
+
     /// The token of `Authorization: Bearer TOKEN`.
     pub(crate) fn bearer(&self) -> Option<&str> {
         let value = self.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
@@ -138,7 +145,12 @@ async fn dispatch(
         at_ms: shared.clock.since_start_ms(),
     });
     let (parts, body) = request.into_parts();
-    let answer = match axum::body::to_bytes(Body::new(body), MAX_REQUEST).await {
+    let most = if path.ends_with("/files") {
+        MAX_UPLOAD
+    } else {
+        MAX_REQUEST
+    };
+    let answer = match axum::body::to_bytes(Body::new(body), most).await {
         Err(_) => Answer::html(413, "<html><body>413 Request Entity Too Large</body></html>"),
         Ok(body) => {
             let incoming = Incoming {

@@ -259,6 +259,31 @@ fn a_batch_that_shows_up_late_is_waited_for() {
     assert_once(&desk, 5);
 }
 
+/// Only completed lines are charged, so what failed goes into the next batch, and what was refused waits for a person.
+#[test]
+fn lines_that_failed_cost_nothing_and_go_on() {
+    let mut scenario = Scenario::instant();
+    scenario.openai.moderation_output = vec!["picture 1".to_owned()];
+    let desk = desk(scenario);
+    desk.file("list.jsonl", pictures(0, 5));
+    let failed = FaultKind::TaskError {
+        code: "image_generation_failed".to_owned(),
+        message: "no".to_owned(),
+        billed: false,
+    };
+    desk.sim().arm(
+        Fault::new(Provider::Openai, failed)
+            .on(Op::Batch)
+            .matching("picture 3"),
+    );
+    let ran = run(&desk, &[]).ended(1);
+    assert_eq!((ran.count("done"), ran.count("failed")), (3, 2), "{ran:#?}");
+    assert_once(&desk, 3);
+    let again = run(&desk, &[]).ended(1);
+    assert_eq!((again.count("done"), again.count("failed")), (1, 1), "{again:#?}");
+    assert_once(&desk, 4);
+}
+
 /// A key sees the batches of its own project only. That there is none for another key proves nothing.
 #[test]
 fn a_batch_that_another_key_cannot_see_is_not_taken_for_one_that_never_was() {

@@ -15,7 +15,12 @@ pub(crate) struct Key<'a> {
 
 /// Checks the key of a request.
 pub(crate) fn key<'a>(call: &Call<'a>) -> Result<Key<'a>, ApiError> {
-    let Some(token) = call.incoming.bearer() else {
+    // Azure's header is taken as well; both at once are not.
+    let token = match (call.incoming.bearer(), call.incoming.api_key()) {
+        (Some(token), None) | (None, Some(token)) => Some(token),
+        _ => None,
+    };
+    let Some(token) = token else {
         return Err(ApiError::new(
             401,
             "invalid_request_error",

@@ -17,7 +17,7 @@ use super::images::{self, mentions};
 use super::{Call, sizes, tokens_of};
 use crate::answer::{Answer, Piece};
 use crate::bill::ChargeId;
-use crate::fault::{Op, Provider};
+use crate::fault::{FaultKind, Op, Provider, Stage};
 use crate::hash;
 use crate::server::Incoming;
 use crate::state::{Shared, lock};
@@ -205,9 +205,25 @@ fn work(shared: &Arc<Shared>, line: &Line) -> Done {
             let each = sizes::output_tokens(&request.family, &request.quality, request.width, request.height);
             let (per_input, per_output) = sizes::rates(&request.family);
             let usd = (input as f64 * per_input + (each * request.n) as f64 * per_output) / 2e6;
-            Ok(shared
-                .ledger
-                .charge("openai", &line.custom_id, &request.model, &request.prompt, usd, 1))
+            // Only completed lines are charged, whatever was drawn for the others.
+            match shared.faults.take(Stage::Task, &call.target()) {
+                Some(FaultKind::TaskError { code, message, .. }) => {
+                    Err(ApiError::new(500, "image_generation_server_error", message)
+                        .code(code)
+                        .into_line())
+                }
+                _ if mentions(&request.prompt, &shared.scenario.openai.moderation_output) => {
+                    Err(images::moderated(&call, "output").into_line())
+                }
+                _ => Ok(shared.ledger.charge(
+                    "openai",
+                    &line.custom_id,
+                    &request.model,
+                    &request.prompt,
+                    usd,
+                    1,
+                )),
+            }
         }
     };
     Done { request_id, outcome }

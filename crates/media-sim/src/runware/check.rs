@@ -209,6 +209,10 @@ pub(crate) fn inference(scenario: &Runware, kind: &str, object: &Object) -> Resu
         return Err(TaskError::new(400, "unknownParameter", message).about(name));
     }
     let (air, model) = model_of(scenario, kind, object)?;
+    if let Some(name) = object.keys().find(|name| model.lacks.contains(name)) {
+        let message = format!("The parameter '{name}' is not supported by the model '{air}'.");
+        return Err(TaskError::new(400, "unsupportedParameter", message).about(name));
+    }
     let results = integer(object, "numberResults", 1, 20)?.unwrap_or(1) as usize;
     let output = match choice(object, "outputType", &["URL", "base64Data", "dataURI"], false)? {
         Some("base64Data") => Output::Base64,

@@ -115,6 +115,8 @@ pub struct RunwareModel {
     pub step: u64,
     /// The longest prompt or text, in characters.
     pub max_prompt: usize,
+    /// Parameters of the generic reference that its own schema lacks: `unsupportedParameter`.
+    pub lacks: Vec<String>,
 }
 
 /// What is said of an unknown task.
@@ -187,9 +189,22 @@ impl Default for RunwareModel {
             max_side: 2048,
             step: 64,
             max_prompt: 3000,
+            lacks: Vec::new(),
         }
     }
 }
+
+/// What diffusion models are told, and a model that reads prompts is not.
+const NOT_OF_GPT: [&str; 8] = [
+    "negativePrompt",
+    "steps",
+    "scheduler",
+    "CFGScale",
+    "clipSkip",
+    "promptWeighting",
+    "vae",
+    "lora",
+];
 
 /// The models of `runware.md` section 9. Prices that are not written there are invented, round and small.
 fn models() -> BTreeMap<String, RunwareModel> {
@@ -222,6 +237,7 @@ fn models() -> BTreeMap<String, RunwareModel> {
         max_side: 3840,
         step: 16,
         max_prompt: 32_000,
+        lacks: NOT_OF_GPT.map(str::to_owned).to_vec(),
         ..RunwareModel::default()
     };
     [

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use media_sim::{Scenario, Sim};
+use media_sim::{Fault, FaultKind, Op, Provider, Scenario, Sim};
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 
@@ -84,6 +84,68 @@ fn timed() -> Scenario {
     scenario.openai.batch.finalizing_ms = 1000;
     scenario.openai.batch.cancelling_ms = 1000;
     scenario
+}
+
+#[tokio::test]
+async fn lines_fail_as_direct_requests_do_and_only_completed_ones_are_charged() {
+    let mut scenario = timed();
+    scenario.openai.moderation_output = vec!["ghost".to_owned()];
+    let bench = Bench::new(scenario).await;
+    let failed = |billed| FaultKind::TaskError {
+        code: "image_generation_failed".to_owned(),
+        message: "no".to_owned(),
+        billed,
+    };
+    for (word, billed) in [("hat", false), ("cap", true)] {
+        bench.sim.arm(
+            Fault::new(Provider::Openai, failed(billed))
+                .on(Op::Batch)
+                .matching(word),
+        );
+    }
+    let lines = [
+        line("a", "a hat"),
+        line("b", "a cap"),
+        line("c", "a ghost"),
+        line("d", "a pan"),
+    ]
+    .concat();
+    let batch = bench.create(&lines).await;
+    bench.sim.advance(Duration::from_secs(60));
+    let done = bench.look(&batch).await;
+    let told: Vec<_> = bench
+        .lines(&done["error_file_id"])
+        .await
+        .iter()
+        .map(|line| {
+            let response = &line["response"];
+            (
+                line["custom_id"].as_str().unwrap().to_owned(),
+                response["status_code"].as_u64().unwrap(),
+                response["body"]["error"]["code"].as_str().unwrap().to_owned(),
+            )
+        })
+        .collect();
+    let mut told = told;
+    told.sort();
+    let row = |id: &str, status, code: &str| (id.to_owned(), status, code.to_owned());
+    assert_eq!(
+        told,
+        [
+            row("a", 500, "image_generation_failed"),
+            row("b", 500, "image_generation_failed"),
+            row("c", 400, "moderation_blocked"),
+        ]
+    );
+    let mut billed: Vec<_> = bench
+        .sim
+        .bill()
+        .charges
+        .into_iter()
+        .map(|charge| charge.key)
+        .collect();
+    billed.sort();
+    assert_eq!(billed, ["d"]);
 }
 
 #[tokio::test]

@@ -449,3 +449,21 @@ async fn a_stream_ends_with_the_picture() {
     assert_eq!(picture(&file), (ImageFormat::Png, 1024, 1024));
     assert_eq!(bench.sim.bill().charges[0].delivered, 1);
 }
+
+#[tokio::test]
+async fn the_key_may_come_in_the_header_that_azure_has_for_it() {
+    let bench = Bench::new().await;
+    let ask = |headers: &[(&'static str, &'static str)]| {
+        let mut request = bench.client.get(format!("{}/openai/v1/models", bench.sim.url()));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        async { json(request).await.0 }
+    };
+    assert_eq!(ask(&[("api-key", "sim-openai")]).await, 200);
+    assert_eq!(ask(&[("api-key", "wrong")]).await, 401);
+    assert_eq!(
+        ask(&[("api-key", "sim-openai"), ("authorization", "Bearer sim-openai")]).await,
+        401
+    );
+}

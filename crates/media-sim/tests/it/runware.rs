@@ -154,6 +154,11 @@ async fn wrong_tasks_get_codes_and_leave_no_trace() {
         (json!({"includeCost": "yes"}), 400, "invalidIncludeCost"),
         (json!({"size": "256x256"}), 400, "unknownParameter"),
         (
+            json!({"model": "openai:gpt-image@2", "width": 1024, "height": 1024, "steps": 4}),
+            400,
+            "unsupportedParameter",
+        ),
+        (
             json!({"webhookURL": "http://127.0.0.1/"}),
             400,
             "unsupportedParameter",

@@ -71,14 +71,10 @@ fn open(path: &Path) -> Result<File> {
     let mut start = [0; LOG_START.len()];
     let length = file.metadata().map_err(failed)?.len();
     if length > 0 && (file.read_exact(&mut start).is_err() || start != *LOG_START) {
-        return Err(Error::new(
-            ErrorKind::Config,
-            format!(
-                "{} is there and is no log of this program, so it is left alone",
-                path.display()
-            ),
-        )
-        .not_billed()
+        return Err(Error::config(format!(
+            "{} is there and is no log of this program, so it is left alone",
+            path.display()
+        ))
         .hint("name another file by --log"));
     }
     Ok(file)

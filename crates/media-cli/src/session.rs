@@ -232,8 +232,7 @@ impl<'a> Session<'a> {
             (Some(path), _) => (path, args.recipe.as_ref()),
             (None, Some(path)) => (path, args.recipe.as_ref().or(program.recipe.as_ref())),
             (None, None) => {
-                return Err(Error::new(ErrorKind::Config, "no list is named")
-                    .not_billed()
+                return Err(Error::config("no list is named")
                     .hint("name one on the command line, or as \"list\" in media.json"));
             }
         };
@@ -291,13 +290,8 @@ impl<'a> Session<'a> {
             let mut keys = BTreeMap::new();
             for name in instances {
                 let kind = self.config.provider(name)?.provider_type()?;
-                let key = Simulation::key(&kind).ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::Config,
-                        format!("there is no simulator of {kind} (for {name})"),
-                    )
-                    .not_billed()
-                })?;
+                let key = Simulation::key(&kind)
+                    .ok_or_else(|| Error::config(format!("there is no simulator of {kind} (for {name})")))?;
                 keys.insert(name.clone(), Some(key));
             }
             return Ok(keys);
@@ -458,11 +452,11 @@ fn environment(file: Option<&Path>) -> Result<BTreeMap<String, String>> {
             let line = line.strip_prefix("export ").unwrap_or(line);
             let Some((name, value)) = line.split_once('=') else {
                 // Never the line itself: it may be half a key.
-                return Err(Error::new(
-                    ErrorKind::Config,
-                    format!("{}, line {}: write NAME=VALUE", path.display(), number + 1),
-                )
-                .not_billed());
+                return Err(Error::config(format!(
+                    "{}, line {}: write NAME=VALUE",
+                    path.display(),
+                    number + 1
+                )));
             };
             let value = value.trim();
             let bare = ['"', '\'']

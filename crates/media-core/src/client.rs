@@ -256,14 +256,10 @@ impl Client {
 /// [`ErrorKind::InvalidRequest`] for a missing extension, [`ErrorKind::Unsupported`] for one that cannot be checked.
 pub fn format_of(path: &Path) -> Result<Format> {
     let Some(extension) = path.extension().and_then(|extension| extension.to_str()) else {
-        return Err(Error::new(
-            ErrorKind::InvalidRequest,
-            format!(
-                "the path {:?} has no extension, so the format is unknown",
-                path.display().to_string()
-            ),
-        )
-        .not_billed());
+        return Err(Error::invalid(format!(
+            "the path {:?} has no extension, so the format is unknown",
+            path.display().to_string()
+        )));
     };
     Format::from_extension(extension).ok_or_else(|| {
         let known: Vec<_> = Format::ALL.iter().map(|format| format.name()).collect();

@@ -215,6 +215,16 @@ impl Error {
         }))
     }
 
+    /// A mistake in the configuration or the command line, found before anything was sent: not billed.
+    pub fn config(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Config, message).not_billed()
+    }
+
+    /// A mistake in the request, found before it was sent: not billed.
+    pub fn invalid(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::InvalidRequest, message).not_billed()
+    }
+
     fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Error {
         change(Arc::make_mut(&mut self.0));
         self

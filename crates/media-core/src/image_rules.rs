@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// The sizes that a model draws. Every rule is optional; a model without rules is left to the service to judge.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -44,14 +44,12 @@ impl ImageRules {
     /// Whether the model draws `width` x `height`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`] that names the rule.
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) that names the rule.
     pub fn check(&self, width: u32, height: u32) -> Result<()> {
         let refuse = |why: String| {
-            Err(Error::new(
-                ErrorKind::InvalidRequest,
-                format!("the size {width}x{height} is not possible: {why}"),
-            )
-            .not_billed())
+            Err(Error::invalid(format!(
+                "the size {width}x{height} is not possible: {why}"
+            )))
         };
         if !self.sizes.is_empty() {
             let size = format!("{width}x{height}");

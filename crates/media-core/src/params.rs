@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::MediaKind;
 
 /// The type of a parameter's value.
@@ -115,7 +115,7 @@ impl<'a> Params<'a> {
     /// Checks names and types; a JSON null counts as not given.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`] for an unknown name (listing the known ones) or a wrong type.
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) for an unknown name (listing the known ones) or a wrong type.
     pub fn check(
         provider: &str,
         kind: MediaKind,
@@ -129,24 +129,16 @@ impl<'a> Params<'a> {
                     .filter(|spec| spec.kind == kind)
                     .map(|spec| spec.name)
                     .collect();
-                return Err(Error::new(
-                    ErrorKind::InvalidRequest,
-                    format!(
-                        "{provider} has no parameter {name:?} for {kind}; it has: {}",
-                        known.join(", ")
-                    ),
-                )
-                .not_billed());
+                return Err(Error::invalid(format!(
+                    "{provider} has no parameter {name:?} for {kind}; it has: {}",
+                    known.join(", ")
+                )));
             };
             if !value.is_null() && !spec.value.accepts(value) {
-                return Err(Error::new(
-                    ErrorKind::InvalidRequest,
-                    format!(
-                        "the parameter {name:?} of {provider} must be {}, not {value}",
-                        spec.value.describe()
-                    ),
-                )
-                .not_billed());
+                return Err(Error::invalid(format!(
+                    "the parameter {name:?} of {provider} must be {}, not {value}",
+                    spec.value.describe()
+                )));
             }
         }
         Ok(Params { values })

@@ -9,7 +9,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::limit::Window;
 use crate::prices::Prices;
 use crate::units::{DayStart, Size, Span};
@@ -53,11 +53,9 @@ impl Limits {
     /// with what its calls are counted by. A ceiling under another name would hold nothing back.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] naming the key.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) naming the key.
     pub fn check(&self, known: &[(&str, &[&str])]) -> Result<()> {
-        let refuse = |key: String, message: String| {
-            Err(Error::new(ErrorKind::Config, format!("limits.{key}: {message}")).not_billed())
-        };
+        let refuse = |key: String, message: String| Err(Error::config(format!("limits.{key}: {message}")));
         for (key, at_once) in [
             ("concurrency", Some(self.concurrency)),
             ("downloads", self.downloads),

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use media_core::{Checked, Client, Error, ErrorKind, MediaRequest, Order, RequestHash, Result};
+use media_core::{Checked, Client, Error, MediaRequest, Order, RequestHash, Result};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -133,7 +133,7 @@ impl Feeder<'_> {
             .prepare(spec, &standing.provider, out)
             .map_err(|why| {
                 let message = format!("the list changed while it was being run: {why}");
-                Error::new(ErrorKind::InvalidRequest, message).not_billed()
+                Error::invalid(message)
             })?;
         let is_shared = shared.worklist.is_shared(&prepared);
         let equal = is_shared.then_some(prepared.checked.hash);
@@ -380,7 +380,7 @@ impl Feeder<'_> {
 fn changed(problems: &[RowProblem]) -> Error {
     let first = problems.first().map_or_else(String::new, ToString::to_string);
     let message = format!("the list changed while it was being run: {first}");
-    Error::new(ErrorKind::InvalidRequest, message).not_billed()
+    Error::invalid(message)
 }
 
 /// The output's name in a recipe, or the kind.

@@ -103,12 +103,10 @@ impl Folder {
             .open(&lock_path)
             .map_err(|error| storage("cannot open", &lock_path, error))?;
         if lock.try_lock().is_err() {
-            return Err(Error::new(
-                ErrorKind::Config,
-                format!("another run is at work in {}", out.display()),
-            )
-            .not_billed()
-            .hint("wait for it, or name another folder by --out"));
+            return Err(
+                Error::config(format!("another run is at work in {}", out.display()))
+                    .hint("wait for it, or name another folder by --out"),
+            );
         }
         let was_used = inner.join(PROJECT).exists();
         check_mark(out, &inner, simulated, was_used)?;
@@ -122,8 +120,7 @@ impl Folder {
         let is_lost = reader.meta("lost")?.is_some() || (known.is_none() && was_used);
         if was_used && known.as_ref().is_some_and(|known| *known != named) {
             let message = format!("the ledger belongs to another folder than {}", out.display());
-            return Err(Error::new(ErrorKind::Config, message)
-                .not_billed()
+            return Err(Error::config(message)
                 .hint("name the folder that it was begun with by --out, or another ledger by --ledger"));
         }
         let project = known.unwrap_or(named);
@@ -273,18 +270,14 @@ fn check_ledger_mark(reader: &Reader, simulated: bool) -> Result<()> {
 
 fn holds(what: &str, simulated: bool) -> Error {
     if simulated {
-        Error::new(
-            ErrorKind::Config,
-            format!("{what} holds simulated results, which a real run does not mix with real ones"),
-        )
-        .not_billed()
+        Error::config(format!(
+            "{what} holds simulated results, which a real run does not mix with real ones"
+        ))
         .hint("name another folder by --out, or delete this one")
     } else {
-        Error::new(
-            ErrorKind::Config,
-            format!("{what} holds real results, which a simulation does not touch"),
-        )
-        .not_billed()
+        Error::config(format!(
+            "{what} holds real results, which a simulation does not touch"
+        ))
         .hint("name another folder by --out")
     }
 }
@@ -323,8 +316,7 @@ fn holds_media(folder: &Path) -> bool {
 pub fn check_ledger_place(out: &Path, named: Option<&Path>) -> Result<Option<String>> {
     let own = own_ledger(out);
     let (has_own, noted) = (has_content(&own), noted_place(out));
-    let refuse =
-        |message: String, next: String| Err(Error::new(ErrorKind::Config, message).not_billed().hint(next));
+    let refuse = |message: String, next: String| Err(Error::config(message).hint(next));
     let Some(named) = named else {
         return match noted {
             Some(noted) if !has_own && !noted.exists() => refuse(

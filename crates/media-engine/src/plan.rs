@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use media_core::{Checked, Client, Error, ErrorKind, MediaKind, MediaRequest, Usd};
+use media_core::{Checked, Client, Error, MediaKind, MediaRequest, Usd};
 
 use crate::line::Status;
 use crate::list::{FieldCounts, Findings, JobSpec};
@@ -161,7 +161,7 @@ impl Plan {
                 "nothing in the list comes from {stray:?}; it uses {}",
                 used.join(", ")
             );
-            return Err(Error::new(ErrorKind::Config, message).not_billed());
+            return Err(Error::config(message));
         }
         self.providers.retain(|name, _| providers.contains(name));
         Ok(())

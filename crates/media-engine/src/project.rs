@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use media_core::{Client, Error, ErrorKind, MediaKind, ParamSpec, Result};
+use media_core::{Client, Error, MediaKind, ParamSpec, Result};
 use serde_json::Value;
 
 /// A provider instance as the engine sees it.
@@ -37,18 +37,17 @@ impl Project {
     /// The client of an instance.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] listing the instances there are.
+    /// [`ErrorKind::Config`](media_core::ErrorKind::Config) listing the instances there are.
     pub fn client(&self, name: &str) -> Result<&Client> {
         self.instances
             .get(name)
             .map(|instance| &instance.client)
             .ok_or_else(|| {
                 let known: Vec<_> = self.instances.keys().map(String::as_str).collect();
-                Error::new(
-                    ErrorKind::Config,
-                    format!("there is no provider {name:?}: there are {}", known.join(", ")),
-                )
-                .not_billed()
+                Error::config(format!(
+                    "there is no provider {name:?}: there are {}",
+                    known.join(", ")
+                ))
             })
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use media_core::{Error, ErrorKind, Format, Result, format_of};
+use media_core::{Error, Format, Result, format_of};
 
 use crate::chain::standing;
 use crate::decision::Decision;
@@ -74,7 +74,7 @@ pub fn choose(
             for job in worklist.jobs(&read)? {
                 look(job.map_err(|problems| {
                     let first = problems.first().map_or_else(String::new, ToString::to_string);
-                    Error::new(ErrorKind::InvalidRequest, first).not_billed()
+                    Error::invalid(first)
                 })?)?;
             }
         }
@@ -83,13 +83,10 @@ pub fn choose(
     if let Some(stray) = named.first() {
         if worklist.is_some() && reader.job(stray)?.is_some() {
             let message = format!("{stray:?} was made once, and its row is no longer in the list");
-            return Err(Error::new(ErrorKind::Config, message)
-                .not_billed()
-                .hint("put the row back, or name another list by --list"));
+            return Err(Error::config(message).hint("put the row back, or name another list by --list"));
         }
         let message = format!("there is no job {stray:?}");
-        return Err(Error::new(ErrorKind::Config, message)
-            .not_billed()
+        return Err(Error::config(message)
             .hint("an id is ROW/OUTPUT with a recipe: media export results has all of them"));
     }
     all.retain(|spec| paths.contains(&spec.path));
@@ -120,8 +117,7 @@ fn stands(project: &Project, spec: &JobSpec, place: Place<'_>, statuses: &BTreeS
 /// What is protected is left out of a choice; who names it is told.
 fn may_be_redone(reader: &Reader, id: &str, redo: &Redo, chosen: &mut Chosen) -> Result<bool> {
     let by_name = matches!(redo, Redo::Ids(_));
-    let refuse =
-        |message: String, next: &str| Err(Error::new(ErrorKind::Config, message).not_billed().hint(next));
+    let refuse = |message: String, next: &str| Err(Error::config(message).hint(next));
     let Some(job) = reader.job(id)? else {
         return refuse(format!("{id} was not made yet"), "media run makes it");
     };
@@ -144,8 +140,7 @@ fn may_be_redone(reader: &Reader, id: &str, redo: &Redo, chosen: &mut Chosen) ->
 /// There is no such job or take, its file is no longer there, the disk.
 pub fn pick(folder: &Folder, id: &str, take: u32) -> Result<()> {
     let reader = folder.ledger().reader()?;
-    let refuse =
-        |message: String, next: String| Err(Error::new(ErrorKind::Config, message).not_billed().hint(next));
+    let refuse = |message: String, next: String| Err(Error::config(message).hint(next));
     let job = job_of(&reader, id)?;
     let takes = reader.takes(id)?;
     let Some(wanted) = takes.iter().find(|made| made.take == take) else {
@@ -213,8 +208,7 @@ pub fn keep(folder: &Folder, ids: &[String], on: bool) -> Result<()> {
         let job = job_of(&reader, id)?;
         if on && reader.open_attempt_after(id, job.take)?.is_some() {
             let message = format!("another take of {id} was sent already and is not settled");
-            return Err(Error::new(ErrorKind::Config, message)
-                .not_billed()
+            return Err(Error::config(message)
                 .hint("run the list, which fetches it where that can be done; what stays unknown is given up by  media retry --unknown --give-up ID"));
         }
     }
@@ -229,8 +223,6 @@ pub fn keep(folder: &Folder, ids: &[String], on: bool) -> Result<()> {
 
 fn job_of(reader: &Reader, id: &str) -> Result<crate::ledger::Entry> {
     reader.job(id)?.ok_or_else(|| {
-        Error::new(ErrorKind::Config, format!("the ledger knows no job {id:?}"))
-            .not_billed()
-            .hint("media export results has all ids")
+        Error::config(format!("the ledger knows no job {id:?}")).hint("media export results has all ids")
     })
 }

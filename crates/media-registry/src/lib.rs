@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use media_core::config::{Section, Setup};
-use media_core::{Error, ErrorKind, Factory, MediaProvider, Result};
+use media_core::{Error, Factory, MediaProvider, Result};
 
 /// Providers that exist here, and the feature of this crate that builds each in.
 const KNOWN: [(&str, &str); 3] = [("openai", "openai"), ("runware", "runware"), ("forvo", "forvo")];
@@ -50,7 +50,7 @@ impl Registry {
     /// The provider of this type name.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`]: a known provider that is not built in names the feature to turn on, an unknown name
+    /// [`ErrorKind::Config`](media_core::ErrorKind::Config): a known provider that is not built in names the feature to turn on, an unknown name
     /// lists what there is.
     pub fn factory(&self, name: &str) -> Result<&Factory> {
         if let Some(factory) = self.factories.iter().find(|factory| factory.name == name) {
@@ -64,7 +64,7 @@ impl Registry {
             None if known.is_empty() => format!("there is no provider {name:?}: none is built in"),
             None => format!("there is no provider {name:?}: there are {}", known.join(", ")),
         };
-        Err(Error::new(ErrorKind::Config, message).not_billed())
+        Err(Error::config(message))
     }
 
     /// Makes the instance that a configuration section describes.

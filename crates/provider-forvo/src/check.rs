@@ -1,7 +1,7 @@
 //! What requests may ask for: from a request to what is looked up, offline.
 
 use media_core::limit::Units;
-use media_core::{Error, ErrorKind, MediaRequest, ParamSpec, ParamType, Params, Resolved, Result, format_of};
+use media_core::{Error, MediaRequest, ParamSpec, ParamType, Params, Resolved, Result, format_of};
 
 use crate::choice::Choice;
 use crate::config::{ForvoConfig, GROUP};
@@ -39,7 +39,7 @@ const CALLS: u32 = 2;
 
 /// The request as it is looked up. Its kind and format are checked by the client.
 pub(crate) fn resolve(name: &str, config: &ForvoConfig, request: &MediaRequest) -> Result<Resolved> {
-    let refuse = |message: String| Error::new(ErrorKind::InvalidRequest, message).not_billed();
+    let refuse = |message: String| Error::invalid(message);
     let format = format_of(&request.output_path)?;
     let params = Params::check(name, request.kind, &request.params, PARAMS)?;
     let tag = request

@@ -330,7 +330,7 @@ fn list(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn refuse<T>(message: String) -> Result<T> {
-    Err(Error::new(ErrorKind::InvalidRequest, message).not_billed())
+    Err(Error::invalid(message))
 }
 
 #[cfg(test)]

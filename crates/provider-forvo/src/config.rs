@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::HeaderValue;
-use media_core::{
-    Error, ErrorKind, Format, Limits, Prices, Result, RetrySettings, ServiceSettings, Timeouts,
-};
+use media_core::{Error, Format, Limits, Prices, Result, RetrySettings, ServiceSettings, Timeouts};
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
@@ -138,7 +136,7 @@ impl ForvoConfig {
     /// Checks everything that types cannot say.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] naming the key.
+    /// [`ErrorKind::Config`](media_core::ErrorKind::Config) naming the key.
     pub fn validate(&self) -> Result<()> {
         self.check_base_url()?;
         if !matches!(self.format, Format::Mp3 | Format::Ogg) {
@@ -250,7 +248,7 @@ impl ForvoConfig {
 }
 
 fn wrong<T>(key: &str, why: impl Into<String>) -> Result<T> {
-    Err(Error::new(ErrorKind::Config, format!("{key}: {}", why.into())).not_billed())
+    Err(Error::config(format!("{key}: {}", why.into())))
 }
 
 #[cfg(test)]

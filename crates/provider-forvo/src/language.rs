@@ -1,6 +1,6 @@
 //! Languages: from a BCP 47 tag to Forvo's code and, if the tag names a region, the country to choose by.
 
-use media_core::{Error, ErrorKind, Result};
+use media_core::{Error, Result};
 
 use crate::config::ForvoConfig;
 
@@ -15,11 +15,7 @@ pub(crate) struct Spoken {
 
 /// Reads a tag: its longest beginning that is known names the language; scripts sound alike and are passed over.
 pub(crate) fn resolve(config: &ForvoConfig, service: &str, tag: &str) -> Result<Spoken> {
-    let refuse = |message: String, hint: String| {
-        Err(Error::new(ErrorKind::InvalidRequest, message)
-            .not_billed()
-            .hint(hint))
-    };
+    let refuse = |message: String, hint: String| Err(Error::invalid(message).hint(hint));
     let normal = tag.trim().to_ascii_lowercase().replace('_', "-");
     let subtags: Vec<&str> = normal.split('-').collect();
     let known = (1..=subtags.len()).rev().find_map(|length| {
@@ -66,6 +62,8 @@ pub(crate) fn resolve(config: &ForvoConfig, service: &str, tag: &str) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use media_core::ErrorKind;
+
     use super::*;
 
     #[test]

@@ -61,7 +61,7 @@ impl Forvo {
     ) -> Result<Forvo> {
         config.validate()?;
         let countries = CountryNames::new(&config.countries)
-            .map_err(|_| Error::new(ErrorKind::Config, "countries: a name stands for two").not_billed())?;
+            .map_err(|_| Error::config("countries: a name stands for two"))?;
         let mut headers = HeaderMap::new();
         if let Some(agent) = config
             .user_agent

@@ -1,6 +1,6 @@
 //! Words: what may be asked for, how it is sent, and which answers are the same word.
 
-use media_core::{Error, ErrorKind, Result};
+use media_core::{Error, Result};
 use unicode_normalization::UnicodeNormalization;
 
 /// Characters that take no room and that copying brings along: zero-width blanks and joiners, direction marks, the
@@ -33,11 +33,7 @@ pub(crate) fn clean(content: &str) -> String {
 /// The word to send, or why it cannot be sent. Every value is a segment of a path, so what could end or split a
 /// segment on the way through proxies and Apache is refused rather than risked.
 pub(crate) fn check(service: &str, content: &str, most: Option<usize>) -> Result<String> {
-    let refuse = |message: String, hint: &str| {
-        Err(Error::new(ErrorKind::InvalidRequest, message)
-            .not_billed()
-            .hint(hint))
-    };
+    let refuse = |message: String, hint: &str| Err(Error::invalid(message).hint(hint));
     let word = clean(content);
     if word.is_empty() {
         return refuse(
@@ -98,6 +94,8 @@ pub(crate) fn fold(word: &str, language: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use media_core::ErrorKind;
+
     use super::*;
 
     #[test]

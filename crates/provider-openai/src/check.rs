@@ -48,7 +48,7 @@ pub const PARAMS: &[ParamSpec] = &[
 ];
 
 fn refuse(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::InvalidRequest, message).not_billed()
+    Error::invalid(message)
 }
 
 /// The request as it would be sent.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use media_core::{
-    Error, ErrorKind, Format, ImageRules, Limits, Prices, Result, RetrySettings, ServiceSettings, Size, Span,
-    Timeouts, Usd, read_shipped, undated,
+    Error, Format, ImageRules, Limits, Prices, Result, RetrySettings, ServiceSettings, Size, Span, Timeouts,
+    Usd, read_shipped, undated,
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -261,7 +261,7 @@ impl OpenAiConfig {
     /// Checks everything that types cannot say.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] naming the key.
+    /// [`ErrorKind::Config`](media_core::ErrorKind::Config) naming the key.
     pub fn validate(&self) -> Result<()> {
         self.limits.check(&[
             (IMAGE_GROUP, &["requests", "images", "tokens"]),
@@ -269,7 +269,7 @@ impl OpenAiConfig {
             (BATCH_GROUP, &["requests"]),
         ])?;
         match self.contradiction() {
-            Some(what) => Err(Error::new(ErrorKind::Config, what).not_billed()),
+            Some(what) => Err(Error::config(what)),
             None => Ok(()),
         }
     }

@@ -226,11 +226,9 @@ fn headers(name: &str, config: &OpenAiConfig) -> Result<HeaderMap> {
     for (header, value) in given {
         if let Some(value) = value {
             let value = HeaderValue::try_from(value).map_err(|_| {
-                Error::new(
-                    ErrorKind::Config,
-                    format!("{name}: the value for {header} holds characters that no header can"),
-                )
-                .not_billed()
+                Error::config(format!(
+                    "{name}: the value for {header} holds characters that no header can"
+                ))
             })?;
             headers.insert(HeaderName::from_static(header), value);
         }
@@ -310,7 +308,7 @@ impl MediaProvider for OpenAi {
             Some(desk) => desk.cancel(key).await,
             None => {
                 let message = format!("{} is not configured for batches", self.info.name);
-                Err(Error::new(ErrorKind::Config, message).not_billed())
+                Err(Error::config(message))
             }
         }
     }

@@ -5,8 +5,7 @@ use std::ops::RangeInclusive;
 
 use media_core::limit::Units;
 use media_core::{
-    Error, ErrorKind, ImageRules, MediaKind, MediaRequest, ParamSpec, ParamType, Params, Resolved, Result,
-    format_of,
+    Error, ImageRules, MediaKind, MediaRequest, ParamSpec, ParamType, Params, Resolved, Result, format_of,
 };
 use serde_json::Value;
 
@@ -83,7 +82,7 @@ pub const PARAMS: &[ParamSpec] = &[
 ];
 
 fn refuse<T>(message: String) -> Result<T> {
-    Err(Error::new(ErrorKind::InvalidRequest, message).not_billed())
+    Err(Error::invalid(message))
 }
 
 /// The request as it would be sent.

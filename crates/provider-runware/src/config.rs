@@ -3,8 +3,8 @@
 use std::num::NonZeroUsize;
 
 use media_core::{
-    Error, ErrorKind, ImageRules, Limits, Prices, Result, RetrySettings, ServiceSettings, Span, Timeouts,
-    Usd, read_shipped,
+    Error, ImageRules, Limits, Prices, Result, RetrySettings, ServiceSettings, Span, Timeouts, Usd,
+    read_shipped,
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -192,9 +192,9 @@ impl RunwareConfig {
     /// Checks what the types cannot say.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] naming the key.
+    /// [`ErrorKind::Config`](media_core::ErrorKind::Config) naming the key.
     pub fn validate(&self) -> Result<()> {
-        let refuse = |message: String| Err(Error::new(ErrorKind::Config, message).not_billed());
+        let refuse = |message: String| Err(Error::config(message));
         if !matches!(self.base_url.scheme(), "http" | "https") || self.base_url.host().is_none() {
             return refuse("base_url: an http or https address is wanted".to_owned());
         }

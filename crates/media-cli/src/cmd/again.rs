@@ -168,9 +168,9 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
     let mut chosen = Vec::new();
     let mut seen = BTreeSet::new();
     for id in args.ids.iter().filter(|id| seen.insert(*id)) {
-        let job = reader.job(id)?.ok_or_else(|| {
-            Error::new(ErrorKind::Config, format!("the ledger knows no job {id:?}")).not_billed()
-        })?;
+        let job = reader
+            .job(id)?
+            .ok_or_else(|| Error::config(format!("the ledger knows no job {id:?}")))?;
         if !wanted(&job)? {
             let what = if args.unknown {
                 "unknown"
@@ -195,7 +195,7 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
                 let message = format!("{id} is not {what}: it is {}", job.status.as_str());
                 (message, format!("media status {id}"))
             };
-            return Err(Error::new(ErrorKind::Config, message).not_billed().hint(next));
+            return Err(Error::config(message).hint(next));
         }
         chosen.push(job);
     }

@@ -1,6 +1,6 @@
 //! `media cancel`: ends remote batches early.
 
-use media_core::{Error, ErrorKind, Result};
+use media_core::{Error, Result};
 use media_registry::Registry;
 
 use crate::args::{Cancel, Global};
@@ -19,9 +19,7 @@ pub(crate) async fn run(registry: &Registry, global: &Global, args: &Cancel) -> 
         .find(|key| !open.iter().any(|batch| batch.name() == key.as_str()))
     {
         let message = format!("the ledger knows no open batch {stray:?}");
-        return Err(Error::new(ErrorKind::Config, message)
-            .not_billed()
-            .hint("media status shows them"));
+        return Err(Error::config(message).hint("media status shows them"));
     }
     let wanted: Vec<_> = open
         .into_iter()

@@ -37,14 +37,10 @@ fn schema(registry: &Registry, name: &str) -> Result<()> {
             let known = registry.factories().find(|factory| factory.name == name);
             let factory = known.ok_or_else(|| {
                 let providers: Vec<_> = registry.factories().map(|factory| factory.name).collect();
-                Error::new(
-                    ErrorKind::Config,
-                    format!(
-                        "there is no schema {name:?}: there are media, recipe, {}",
-                        providers.join(", ")
-                    ),
-                )
-                .not_billed()
+                Error::config(format!(
+                    "there is no schema {name:?}: there are media, recipe, {}",
+                    providers.join(", ")
+                ))
             })?;
             (factory.schema)()
         }

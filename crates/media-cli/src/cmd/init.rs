@@ -19,12 +19,10 @@ pub(crate) fn run(registry: &Registry, args: &Init) -> Result<Exit> {
     let dir = &args.dir;
     let occupied = fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
     if occupied || dir.is_file() {
-        return Err(Error::new(
-            ErrorKind::Config,
-            format!("{} is there already and not empty", dir.display()),
-        )
-        .not_billed()
-        .hint("name a new folder"));
+        return Err(
+            Error::config(format!("{} is there already and not empty", dir.display()))
+                .hint("name a new folder"),
+        );
     }
     write(&dir.join("config/media.json"), &media_json()?)?;
     for factory in registry.factories() {

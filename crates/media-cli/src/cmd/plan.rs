@@ -1,6 +1,6 @@
 //! `media plan`: what a run would do, how long it takes, what it costs. Sends nothing, needs no keys.
 
-use media_core::{Error, ErrorKind, Result};
+use media_core::{Error, Result};
 use media_engine::{Caps, Place, Plan as Planned, Reader};
 use media_registry::Registry;
 
@@ -51,7 +51,7 @@ pub(crate) fn has_batches(session: &Session<'_>, plan: &Planned) -> Result<()> {
         }
     }
     let message = "--batch-api: none of the providers that are asked has batches";
-    Err(Error::new(ErrorKind::Config, message).not_billed())
+    Err(Error::config(message))
 }
 
 /// Opens and checks the list; a list with findings is an error that shows them.

@@ -27,9 +27,7 @@ pub(crate) async fn redo(registry: &Registry, global: &Global, quiet: bool, args
         Some(list) => Some(plan::make(&session, &list, Caps::default())?.0),
         None if args.changed => {
             let message = "--changed compares files with their list, which is no longer where it was";
-            return Err(Error::new(ErrorKind::Config, message)
-                .not_billed()
-                .hint("name it by --list FILE, with its --recipe"));
+            return Err(Error::config(message).hint("name it by --list FILE, with its --recipe"));
         }
         None => None,
     };
@@ -118,9 +116,7 @@ fn confirmed(plan: &Plan) -> Result<bool> {
         counted(make, "file")
     );
     if !std::io::stdin().is_terminal() {
-        return Err(Error::new(ErrorKind::Config, question)
-            .not_billed()
-            .hint("say --yes to do it"));
+        return Err(Error::config(question).hint("say --yes to do it"));
     }
     say!("{question}. Do it? [y/N]");
     let mut answer = String::new();

@@ -1,7 +1,7 @@
 //! `media status`: the ledger in words.
 
 use jiff::Timestamp;
-use media_core::{Error, ErrorKind, Result};
+use media_core::{Error, Result};
 use media_engine::{JobStatus, Line, Reader};
 use media_registry::Registry;
 use serde_json::json;
@@ -136,18 +136,14 @@ fn list(what: &str, jobs: &[String]) {
 /// The ledger of a place, which must be there.
 pub(crate) fn open(path: &std::path::Path) -> Result<Reader> {
     Reader::open(path)?.ok_or_else(|| {
-        Error::new(
-            ErrorKind::Config,
-            format!("there is no ledger at {}", path.display()),
-        )
-        .not_billed()
-        .hint("name the output folder by --out, or the ledger by --ledger")
+        Error::config(format!("there is no ledger at {}", path.display()))
+            .hint("name the output folder by --out, or the ledger by --ledger")
     })
 }
 
 fn job(reader: &Reader, id: &str) -> Result<Exit> {
     let Some(job) = reader.job(id)? else {
-        return Err(Error::new(ErrorKind::Config, format!("the ledger knows no job {id:?}")).not_billed());
+        return Err(Error::config(format!("the ledger knows no job {id:?}")));
     };
     put!("{id} (line {}): {}", job.spec.line, job.status.as_str());
     put!("  {} from {} ({})", job.spec.kind, job.provider, job.model);

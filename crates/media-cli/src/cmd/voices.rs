@@ -1,6 +1,6 @@
 //! `media voices`: what there is to choose from for a word, and how to pin a choice.
 
-use media_core::{Candidate, Error, ErrorKind, MediaRequest, Result};
+use media_core::{Candidate, Error, MediaRequest, Result};
 use media_registry::Registry;
 use serde_json::json;
 
@@ -64,16 +64,12 @@ fn only_one(session: &Session<'_>) -> Result<String> {
         .map(|(name, _)| name.to_owned());
     match (names.next(), names.next()) {
         (Some(name), None) => Ok(name),
-        (None, _) => Err(Error::new(
-            ErrorKind::Config,
+        (None, _) => Err(Error::config(
             "no provider is configured that has recordings to choose from",
-        )
-        .not_billed()),
-        (Some(one), Some(other)) => Err(Error::new(
-            ErrorKind::Config,
-            format!("{one} and {other} have recordings: say which by --provider"),
-        )
-        .not_billed()),
+        )),
+        (Some(one), Some(other)) => Err(Error::config(format!(
+            "{one} and {other} have recordings: say which by --provider"
+        ))),
     }
 }
 

@@ -263,11 +263,7 @@ pub(crate) fn findings(plan: &Plan, list: &Path) -> Option<Error> {
     if findings.total > shown {
         let _ = write!(text, "\n  and {} more", findings.total - shown);
     }
-    Some(
-        Error::new(ErrorKind::InvalidRequest, text)
-            .not_billed()
-            .hint("nothing was sent"),
-    )
+    Some(Error::invalid(text).hint("nothing was sent"))
 }
 
 /// Problems that differ only by their line, each once with its lines: a mistake in a recipe is one in every row.

@@ -70,7 +70,7 @@ pub struct Setup {
 }
 
 fn complain(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Config, message).not_billed()
+    Error::config(message)
 }
 
 impl Config {

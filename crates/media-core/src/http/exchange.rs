@@ -121,9 +121,7 @@ impl Http {
         }
         if !request.foreign {
             if !self.is_ours(url) {
-                return Err(
-                    Error::new(ErrorKind::Config, "a call was about to leave for another host").not_billed(),
-                );
+                return Err(Error::config("a call was about to leave for another host"));
             }
             headers.extend(self.0.options.headers.clone());
             self.authorise(headers)?;

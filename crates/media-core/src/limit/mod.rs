@@ -199,9 +199,7 @@ impl Limiter {
         if u64::from(calls) > limit {
             let message =
                 format!("it needs {calls} {group} calls, and the configuration allows {limit} a day");
-            return Err(Error::new(ErrorKind::Config, message)
-                .not_billed()
-                .hint("raise requests_per_day in its provider's configuration"));
+            return Err(Error::config(message).hint("raise requests_per_day in its provider's configuration"));
         }
         let key = self.quota_key(group);
         if self.quota.take(&key, &day, limit, u64::from(calls)).await? {

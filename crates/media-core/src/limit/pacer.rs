@@ -122,14 +122,10 @@ impl Gauge {
             return Ok(now);
         };
         if amount > limit {
-            return Err(Error::new(
-                ErrorKind::InvalidRequest,
-                format!(
-                    "one request takes {amount} {}, but only {limit} are allowed in {:?}",
-                    self.bucket, self.length
-                ),
-            )
-            .not_billed()
+            return Err(Error::invalid(format!(
+                "one request takes {amount} {}, but only {limit} are allowed in {:?}",
+                self.bucket, self.length
+            ))
             .hint("raise the limit in the provider's configuration if the account allows more"));
         }
         while let Some(oldest) = self.log.front()

@@ -183,11 +183,10 @@ fn lock(path: &Path) -> Result<File> {
                 .not_billed()
         })?;
     if lock.try_lock().is_err() {
-        return Err(Error::new(
-            ErrorKind::Config,
-            format!("another run is at work with the ledger {}", path.display()),
-        )
-        .not_billed()
+        return Err(Error::config(format!(
+            "another run is at work with the ledger {}",
+            path.display()
+        ))
         .hint("wait for it, or name another folder by --out"));
     }
     Ok(lock)

@@ -100,9 +100,7 @@ impl Report<'_> {
             return Ok(());
         }
         let message = format!("{} is there and is no report of this program", self.to.display());
-        Err(Error::new(ErrorKind::Config, message)
-            .not_billed()
-            .hint("name another place by --to"))
+        Err(Error::config(message).hint("name another place by --to"))
     }
 
     fn head(&self, page: &mut impl Write, numbers: &Numbers) -> std::io::Result<()> {

@@ -51,8 +51,7 @@ pub(crate) fn standing(spec: &JobSpec, reader: Option<&Reader>) -> Result<Standi
 }
 
 fn after(spec: &JobSpec, entry: &Entry) -> Option<Standing> {
-    let line = entry.result.as_deref();
-    let line: Option<Line> = line.and_then(|line| serde_json::from_str(line).ok());
+    let line = entry.last_line();
     if entry.asked != asked(spec) {
         // The row was changed: it begins at the front.
         return None;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use media_core::{ErrorKind, Prior};
+use media_core::{Charge, ErrorKind, Prior};
 
 use crate::ledger::TakeRow;
 use crate::line::{LineError, Status};
@@ -36,6 +36,31 @@ pub(crate) struct Stay {
     pub(crate) is_broken: bool,
     /// A take of it was made: whatever is said of another one, it stays done.
     pub(crate) is_made: bool,
+}
+
+impl Stay {
+    pub(crate) fn new(status: Status) -> Stay {
+        Stay {
+            status,
+            take: None,
+            error: None,
+            is_broken: false,
+            is_made: false,
+        }
+    }
+
+    pub(crate) fn because(self, error: LineError) -> Stay {
+        Stay {
+            error: Some(error),
+            ..self
+        }
+    }
+}
+
+impl From<Stay> for Decision {
+    fn from(stay: Stay) -> Decision {
+        Decision::Stay(Box::new(stay))
+    }
 }
 
 /// How a job is begun.
@@ -87,20 +112,12 @@ pub(crate) fn stay(status: Status, take: Option<TakeRow>) -> Decision {
         )),
         _ => None,
     };
-    let error = told.map(|(message, next)| LineError {
-        kind: status.as_str().to_owned(),
-        charge: "none".to_owned(),
-        message: message.to_owned(),
-        next: Some(next.to_owned()),
-        ..LineError::default()
-    });
-    Decision::Stay(Box::new(Stay {
-        status,
+    let error = |(message, next)| LineError::new(status.as_str(), Charge::None, message).next(next);
+    Decision::from(Stay {
         take,
-        error,
-        is_broken: false,
-        is_made: false,
-    }))
+        error: told.map(error),
+        ..Stay::new(status)
+    })
 }
 
 pub(crate) const ANOTHER_VARIANT: &str = "to buy it anew: media redo, with its id";
@@ -114,55 +131,33 @@ pub(crate) fn gone(take: TakeRow, is_broken: bool) -> Decision {
     } else {
         "its file was made and is gone; it is not bought again by itself"
     };
-    Decision::Stay(Box::new(Stay {
-        status: Status::Gone,
+    let error = LineError::new(Status::Gone.as_str(), Charge::None, message)
+        .next("put it back, or buy it anew: media redo --missing");
+    Decision::from(Stay {
         take: Some(take),
-        error: Some(LineError {
-            kind: Status::Gone.as_str().to_owned(),
-            charge: "none".to_owned(),
-            message: message.to_owned(),
-            next: Some("put it back, or buy it anew: media redo --missing".to_owned()),
-            ..LineError::default()
-        }),
         is_broken,
         is_made: true,
-    }))
+        ..Stay::new(Status::Gone).because(error)
+    })
 }
 
 /// `is_made`: this job has a file of its own somewhere.
 pub(crate) fn is_of_another(path: &Path, job: &str, is_made: bool) -> Decision {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-    Decision::Stay(Box::new(Stay {
-        status: Status::Failed,
-        take: None,
-        error: Some(LineError {
-            kind: ErrorKind::InvalidRequest.as_str().to_owned(),
-            charge: "none".to_owned(),
-            message: format!("{name} is the file of {job}, which asked for something else"),
-            next: Some(
-                "give each row the path that it had, or one of its own; or move that file away, and this one is made"
-                    .to_owned(),
-            ),
-            ..LineError::default()
-        }),
-        is_broken: false,
+    let message = format!("{name} is the file of {job}, which asked for something else");
+    let error = LineError::new(ErrorKind::InvalidRequest.as_str(), Charge::None, message).next(
+        "give each row the path that it had, or one of its own; or move that file away, and this one is made",
+    );
+    Decision::from(Stay {
         is_made,
-    }))
+        ..Stay::new(Status::Failed).because(error)
+    })
 }
 
 pub(crate) fn in_the_way(path: &Path, what: &str) -> Decision {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-    Decision::Stay(Box::new(Stay {
-        status: Status::Failed,
-        take: None,
-        error: Some(LineError {
-            kind: ErrorKind::Storage.as_str().to_owned(),
-            charge: "none".to_owned(),
-            message: format!("{name} is there, but is {what}"),
-            next: Some("move it away and run the same command again".to_owned()),
-            ..LineError::default()
-        }),
-        is_broken: false,
-        is_made: false,
-    }))
+    let message = format!("{name} is there, but is {what}");
+    let error = LineError::new(ErrorKind::Storage.as_str(), Charge::None, message)
+        .next("move it away and run the same command again");
+    Stay::new(Status::Failed).because(error).into()
 }

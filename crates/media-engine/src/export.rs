@@ -6,7 +6,6 @@ use std::path::Path;
 use media_core::{Error, ErrorKind, Result};
 
 use crate::ledger::{JobStatus, Reader};
-use crate::line::Line;
 use crate::list::{JobRows, Recipe, RepairWriter, Source};
 use crate::project::Project;
 
@@ -65,10 +64,7 @@ pub fn export_failed(
             else {
                 continue;
             };
-            let line: Option<Line> = entry
-                .result
-                .as_deref()
-                .and_then(|line| serde_json::from_str(line).ok());
+            let line = entry.last_line();
             let Some(error) = line.and_then(|line| line.error) else {
                 continue;
             };

@@ -145,6 +145,24 @@ pub struct LineError {
     pub candidates: Vec<Candidate>,
 }
 
+impl LineError {
+    pub(crate) fn new(kind: &str, charge: Charge, message: impl Into<String>) -> LineError {
+        LineError {
+            kind: kind.to_owned(),
+            charge: charge.as_str().to_owned(),
+            message: message.into(),
+            ..LineError::default()
+        }
+    }
+
+    pub(crate) fn next(self, next: impl Into<String>) -> LineError {
+        LineError {
+            next: Some(next.into()),
+            ..self
+        }
+    }
+}
+
 /// The job that a line is about.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Subject {
@@ -282,11 +300,8 @@ impl Line {
     pub(crate) fn failed_here(subject: &Subject, error: &Error, simulated: bool) -> Line {
         let mut line = Line::about(subject, Status::Failed, simulated);
         line.error = Some(LineError {
-            kind: error.kind().as_str().to_owned(),
-            charge: Charge::None.as_str().to_owned(),
-            message: error.full(),
             next: error.next().map(str::to_owned),
-            ..LineError::default()
+            ..LineError::new(error.kind().as_str(), Charge::None, error.full())
         });
         line
     }
@@ -329,13 +344,9 @@ impl Line {
     /// A job that never came to its turn.
     pub(crate) fn not_begun(subject: &Subject, simulated: bool) -> Line {
         let mut line = Line::about(subject, Status::Cancelled, simulated);
-        line.error = Some(LineError {
-            kind: ErrorKind::Cancelled.as_str().to_owned(),
-            charge: Charge::None.as_str().to_owned(),
-            message: "the run ended before it was begun".to_owned(),
-            next: Some("run the same command again".to_owned()),
-            ..LineError::default()
-        });
+        let kind = ErrorKind::Cancelled.as_str();
+        let error = LineError::new(kind, Charge::None, "the run ended before it was begun");
+        line.error = Some(error.next("run the same command again"));
         line
     }
 
@@ -345,13 +356,11 @@ impl Line {
         line.attempts = 1;
         line.cost_usd = None;
         "unknown".clone_into(&mut line.cost_basis);
-        line.error = Some(LineError {
-            kind: ErrorKind::Cancelled.as_str().to_owned(),
-            charge: Charge::Unknown.as_str().to_owned(),
-            message: "the program failed while it was at work on it, so it may have been billed".to_owned(),
-            next: None,
-            ..LineError::default()
-        });
+        line.error = Some(LineError::new(
+            ErrorKind::Cancelled.as_str(),
+            Charge::Unknown,
+            "the program failed while it was at work on it, so it may have been billed",
+        ));
         line
     }
 

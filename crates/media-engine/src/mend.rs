@@ -200,8 +200,7 @@ fn finished(out: &Path, entry: &Entry, open: &OpenAttempt, simulated: bool) -> R
 
 /// Those of its chain that were asked before and did not deliver.
 fn tried_before(entry: &Entry) -> Vec<Tried> {
-    let line = entry.result.as_deref();
-    let line: Option<Line> = line.and_then(|line| serde_json::from_str(line).ok());
+    let line = entry.last_line();
     let mut tried = line.map(|line| line.tried).unwrap_or_default();
     tried.retain(|tried| tried.provider != entry.provider);
     tried

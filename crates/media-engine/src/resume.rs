@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use media_core::{Client, ErrorKind, Prior, Result};
+use media_core::{Charge, Client, ErrorKind, Prior, Result};
 
 use crate::decision::{
     ANOTHER_VARIANT, ASK_AGAIN, ASK_WITH_ITS_KEY, Decision, SEND_AGAIN, Start, Stay, copy, gone, in_the_way,
@@ -167,24 +167,17 @@ impl Resume<'_> {
             return Ok(None);
         }
         let is_made = self.take(&case.spec.id, entry.take)?.is_some();
-        Ok(Some(Decision::Stay(Box::new(Stay {
-            status: Status::Unknown,
-            take: None,
-            error: Some(LineError {
-                kind: ErrorKind::Cancelled.as_str().to_owned(),
-                charge: "unknown".to_owned(),
-                message: "it asked for something else when it was sent, and that may have been billed and never came"
-                    .to_owned(),
-                next: Some(format!(
-                    "media rescue fetches what can still be had; else run it with row and configuration as they were, or give that up, so that \
-                     the next run makes the row as it is now: media retry --unknown --give-up {}",
-                    case.spec.id
-                )),
-                ..LineError::default()
-            }),
-            is_broken: false,
+        let message =
+            "it asked for something else when it was sent, and that may have been billed and never came";
+        let next = format!(
+            "media rescue fetches what can still be had; else run it with row and configuration as they were, or give that \
+             up, so that the next run makes the row as it is now: media retry --unknown --give-up {}",
+            case.spec.id
+        );
+        Ok(Some(Decision::from(Stay {
             is_made,
-        }))))
+            ..Stay::new(Status::Unknown).because(in_doubt(message).next(next))
+        })))
     }
 
     /// The ledger does not know it.
@@ -403,42 +396,25 @@ impl Resume<'_> {
         }
         let is_free = case.client.provider().info().capabilities.free;
         if let Some(take) = made.filter(|_| case.is_shared && !is_free) {
-            return Ok(Some(Decision::Stay(Box::new(Stay {
-                status: Status::Gone,
-                error: Some(LineError {
-                    kind: Status::Gone.as_str().to_owned(),
-                    charge: "none".to_owned(),
-                    message: format!(
-                        "{} was made for an equal row and is gone; it is not bought again by itself",
-                        take.path
-                    ),
-                    next: Some(format!(
-                        "put {} back, or give the row another variant to buy it anew",
-                        take.path
-                    )),
-                    ..LineError::default()
-                }),
+            let path = &take.path;
+            let message =
+                format!("{path} was made for an equal row and is gone; it is not bought again by itself");
+            let error = LineError::new(Status::Gone.as_str(), Charge::None, message).next(format!(
+                "put {path} back, or give the row another variant to buy it anew"
+            ));
+            return Ok(Some(Decision::from(Stay {
                 take: Some(take),
-                is_broken: false,
-                is_made: false,
-            }))));
+                ..Stay::new(Status::Gone).because(error)
+            })));
         }
         // Bought for another job, perhaps, and not settled: buying it for this one may be buying it twice.
         let open = reader.open_equal(&case.spec.id, &case.prepared.checked.hash)?;
         Ok(open.map(|other| {
-            Decision::Stay(Box::new(Stay {
-                status: Status::Unknown,
-                take: None,
-                error: Some(LineError {
-                    kind: ErrorKind::Cancelled.as_str().to_owned(),
-                    charge: "unknown".to_owned(),
-                    message: format!("{other} asks for the same, and that may have been billed"),
-                    next: Some(format!("settle {other} first: media status {other}")),
-                    ..LineError::default()
-                }),
-                is_broken: false,
-                is_made: false,
-            }))
+            let error = in_doubt(format!(
+                "{other} asks for the same, and that may have been billed"
+            ))
+            .next(format!("settle {other} first: media status {other}"));
+            Stay::new(Status::Unknown).because(error).into()
         }))
     }
 
@@ -518,31 +494,14 @@ impl Resume<'_> {
 
     /// What was said of it before, said again.
     fn told_before(&self, entry: &Entry, status: Status, next: &str) -> Decision {
-        let line: Option<crate::Line> = entry
-            .result
-            .as_deref()
-            .and_then(|line| serde_json::from_str(line).ok());
+        let line = entry.last_line();
         let told = line.and_then(|line| line.error);
         let message = match status {
             Status::Unknown => "it was sent and its answer was lost, so it may have been billed",
             _ => "it failed in an earlier run",
         };
-        let error = LineError {
-            next: Some(next.to_owned()),
-            ..told.unwrap_or_else(|| LineError {
-                kind: ErrorKind::Cancelled.as_str().to_owned(),
-                charge: "unknown".to_owned(),
-                message: message.to_owned(),
-                ..LineError::default()
-            })
-        };
-        Decision::Stay(Box::new(Stay {
-            status,
-            take: None,
-            error: Some(error),
-            is_broken: false,
-            is_made: false,
-        }))
+        let error = told.unwrap_or_else(|| in_doubt(message)).next(next);
+        Stay::new(status).because(error).into()
     }
 }
 
@@ -554,10 +513,11 @@ fn since(moment_ms: Option<i64>) -> Option<Duration> {
 
 /// Whether a failure fails the same way again.
 fn is_lasting(entry: &Entry) -> bool {
-    let line: Option<crate::Line> = entry
-        .result
-        .as_deref()
-        .and_then(|line| serde_json::from_str(line).ok());
+    let line = entry.last_line();
     let kind = line.and_then(|line| ErrorKind::named(&line.error?.kind));
     kind.is_some_and(ErrorKind::is_lasting)
+}
+
+fn in_doubt(message: impl Into<String>) -> LineError {
+    LineError::new(ErrorKind::Cancelled.as_str(), Charge::Unknown, message)
 }

@@ -295,13 +295,6 @@ impl Fault {
         self
     }
 
-    /// Only requests whose path holds this.
-    #[must_use]
-    pub fn at_path(mut self, path: impl Into<String>) -> Self {
-        self.path = Some(path.into());
-        self
-    }
-
     /// How many matching requests it strikes.
     #[must_use]
     pub fn times(mut self, times: u64) -> Self {

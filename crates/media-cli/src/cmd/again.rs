@@ -5,7 +5,7 @@ use std::path::Path;
 
 use media_core::{Error, ErrorKind, Result};
 use media_engine::{
-    AttemptState, Caps, Entry, Folder, JobStatus, Line, Place, Plan, Project, Reader, RunOptions, plan_given,
+    AttemptState, Caps, Entry, Folder, JobStatus, Place, Plan, Project, Reader, RunOptions, plan_given,
     plan_sent_again, stays_unknown,
 };
 use media_registry::Registry;
@@ -129,10 +129,7 @@ fn given_up(count: u64, plan: &Plan) -> String {
 
 /// Whether the service said that it has nothing of it (any more). That it only could not be asked says no such thing.
 fn is_gone(job: &Entry) -> bool {
-    let line: Option<Line> = job
-        .result
-        .as_deref()
-        .and_then(|line| serde_json::from_str(line).ok());
+    let line = job.last_line();
     let kind = line
         .and_then(|line| line.error)
         .and_then(|error| ErrorKind::named(&error.kind));

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use media_core::{Error, Result};
-use media_engine::{JobStatus, Line, Reader};
+use media_engine::{JobStatus, Reader};
 use media_registry::Registry;
 use serde_json::json;
 
@@ -83,10 +83,7 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
     let (mut unknown, mut failed) = (Vec::new(), Vec::new());
     let in_doubt = reader.in_doubt()?;
     reader.each_job(|job| {
-        let line: Option<Line> = job
-            .result
-            .as_deref()
-            .and_then(|line| serde_json::from_str(line).ok());
+        let line = job.last_line();
         let why = line.and_then(|line| line.error).map(|error| error.message);
         let text = format!(
             "  {} (line {}): {}",
@@ -205,10 +202,7 @@ fn job(reader: &Reader, id: &str) -> Result<Exit> {
         put!("  chosen from, as they were then:");
         voices::show(&attempt.facts.candidates, &job.provider);
     }
-    let line: Option<Line> = job
-        .result
-        .as_deref()
-        .and_then(|line| serde_json::from_str(line).ok());
+    let line = job.last_line();
     for tried in line.iter().flat_map(|line| &line.tried) {
         put!("  {} did not: {}", tried.provider, tried.kind);
     }

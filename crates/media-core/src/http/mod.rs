@@ -21,7 +21,6 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
-use tokio::time::Instant;
 use url::Url;
 
 pub use self::divert::Payload;
@@ -185,17 +184,6 @@ impl Http {
     #[must_use]
     pub fn waiting(&self) -> Vec<Waiting> {
         self.0.limiter.waiting()
-    }
-
-    /// How long the service still wants this group to pause.
-    #[must_use]
-    pub fn paused_for(&self, group: &str) -> Option<Duration> {
-        Some(
-            self.0
-                .limiter
-                .paused_until(group)?
-                .saturating_duration_since(Instant::now()),
-        )
     }
 
     /// The address of `path` (segments, each encoded whole) below the base URL.

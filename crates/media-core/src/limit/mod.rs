@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
 pub use self::accounts::Accounts;
 pub use self::headers::{RateReport, parse_duration, rate_reports, retry_after};
@@ -263,11 +262,6 @@ impl Limiter {
                 })
             })
             .collect()
-    }
-
-    /// Until when this group is paused by the service, if it is.
-    pub(crate) fn paused_until(&self, group: &str) -> Option<Instant> {
-        self.pacer(group).paused_until()
     }
 }
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use media_core::{CostBasis, Facts, Link, Provenance, RequestHash, Usd};
 
+use crate::line::Line;
 use crate::list::JobSpec;
 
 /// How a job stands.
@@ -101,6 +102,14 @@ pub struct Entry {
     pub estimate: Option<Usd>,
     /// A person protects its file from every redo.
     pub is_protected: bool,
+}
+
+impl Entry {
+    /// The result line of the last run that came to it.
+    #[must_use]
+    pub fn last_line(&self) -> Option<Line> {
+        serde_json::from_str(self.result.as_deref()?).ok()
+    }
 }
 
 /// A file that was made.

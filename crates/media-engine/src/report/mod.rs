@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use media_core::{Error, ErrorKind, MediaKind, Result, Usd};
 
 use self::html::{Address, Chart, Text, way};
-use self::numbers::{Numbers, line_of, quantile, status_of};
+use self::numbers::{Numbers, quantile, status_of};
 use crate::ledger::{Entry, Reader, TakeRow};
 use crate::line::LineError;
 
@@ -175,7 +175,7 @@ impl Report<'_> {
         let spec = &job.spec;
         let is_there = self.out.join(&spec.path).is_file();
         let status = status_of(job, is_there);
-        let line = line_of(job);
+        let line = job.last_line();
         writeln!(
             page,
             "<li class=\"{status}\" data-id=\"{}\" data-status=\"{status}\" data-kind=\"{}\" data-provider=\"{}\">",

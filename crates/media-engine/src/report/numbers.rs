@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use media_core::{Result, Usd};
 
 use crate::ledger::{Entry, JobStatus, Reader, Timing};
-use crate::line::Line;
 
 /// A gap between two results that is longer than this parts one stretch of work from the next.
 const GAP_MS: i64 = 10 * 60 * 1000;
@@ -77,10 +76,6 @@ pub(super) fn status_of(job: &Entry, is_there: bool) -> &'static str {
     }
 }
 
-pub(super) fn line_of(job: &Entry) -> Option<Line> {
-    serde_json::from_str(job.result.as_deref()?).ok()
-}
-
 impl Numbers {
     /// Counts a ledger; `is_there` says whether a file stands at a path.
     pub(super) fn of(reader: &Reader, is_there: impl Fn(&str) -> bool) -> Result<Numbers> {
@@ -125,7 +120,7 @@ impl Numbers {
             JobStatus::Open => {}
         }
         let is_over = matches!(job.status, JobStatus::Failed | JobStatus::Unknown);
-        if let Some(error) = line_of(job).and_then(|line| line.error).filter(|_| is_over) {
+        if let Some(error) = job.last_line().and_then(|line| line.error).filter(|_| is_over) {
             let failures = self
                 .failures
                 .entry((error.kind, job.provider.clone()))

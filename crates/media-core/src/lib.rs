@@ -42,7 +42,9 @@ pub use self::job::{Job, Prior};
 pub use self::journal::{Event, Journal, NoJournal};
 pub use self::key::{Attempt, AttemptKey, RequestHash, hex};
 pub use self::money::Usd;
-pub use self::output::{MADE, Scratch, Staged, Staging, keep_aside, prepare};
+pub use self::output::{
+    MADE, Scratch, Staged, Staging, free_places, hash_rest, keep_aside, prepare, stage_copy, stage_in,
+};
 pub use self::params::{ParamSpec, ParamType, Params};
 pub use self::prices::{PriceRow, Prices, TokenRow, text_tokens, undated};
 pub use self::provider::{

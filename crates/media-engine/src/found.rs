@@ -1,11 +1,9 @@
 //! What stands at a path: nothing, the file that was made, another one, a broken one.
 
 use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
-use media_core::{format_of, hex, validate};
-use sha2::{Digest, Sha256};
+use media_core::{format_of, hash_rest, validate};
 
 use crate::ledger::{TakeRow, modified_ns};
 
@@ -51,15 +49,7 @@ pub(crate) fn is_as_made(path: &Path, bytes: u64, sha256: &str, time: Option<i64
 }
 
 pub(crate) fn hash_of(path: &Path) -> Option<String> {
-    let mut file = File::open(path).ok()?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        match file.read(&mut buffer).ok()? {
-            0 => return Some(hex(&hash.finalize())),
-            count => hash.update(buffer.get(..count)?),
-        }
-    }
+    hash_rest(&mut File::open(path).ok()?).ok()
 }
 
 /// Whether a file that is already there is whole and what its name says.

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use media_core::{Error, ErrorKind, MediaFile, Result, format_of, validate};
+use media_core::{Error, ErrorKind, MediaFile, Result, format_of, free_places, stage_copy, validate};
 
 use crate::found::hash_of;
 use crate::ledger::TakeRow;
@@ -65,11 +65,8 @@ impl<'a> Root<'a> {
 pub(crate) fn copy(from: &Path, to: &Path, inner: &Path) -> Result<()> {
     media_core::prepare(to)?;
     let failed = |error| storage("cannot copy to", to, error);
-    let mut source = fs::File::open(from).map_err(failed)?;
-    let mut staged = staged_in(&inner.join("staging")).map_err(failed)?;
-    io::copy(&mut source, &mut staged).map_err(failed)?;
-    staged.as_file().sync_all().map_err(failed)?;
-    staged
+    stage_copy(from, &inner.join("staging"))
+        .map_err(failed)?
         .persist_noclobber(to)
         .map(drop)
         .map_err(|failure| failed(failure.error))
@@ -129,26 +126,12 @@ pub(crate) fn aside(out: &Path, path: &Path) -> PathBuf {
 /// Puts a copy of a file in the place of another one, which is kept in `.media/old`. The place is never empty.
 pub(crate) fn swap_in(from: &Path, to: &Path, out: &Path) -> Result<()> {
     let failed = |error| storage("cannot put a file at", to, error);
-    let mut source = fs::File::open(from).map_err(failed)?;
-    let mut staged = staged_in(&out.join(".media").join("staging")).map_err(failed)?;
-    io::copy(&mut source, &mut staged).map_err(failed)?;
-    staged.as_file().sync_all().map_err(failed)?;
+    let staged = stage_copy(from, &out.join(".media").join("staging")).map_err(failed)?;
     media_core::keep_aside(to, &aside(out, to))?;
     staged
         .persist(to)
         .map(drop)
         .map_err(|failure| failed(failure.error))
-}
-
-fn staged_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".media-").suffix(".part");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
 }
 
 /// A place in `.media/old` for a file, under a name that is free there.
@@ -158,16 +141,8 @@ fn free_aside(out: &Path, path: &Path) -> Result<PathBuf> {
     if let Some(folder) = old.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }
-    let name = old.file_name().unwrap_or_default().to_os_string();
-    for number in 1..10_000_u32 {
-        let mut free = name.clone();
-        if number > 1 {
-            free = format!("{number}-{}", name.to_string_lossy()).into();
-        }
-        let place = old.with_file_name(free);
-        if fs::symlink_metadata(&place).is_err() {
-            return Ok(place);
-        }
-    }
-    Err(failed(io::ErrorKind::AlreadyExists.into()))
+    let is_free = |place: &PathBuf| fs::symlink_metadata(place).is_err();
+    free_places(&old)
+        .find(is_free)
+        .ok_or_else(|| failed(io::ErrorKind::AlreadyExists.into()))
 }

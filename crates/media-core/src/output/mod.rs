@@ -4,16 +4,17 @@ mod staged;
 mod writer;
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 pub use self::staged::{MADE, Staged, keep_aside};
 pub(crate) use self::writer::StageWriter;
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::AttemptKey;
+use crate::key::{AttemptKey, hex};
 use crate::validate::Defect;
 
 /// Where bytes wait until they are whole.
@@ -111,17 +112,21 @@ pub(crate) const BUFFER: usize = 64 << 10;
 
 /// An empty staged file. The folder is made only when it is missing: asking first would cost as much as writing.
 fn create(folder: &Path) -> Result<NamedTempFile> {
-    match create_in(folder) {
+    match stage_in(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             fs::create_dir_all(folder).map_err(|error| storage("cannot create the folder", folder, error))?;
-            create_in(folder)
+            stage_in(folder)
         }
         created => created,
     }
     .map_err(|error| storage("cannot write in the folder", folder, error))
 }
 
-fn create_in(folder: &Path) -> io::Result<NamedTempFile> {
+/// An empty file that has no name of its own yet, in a folder that is there. Dropped, it is gone.
+///
+/// # Errors
+/// The file system's.
+pub fn stage_in(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".media-").suffix(".part");
     #[cfg(unix)]
@@ -131,6 +136,43 @@ fn create_in(folder: &Path) -> io::Result<NamedTempFile> {
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
     builder.tempfile_in(folder)
+}
+
+/// A whole copy of a file, safe on disk, that has no name of its own yet.
+///
+/// # Errors
+/// The file system's.
+pub fn stage_copy(from: &Path, folder: &Path) -> io::Result<NamedTempFile> {
+    let mut source = fs::File::open(from)?;
+    let mut copy = stage_in(folder)?;
+    io::copy(&mut source, &mut copy)?;
+    copy.as_file().sync_all()?;
+    Ok(copy)
+}
+
+/// The SHA-256 of the rest of a file, hexadecimal.
+///
+/// # Errors
+/// It cannot be read.
+pub fn hash_rest(file: &mut fs::File) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex(&hash.finalize())),
+            count => hash.update(buffer.get(..count).unwrap_or_default()),
+        }
+    }
+}
+
+/// Where something can be kept that replaces nothing: at `place`, or with a number before its name, as many as anybody
+/// could want.
+pub fn free_places(place: &Path) -> impl Iterator<Item = PathBuf> {
+    let name = place.file_name().unwrap_or_default().to_os_string();
+    (1..10_000_u32).map(move |number| match number {
+        1 => place.to_owned(),
+        _ => place.with_file_name(format!("{number}-{}", name.to_string_lossy())),
+    })
 }
 
 /// The error of media that failed its walk.

@@ -4,10 +4,10 @@ use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use tempfile::{NamedTempFile, TempPath};
 
-use super::{BUFFER, Staging, create, defect_error, parent, storage};
+use super::{Staging, create, defect_error, free_places, hash_rest, parent, stage_copy, storage};
 use crate::error::{Charge, Error, ErrorKind, Result};
 use crate::format::Format;
 use crate::key::{AttemptKey, hex};
@@ -62,7 +62,7 @@ impl Staged {
         let gone = |error| storage("cannot read the staged file", path, error);
         let mut file = fs::File::open(path).map_err(gone)?;
         let bytes = file.metadata().map_err(gone)?.len();
-        let sha256 = hash_of(&mut file).map_err(gone)?;
+        let sha256 = hash_rest(&mut file).map_err(gone)?;
         file.rewind().map_err(gone)?;
         let inspection = crate::validate::inspect_reader(&file).map_err(gone)?;
         let mut path = TempPath::try_from_path(path).map_err(gone)?;
@@ -137,7 +137,7 @@ impl Staged {
                     file.write_all(&mend.bytes).map_err(&failed)?;
                 }
                 file.rewind().map_err(&failed)?;
-                self.sha256 = hash_of(file).map_err(&failed)?;
+                self.sha256 = hash_rest(file).map_err(&failed)?;
             }
             Held::Placed => {}
         }
@@ -295,22 +295,13 @@ pub fn keep_aside(file: &Path, aside: &Path) -> Result<PathBuf> {
     let failed = |error| storage("cannot keep aside", file, error);
     let folder = parent(aside);
     fs::create_dir_all(folder).map_err(failed)?;
-    let name = aside.file_name().unwrap_or_default().to_os_string();
-    for number in 1..10_000_u32 {
-        let mut free = name.clone();
-        if number > 1 {
-            free = format!("{number}-{}", name.to_string_lossy()).into();
-        }
-        let place = folder.join(free);
+    for place in free_places(aside) {
         match fs::hard_link(file, &place) {
             Ok(()) => return Ok(place),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             // File systems without second names, and folders on another one.
             Err(_) if fs::symlink_metadata(&place).is_err() => {
-                let mut copy = create(folder)?;
-                let mut source = fs::File::open(file).map_err(failed)?;
-                io::copy(&mut source, &mut copy).map_err(failed)?;
-                copy.as_file().sync_all().map_err(failed)?;
+                let copy = stage_copy(file, folder).map_err(failed)?;
                 match copy.persist_noclobber(&place) {
                     Ok(_) => return Ok(place),
                     Err(failure) if failure.error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -341,18 +332,6 @@ fn decode(source: impl Read + Seek + Send + Sync, format: Format) -> Result<()> 
     decoded.map_err(|defect| defect_error(&defect))
 }
 
-/// The SHA-256 of a file, hexadecimal.
-fn hash_of(file: &mut fs::File) -> io::Result<String> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex(&hash.finalize())),
-            count => hash.update(buffer.get(..count).unwrap_or_default()),
-        }
-    }
-}
-
 fn place_failure(target: &Path, error: io::Error) -> Error {
     if error.kind() == io::ErrorKind::AlreadyExists {
         return Error::new(
@@ -365,12 +344,7 @@ fn place_failure(target: &Path, error: io::Error) -> Error {
 }
 
 fn copy_across(from: &Path, target: &Path) -> Result<()> {
-    let folder = parent(target);
-    let mut copy = create(folder)?;
-    let failed = |error| storage("cannot copy to", target, error);
-    let mut source = fs::File::open(from).map_err(failed)?;
-    io::copy(&mut source, &mut copy).map_err(failed)?;
-    copy.as_file().sync_all().map_err(failed)?;
+    let copy = stage_copy(from, parent(target)).map_err(|error| storage("cannot copy to", target, error))?;
     copy.into_temp_path()
         .persist_noclobber(target)
         .map_err(|failure| place_failure(target, failure.error))

@@ -54,15 +54,7 @@ impl TableWriter {
         tempfile::tempfile_in(parent).map_err(|error| ListError::io("write in", parent, error))?;
         may_replace(&path, source)?;
         let failed = |error| ListError::io("write", &path, error);
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".media-");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            // As any new file: the user's umask decides.
-            builder.permissions(std::fs::Permissions::from_mode(0o666));
-        }
-        let mut out = BufWriter::new(builder.tempfile_in(staging).map_err(failed)?);
+        let mut out = BufWriter::new(media_core::stage_in(staging).map_err(failed)?);
         header(table, &mut out).map_err(failed)?;
         let rows = writer(out);
         Ok(Some(TableWriter {

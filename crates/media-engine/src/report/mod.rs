@@ -62,15 +62,7 @@ impl Report<'_> {
         let absolute = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let base = way(&absolute(folder), &absolute(self.out));
         let numbers = Numbers::of(reader, |path| self.out.join(path).is_file())?;
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".media-").suffix(".part");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            // What the umask leaves of this, as of any file that a person makes.
-            builder.permissions(fs::Permissions::from_mode(0o666));
-        }
-        let staged = builder.tempfile_in(folder).map_err(failed)?;
+        let staged = media_core::stage_in(folder).map_err(failed)?;
         let mut page = BufWriter::new(staged);
         let count = numbers.by_status.values().sum();
         self.head(&mut page, &numbers).map_err(failed)?;

@@ -102,12 +102,19 @@ pub fn undated(model: &str) -> Option<&str> {
     (!name.is_empty() && date.chars().zip(DATE.chars()).all(fits)).then_some(name)
 }
 
-/// About how many tokens a text is: four letters are one, of other scripts each may be one.
+/// About how many tokens a text is: four ASCII letters are one, two of other alphabets, and of scripts without one
+/// (Chinese, Japanese, Korean, Thai) each character may be one.
 #[must_use]
 pub fn text_tokens(text: &str) -> u64 {
-    let plain = text.chars().filter(char::is_ascii).count() as u64;
-    let others = text.chars().count() as u64 - plain;
-    plain.div_ceil(4) + others
+    let quarters: u64 = text
+        .chars()
+        .map(|character| match character {
+            '\0'..='\x7f' => 1,
+            '\u{80}'..='\u{dff}' => 2,
+            _ => 4,
+        })
+        .sum();
+    quarters.div_ceil(4)
 }
 
 impl Prices {

@@ -122,7 +122,6 @@ pub(crate) fn stay(status: Status, take: Option<TakeRow>) -> Decision {
 
 pub(crate) const ANOTHER_VARIANT: &str = "to buy it anew: media redo, with its id";
 pub(crate) const ASK_AGAIN: &str = "change the row, or ask again: media retry";
-pub(crate) const ASK_WITH_ITS_KEY: &str = "it was sent with another key, and only with that one the service can be asked for it; media retry --unknown sends it again";
 pub(crate) const SEND_AGAIN: &str = "look at the service's usage page; media retry --unknown sends it again";
 
 pub(crate) fn gone(take: TakeRow, is_broken: bool) -> Decision {

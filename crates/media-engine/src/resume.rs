@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use media_core::{Charge, Client, ErrorKind, Prior, Result};
 
 use crate::decision::{
-    ANOTHER_VARIANT, ASK_AGAIN, ASK_WITH_ITS_KEY, Decision, SEND_AGAIN, Start, Stay, copy, gone, in_the_way,
-    is_of_another, start, stay,
+    ANOTHER_VARIANT, ASK_AGAIN, Decision, SEND_AGAIN, Start, Stay, copy, gone, in_the_way, is_of_another,
+    start, stay,
 };
 use crate::found::{Found, find, is_as_made};
 use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, Reader, TakeRow, asked};
@@ -433,8 +433,13 @@ impl Resume<'_> {
             ago: None,
             batch: None,
         };
-        let account = case.client.provider().http().account();
-        let is_foreign = attempt.account.is_some_and(|sender| sender != account);
+        // A plan has no keys, and a server of one's own wants none.
+        let http = case.client.provider().http();
+        let account = http.key().map(|_| http.account());
+        let is_foreign = attempt
+            .account
+            .zip(account)
+            .is_some_and(|(sender, ours)| sender != ours);
         let is_batch_without_id = attempt.batch.as_ref().is_some_and(|batch| !batch.contains(' '));
         match (attempt.state, attempt.link, attempt.sha256, attempt.staged) {
             (AttemptState::Linked, Some(link), ..) => again(Prior::Linked {
@@ -449,7 +454,15 @@ impl Resume<'_> {
             }),
             // To another account a service says that there is nothing, and would take it on once more.
             (AttemptState::Sending, ..) if is_foreign && is_batch_without_id => {
-                self.told_before(entry, Status::Unknown, ASK_WITH_ITS_KEY)
+                let message =
+                    "it was sent with another key, and to this one the service would not tell of it";
+                let next = format!(
+                    "run it with that key; or give it up, so that the next run sends it again: media retry --unknown --give-up {}",
+                    case.spec.id
+                );
+                Stay::new(Status::Unknown)
+                    .because(in_doubt(message).next(next))
+                    .into()
             }
             (AttemptState::Sending, ..) if is_foreign && is_recoverable => again(asked),
             (AttemptState::Sending, ..) if is_recoverable || attempt.batch.is_some() => again(Prior::Sent {

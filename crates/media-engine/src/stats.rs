@@ -57,8 +57,8 @@ pub struct Failure {
     pub message: String,
     /// What can be done about it.
     pub next: Option<String>,
-    /// It is a command that ends with the ids.
-    pub next_takes_ids: bool,
+    /// Those of the ids that it ends with, where it is a command about them.
+    pub next_ids: Vec<String>,
     /// What can be done about some of them is something else.
     pub has_others: bool,
 }
@@ -77,9 +77,12 @@ impl Failure {
         let next = command.or_else(|| error.next.clone());
         if self.count == 1 {
             self.message.clone_from(&error.message);
-            (self.next, self.next_takes_ids) = (next, takes_id);
-        } else {
-            self.has_others |= self.next != next;
+            self.next.clone_from(&next);
+        }
+        if self.next != next {
+            self.has_others = true;
+        } else if takes_id && self.next_ids.len() < EXAMPLES {
+            self.next_ids.push(line.id.clone());
         }
     }
 }
@@ -211,21 +214,16 @@ mod tests {
             );
             (
                 failure.next.clone().unwrap(),
-                failure.next_takes_ids,
+                failure.next_ids.clone(),
                 failure.has_others,
             )
         };
-        assert_eq!(
-            add("a", "media status a"),
-            ("media status".to_owned(), true, false)
-        );
-        assert_eq!(
-            add("b", "media status b"),
-            ("media status".to_owned(), true, false)
-        );
-        assert_eq!(
-            add("c", "settle b first: media status b"),
-            ("media status".to_owned(), true, true)
-        );
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        let command = || "media status".to_owned();
+        assert_eq!(add("a", "media status a"), (command(), ids(&["a"]), false));
+        assert_eq!(add("b", "media status b"), (command(), ids(&["a", "b"]), false));
+        // What is said of `c` is not for it, though it is listed with the others.
+        let settle_first = "settle b first: media status b";
+        assert_eq!(add("c", settle_first), (command(), ids(&["a", "b"]), true));
     }
 }

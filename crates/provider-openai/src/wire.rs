@@ -98,9 +98,10 @@ pub(crate) struct Batch {
     pub(crate) output_file_id: Option<String>,
     #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) error_file_id: Option<String>,
-    #[serde(default, deserialize_with = "lenient::optional")]
+    // Not leniently: from what is not there it would follow that nothing was billed, or that it is not ours.
+    #[serde(default)]
     pub(crate) request_counts: Option<BatchCounts>,
-    #[serde(default, deserialize_with = "lenient::optional")]
+    #[serde(default)]
     pub(crate) metadata: Option<BTreeMap<String, Value>>,
 }
 

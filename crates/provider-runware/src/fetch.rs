@@ -64,7 +64,7 @@ impl Runware {
         while !waiting.is_empty() {
             sleep(pauses.next().min(total.0.saturating_sub(began.elapsed()))).await;
             let mut states = match self.ask(&waiting).await {
-                Ok(states) => states,
+                Ok((states, _)) => states,
                 Err(error) if error.kind().stops_lane() => {
                     for one in waiting {
                         answer(one.job, Err(error.clone()));
@@ -115,8 +115,8 @@ impl Runware {
         let mut pauses = self.pauses();
         let (mut rounds, mut unknown_rounds) = (0, 0);
         while !open.is_empty() {
-            let mut states = match self.ask(&open).await {
-                Ok(states) => states,
+            let (mut states, unasked) = match self.ask(&open).await {
+                Ok(asked) => asked,
                 // Nothing can be asked until a person acts; the client should know why.
                 Err(error) if error.kind().stops_lane() => {
                     return open.iter().for_each(|one| one.job.finish(Err(error.clone())));
@@ -142,9 +142,14 @@ impl Runware {
             // Once the pauses no longer grow, waiting longer is not for this call.
             if unknown_rounds >= UNKNOWN_ROUNDS || (rounds >= LEAST_ROUNDS && pauses.at_most()) {
                 let error = Error::new(ErrorKind::Timeout, "the service is still at work on it");
-                return running
-                    .iter()
-                    .for_each(|one| one.job.finish(Err(error.clone().in_op(RESULT_OP))));
+                for one in running {
+                    one.job.finish(Err(error.clone().in_op(RESULT_OP)));
+                }
+                // Where only one of two places could be asked, nobody can say that the service knows nothing.
+                for (one, error) in left.iter().zip(unasked.iter().cycle()) {
+                    one.job.finish(Err(error.clone().without_charge()));
+                }
+                return;
             }
             open = left;
             open.append(&mut running);
@@ -155,8 +160,8 @@ impl Runware {
     }
 
     /// What is known about these tasks: from the place where this mode's results are, and for what is not there, or is
-    /// there as the link that just failed, from the other place.
-    async fn ask(&self, waiting: &[Waiting<'_>]) -> Result<States> {
+    /// there as the link that just failed, from the other place; with the error of that one where it could not be asked.
+    async fn ask(&self, waiting: &[Waiting<'_>]) -> Result<(States, Option<Error>)> {
         let (first, second) = match self.config().delivery.mode {
             Mode::Async => (Place::Response, Place::Archive),
             Mode::Sync => (Place::Archive, Place::Response),
@@ -173,6 +178,7 @@ impl Runware {
             })
             .map(|one| one.job)
             .collect();
+        let mut unasked = None;
         if !open.is_empty() {
             match self.look(second, &open).await {
                 Ok(mut more) => {
@@ -188,10 +194,13 @@ impl Runware {
                     }
                     states.merge(more);
                 }
-                Err(error) => tracing::debug!(%error, "the second place for results could not be asked"),
+                Err(error) => {
+                    tracing::debug!(%error, "the second place for results could not be asked");
+                    unasked = Some(error);
+                }
             }
         }
-        Ok(states)
+        Ok((states, unasked))
     }
 
     /// One POST of several questions per group of tasks.

@@ -247,7 +247,11 @@ impl Reader {
                 message: item.message.take(),
                 ..TaskError::default()
             };
-            return State::Failed(item.error.into_iter().next().unwrap_or(flat));
+            let error = item.error.into_iter().next().unwrap_or(flat);
+            return State::Failed(TaskError {
+                cost: error.cost.or(item.cost),
+                ..error
+            });
         }
         match self.media(&item) {
             Some(Ok(media)) if item.nsfw == Some(true) && self.when_flagged == WhenFlagged::Reject => {

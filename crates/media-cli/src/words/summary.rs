@@ -88,10 +88,8 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, then: Then<'_>) -> String {
             let _ = writeln!(text, "    {ids}");
             if let Some(next) = &failure.next {
                 let mut next = here(next);
-                if failure.next_takes_ids {
-                    let ids = failure.ids.iter().map(|id| format!(" {}", quoted(id)));
-                    next.extend(ids);
-                }
+                let ids = failure.next_ids.iter().map(|id| format!(" {}", quoted(id)));
+                next.extend(ids);
                 let _ = writeln!(text, "    {next}");
             }
             if failure.has_others {

@@ -311,6 +311,12 @@ fn a_batch_that_another_key_cannot_see_is_not_taken_for_one_that_never_was() {
     desk.set("OPENAI_API_KEY", "sim-another-project");
     let ran = run(&desk, &[]).ended(1).said(&["sent with another key"]);
     assert_eq!(ran.count("unknown"), 5, "{ran:#?}");
+    assert!(
+        ran.line("p0000")["error"]["next"]
+            .as_str()
+            .unwrap()
+            .ends_with("--give-up p0000")
+    );
     desk.set("OPENAI_API_KEY", "sim-openai");
     assert_eq!(run(&desk, &[]).ended(0).count("done"), 5);
     assert_eq!(created(&desk), 1);

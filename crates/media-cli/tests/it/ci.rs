@@ -1,6 +1,7 @@
 //! The workflow of docs/ci.md, run as it is printed there.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 
 use media_sim::Scenario;
 
@@ -204,13 +205,14 @@ fn a_second_signal_does_not_cut_the_copy() {
     let desk = desk();
     // A slow copy, as to a bucket.
     let slow = script().replace("  rm -rf \"$2.part\"", "  sleep 1; rm -rf \"$2.part\"");
-    let mut child = command(&desk, "1", &slow).spawn().unwrap();
+    // As pipelines send it: to all of the group, so that it meets the copy too.
+    let mut child = command(&desk, "1", &slow).process_group(0).spawn().unwrap();
     crate::support::until("all are bought", || {
         desk.charges() == 4 && desk.path("deck/report.html").exists()
     });
     for signal in ["INT", "TERM"] {
         std::process::Command::new("kill")
-            .args(["-s", signal, &child.id().to_string()])
+            .args(["-s", signal, "--", &format!("-{}", child.id())])
             .status()
             .unwrap();
     }

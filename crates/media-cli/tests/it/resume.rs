@@ -276,6 +276,39 @@ fn a_lost_ledger_costs_nothing_where_the_service_knows_its_keys() {
     desk.assert_clean("out");
 }
 
+/// What could not be asked for is not bought beside what may be there; a later run asks again, and a person can go on.
+#[test]
+fn after_a_lost_ledger_what_cannot_be_asked_for_waits_for_a_person() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", pictures("runware", &["dog", "cat"]));
+    desk.make("list.jsonl").ended(0);
+    for name in ["out/.media/ledger.sqlite", "out/dog.webp", "out/cat.webp"] {
+        fs::remove_file(desk.path(name)).unwrap();
+    }
+    let down = FaultKind::Status {
+        status: 502,
+        retry_after: None,
+        retry_after_ms: None,
+        headers: Default::default(),
+        body: None,
+        billed: false,
+    };
+    desk.sim()
+        .arm(Fault::new(Provider::Runware, down).on(Op::Poll).times(1000));
+    for _ in 0..2 {
+        assert_eq!(desk.make("list.jsonl").ended(1).count("unknown"), 2);
+        assert_eq!(desk.charges(), 2);
+    }
+    desk.disarm();
+    // By a person's word one is sent again, under a key of its own; the other is asked for.
+    let retry = ["retry", "--unknown", "dog", "--out", "out", "--json"];
+    assert_eq!(desk.run(&retry).ended(0).count("done"), 1);
+    assert_eq!(desk.charges(), 3);
+    let ran = desk.make("list.jsonl").ended(0);
+    assert_eq!((ran.count("skipped"), ran.count("done")), (1, 1), "{ran:#?}");
+    assert_eq!(desk.charges(), 3);
+}
+
 #[test]
 fn a_lost_ledger_stops_where_the_service_cannot_be_asked() {
     let desk = Desk::with_sim();
@@ -537,7 +570,7 @@ fn what_helps_several_rows_is_one_command() {
     desk.file("list.jsonl", changed);
     desk.make("list.jsonl")
         .ended(1)
-        .said(&["--unknown --give-up hat cap"]);
+        .said(&["--unknown --give-up hat cap\n"]);
     let run = ["retry", "--out", "out", "--unknown", "--give-up", "hat", "cap"];
     desk.run(&run).ended(0);
     let ran = desk.make("list.jsonl").ended(1);

@@ -175,6 +175,10 @@ impl Lane {
                     task.attempt.number = 0;
                     return self.fail(task, error).await;
                 }
+                // Bought, and no good.
+                Some(Err(error)) if error.charge() == Some(Charge::Certain) => {
+                    return self.fail(task, error).await;
+                }
                 // Each run that was refused went one number on.
                 Some(Err(_)) => last = last.max(number + 1),
                 None => {}

@@ -107,6 +107,13 @@ impl Ledger {
                          WHERE job = ?1 AND state IN ('sending', 'linked')",
                         (job, now),
                     )?;
+                    // What a lost ledger may have sent has no attempt here; from now on it has one that is given up.
+                    db.execute(
+                        "INSERT INTO attempts (key, job, take, number, hash, state, ended_ms)
+                         SELECT '', id, take, 1, hash, 'abandoned', ?2 FROM jobs
+                         WHERE id = ?1 AND status = 'unknown' AND NOT EXISTS (SELECT 1 FROM attempts WHERE job = ?1)",
+                        (job, now),
+                    )?;
                 }
                 db.execute(
                     "UPDATE jobs SET status = 'open' WHERE id = ?1 AND status <> 'done'",

@@ -221,7 +221,15 @@ async fn something_else_at_the_link_is_no_file() {
 #[tokio::test]
 async fn what_may_be_under_way_is_not_bought_beside_it() {
     type Answer = fn(&Value) -> Reply;
-    let cases: [(Answer, usize); 3] = [
+    let cases: [(Answer, usize); 4] = [
+        // The archive alone would know it.
+        (
+            |task| match kind(std::slice::from_ref(task)) {
+                "getTaskDetails" => Reply::text(502, "<html>Bad gateway</html>"),
+                _ => Reply::data(vec![]),
+            },
+            0,
+        ),
         (|task| Reply::data(vec![processing(task)]), 0),
         (|_| Reply::text(502, "<html>Bad gateway</html>"), 0),
         (|_| Reply::data(vec![]), 1),

@@ -276,6 +276,10 @@ impl OpenAiConfig {
 
     /// What does not fit together.
     fn contradiction(&self) -> Option<&'static str> {
+        let speeds = self.speech.as_ref().and_then(|speech| speech.speed_range);
+        if speeds.is_some_and(|[least, most]| least > most) {
+            return Some("speech.speed_range is the slowest and then the fastest");
+        }
         let image = self.image.as_ref()?;
         if image.delivery == Delivery::Stream && image.dialect == Dialect::DallE {
             return Some(

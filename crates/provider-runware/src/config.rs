@@ -215,6 +215,14 @@ impl RunwareConfig {
                 "delivery.keep_url: links live at least {LEAST_TTL_SECS}s"
             ));
         }
+        let reversed = |rule: &ParameterRules| {
+            let whole = [rule.steps, rule.quality].into_iter().flatten();
+            whole.into_iter().any(|[least, most]| least > most)
+                || rule.cfg_scale.is_some_and(|[least, most]| least > most)
+        };
+        if self.parameter_rules.iter().any(reversed) {
+            return refuse("parameter_rules: the least comes before the most".to_owned());
+        }
         for (key, model) in [
             ("image.model", &self.image.model),
             ("speech.model", &self.speech.model),
@@ -287,6 +295,7 @@ mod tests {
         assert!(refused(|c| c.delivery.first_poll = Span::secs(60)).starts_with("delivery.first_poll"));
         assert!(refused(|c| c.delivery.keep_url = Some(Span::secs(59))).starts_with("delivery.keep_url"));
         assert!(refused(|c| c.image.model = "schnell".into()).starts_with("image.model"));
+        assert!(refused(|c| c.parameter_rules[0].steps = Some([100, 1])).starts_with("parameter_rules"));
         assert!(refused(|c| c.base_url = "ws://x/v1".parse().unwrap()).starts_with("base_url"));
     }
 }

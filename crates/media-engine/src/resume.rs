@@ -50,18 +50,18 @@ impl Resume<'_> {
             .transpose()?
             .flatten();
         let Some(entry) = entry else {
-            return self.of_stranger(case);
+            return self.decide_new(case);
         };
-        if let Some(stay) = self.of_former(case, &entry)? {
+        if let Some(stay) = self.open_for_other_request(case, &entry)? {
             return Ok(stay);
         }
-        if let Some(decision) = self.of_redo(case, &entry)? {
+        if let Some(decision) = self.open_redo(case, &entry)? {
             return Ok(decision);
         }
         // What was made stays made, whatever became of its copies since.
         match self.take(&case.spec.id, entry.take)? {
-            Some(take) => self.of_done(case, &entry, take),
-            None => self.of_open(case, &entry),
+            Some(take) => self.decide_made(case, &entry, take),
+            None => self.decide_unmade(case, &entry),
         }
     }
 
@@ -76,12 +76,12 @@ impl Resume<'_> {
             .transpose()?
             .flatten();
         let (Some(entry), Some(reader)) = (entry, self.reader) else {
-            return self.of_stranger(case);
+            return self.decide_new(case);
         };
-        if let Some(stay) = self.of_former(case, &entry)? {
+        if let Some(stay) = self.open_for_other_request(case, &entry)? {
             return Ok(stay);
         }
-        if let Some(decision) = self.of_redo(case, &entry)? {
+        if let Some(decision) = self.open_redo(case, &entry)? {
             return Ok(decision);
         }
         let is_made = self.take(&case.spec.id, entry.take)?.is_some();
@@ -91,7 +91,7 @@ impl Resume<'_> {
             let open = [AttemptState::Sending, AttemptState::Linked, AttemptState::Have];
             let is_open = last.is_some_and(|attempt| open.contains(&attempt.state));
             if is_open || entry.status != JobStatus::Failed {
-                return self.of_open(case, &entry);
+                return self.decide_unmade(case, &entry);
             }
             // What failed for good is asked again on a person's word, which this is; what was billed and came to nothing
             // is bought again.
@@ -101,7 +101,7 @@ impl Resume<'_> {
         if let Found::InTheWay(what) = self.find(path, None) {
             return Ok(in_the_way(path, &what));
         }
-        if let Some(other) = self.of_another(case, true)? {
+        if let Some(other) = self.file_of_another_job(case, true)? {
             return Ok(other);
         }
         if self.is_in_doubt_elsewhere(case)? {
@@ -119,7 +119,7 @@ impl Resume<'_> {
     }
 
     /// Another take of it was sent, and nobody saw that to its end.
-    fn of_redo(&self, case: Case<'_>, entry: &Entry) -> Result<Option<Decision>> {
+    fn open_redo(&self, case: Case<'_>, entry: &Entry) -> Result<Option<Decision>> {
         let Some(reader) = self.reader else {
             return Ok(None);
         };
@@ -140,7 +140,7 @@ impl Resume<'_> {
             Found::InTheWay(what) => return Ok(Some(in_the_way(path, &what))),
         }
         let (number, of_take) = (attempt.number, attempt.take);
-        let decision = match self.of_attempt(case, entry, attempt) {
+        let decision = match self.continue_attempt(case, entry, attempt) {
             Decision::Make(begun) => Decision::Make(Start {
                 take: of_take,
                 attempt: number,
@@ -158,7 +158,7 @@ impl Resume<'_> {
 
     /// The row, or the configuration, asked for something else when it was last sent, and nobody saw that to its end.
     /// It comes first: who asks for the new request beside it may pay for both.
-    fn of_former(&self, case: Case<'_>, entry: &Entry) -> Result<Option<Decision>> {
+    fn open_for_other_request(&self, case: Case<'_>, entry: &Entry) -> Result<Option<Decision>> {
         let Some(reader) = self.reader else {
             return Ok(None);
         };
@@ -181,23 +181,23 @@ impl Resume<'_> {
     }
 
     /// The ledger does not know it.
-    fn of_stranger(&self, case: Case<'_>) -> Result<Decision> {
+    fn decide_new(&self, case: Case<'_>) -> Result<Decision> {
         let prepared = case.prepared;
         match self.find(&prepared.request.output_path, None) {
             Found::Nothing => {}
-            Found::AsMade | Found::Valid => return self.of_file(case, 1),
+            Found::AsMade | Found::Valid => return self.file_at_path(case, 1),
             Found::Broken(what) | Found::InTheWay(what) => {
                 return Ok(in_the_way(&prepared.request.output_path, &what));
             }
         }
-        if let Some(copy) = self.of_equal(case, 1)? {
+        if let Some(copy) = self.made_for_equal(case, 1)? {
             return Ok(copy);
         }
-        Ok(Decision::Make(start(1, 1, self.prior_of_stranger(case))))
+        Ok(Decision::Make(start(1, 1, self.prior_of_new(case))))
     }
 
     /// What may have been sent for a job of which nothing is written down: nobody knows when the ledger was lost.
-    fn prior_of_stranger(&self, case: Case<'_>) -> Prior {
+    fn prior_of_new(&self, case: Case<'_>) -> Prior {
         let is_askable = case.client.provider().info().capabilities.recoverable;
         if self.is_lost && is_askable {
             Prior::Perhaps
@@ -208,9 +208,9 @@ impl Resume<'_> {
 
     /// A valid file stands where nothing was made: the user's, or what an equal row had made, which a kill left out of the
     /// ledger.
-    fn of_file(&self, case: Case<'_>, number: u32) -> Result<Decision> {
+    fn file_at_path(&self, case: Case<'_>, number: u32) -> Result<Decision> {
         let path = &case.prepared.request.output_path;
-        if let Some(other) = self.of_another(case, false)? {
+        if let Some(other) = self.file_of_another_job(case, false)? {
             return Ok(other);
         }
         let Some(reader) = self.reader.filter(|_| case.is_shared) else {
@@ -227,7 +227,7 @@ impl Resume<'_> {
 
     /// What stands at its path was made for another job, which asked for something else: paths were exchanged, or
     /// numbered anew. It is not this one's, whatever its name says.
-    fn of_another(&self, case: Case<'_>, is_made: bool) -> Result<Option<Decision>> {
+    fn file_of_another_job(&self, case: Case<'_>, is_made: bool) -> Result<Option<Decision>> {
         let path = &case.prepared.request.output_path;
         let (Some(reader), Some(place)) = (
             self.reader,
@@ -248,7 +248,7 @@ impl Resume<'_> {
     }
 
     /// A take of it was made.
-    fn of_done(&self, case: Case<'_>, entry: &Entry, take: TakeRow) -> Result<Decision> {
+    fn decide_made(&self, case: Case<'_>, entry: &Entry, take: TakeRow) -> Result<Decision> {
         let Case {
             client,
             spec,
@@ -270,7 +270,7 @@ impl Resume<'_> {
             }
             Found::AsMade => return Ok(stay(differs, Some(take))),
             Found::Valid => {
-                return Ok(match self.of_another(case, true)? {
+                return Ok(match self.file_of_another_job(case, true)? {
                     Some(other) => other,
                     None => stay(Status::Kept, Some(take)),
                 });
@@ -293,7 +293,7 @@ impl Resume<'_> {
         if !is_same {
             return Ok(gone(take, is_broken));
         }
-        if let Some(equal) = self.copy_of(&take, is_broken)? {
+        if let Some(equal) = self.identical_file(&take, is_broken)? {
             return Ok(equal);
         }
         let capabilities = client.provider().info().capabilities;
@@ -325,11 +325,11 @@ impl Resume<'_> {
     }
 
     /// It was begun, and no take of it was made.
-    fn of_open(&self, case: Case<'_>, entry: &Entry) -> Result<Decision> {
+    fn decide_unmade(&self, case: Case<'_>, entry: &Entry) -> Result<Decision> {
         let Case { prepared, .. } = case;
         match self.find(&prepared.request.output_path, None) {
             Found::Nothing => {}
-            Found::AsMade | Found::Valid => return self.of_file(case, entry.take),
+            Found::AsMade | Found::Valid => return self.file_at_path(case, entry.take),
             Found::Broken(what) | Found::InTheWay(what) => {
                 return Ok(in_the_way(&prepared.request.output_path, &what));
             }
@@ -339,18 +339,18 @@ impl Resume<'_> {
         let number = last.as_ref().map_or(0, |attempt| attempt.number);
         // Of what the lost ledger knew nothing was said while this one only noted the row.
         let prior = match &last {
-            None => self.prior_of_stranger(case),
+            None => self.prior_of_new(case),
             Some(_) => Prior::Fresh,
         };
         match last.map(|attempt| (attempt.state, attempt)) {
             Some((AttemptState::Sending | AttemptState::Linked | AttemptState::Have, attempt)) => {
-                Ok(self.of_attempt(case, entry, attempt))
+                Ok(self.continue_attempt(case, entry, attempt))
             }
             Some((AttemptState::Spent | AttemptState::Done, _)) => {
                 Ok(self.told_before(entry, Status::Failed, ANOTHER_VARIANT))
             }
             // It shared the purchase of another row, and waits for as long as that is in doubt.
-            None if entry.status == JobStatus::Unknown => match self.of_equal(case, entry.take)? {
+            None if entry.status == JobStatus::Unknown => match self.made_for_equal(case, entry.take)? {
                 Some(decision) => Ok(decision),
                 None if self.is_in_doubt_elsewhere(case)? => {
                     Ok(self.told_before(entry, Status::Unknown, SEND_AGAIN))
@@ -361,7 +361,7 @@ impl Resume<'_> {
                 Ok(self.told_before(entry, Status::Failed, ASK_AGAIN))
             }
             Some((AttemptState::Refused | AttemptState::Abandoned, _)) | None => {
-                match self.of_equal(case, entry.take)? {
+                match self.made_for_equal(case, entry.take)? {
                     Some(copy) => Ok(copy),
                     None => Ok(Decision::Make(start(entry.take, number + 1, prior))),
                 }
@@ -378,7 +378,7 @@ impl Resume<'_> {
     }
 
     /// A file that was made for an equal request of another job, where the provider's terms allow its reuse.
-    fn of_equal(&self, case: Case<'_>, number: u32) -> Result<Option<Decision>> {
+    fn made_for_equal(&self, case: Case<'_>, number: u32) -> Result<Option<Decision>> {
         let may_reuse = case.is_shared || case.client.provider().http().settings().reuse;
         let Some(reader) = self.reader.filter(|_| may_reuse) else {
             return Ok(None);
@@ -419,7 +419,7 @@ impl Resume<'_> {
     }
 
     /// An attempt was not seen to its end.
-    fn of_attempt(&self, case: Case<'_>, entry: &Entry, attempt: AttemptRow) -> Decision {
+    fn continue_attempt(&self, case: Case<'_>, entry: &Entry, attempt: AttemptRow) -> Decision {
         let is_recoverable = case.client.provider().info().capabilities.recoverable;
         let is_bought = matches!(attempt.state, AttemptState::Linked | AttemptState::Have);
         let is_told = is_bought && entry.status == JobStatus::Failed;
@@ -479,7 +479,7 @@ impl Resume<'_> {
     }
 
     /// Another file with the same bytes.
-    fn copy_of(&self, take: &TakeRow, is_broken: bool) -> Result<Option<Decision>> {
+    fn identical_file(&self, take: &TakeRow, is_broken: bool) -> Result<Option<Decision>> {
         let Some(reader) = self.reader else {
             return Ok(None);
         };

@@ -65,7 +65,7 @@ fn noted_place(out: &Path) -> Option<PathBuf> {
 /// The list, and the recipe, that a ledger was last made from; `None` where it is no longer there.
 ///
 /// # Errors
-/// The disk.
+/// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
 pub fn noted_list(reader: &Reader) -> Result<Option<(PathBuf, Option<PathBuf>)>> {
     let Some(list) = reader
         .meta(LIST)?
@@ -191,7 +191,7 @@ impl Folder {
     /// Whether a person said that what is missing may be bought though the ledger was lost.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn is_adopted(&self) -> Result<bool> {
         Ok(self.ledger.reader()?.meta(ADOPTED)?.is_some())
     }
@@ -199,7 +199,7 @@ impl Folder {
     /// A person says it.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn adopt(&self) -> Result<()> {
         self.ledger.note_meta(&[(ADOPTED, "yes")])
     }
@@ -207,7 +207,7 @@ impl Folder {
     /// Notes which list it is made from, for commands that name none.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn note_list(&self, list: &Path, recipe: Option<&Path>) -> Result<()> {
         let absolute = |path: &Path| {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());

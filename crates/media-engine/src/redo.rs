@@ -137,7 +137,7 @@ fn may_be_redone(reader: &Reader, id: &str, redo: &Redo, chosen: &mut Chosen) ->
 /// Puts the file of an earlier take back in its place; what stands there is moved to `.media/old`.
 ///
 /// # Errors
-/// There is no such job or take, its file is no longer there, the disk.
+/// There is no such job or take, its file is no longer there, or [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
 pub fn pick(folder: &Folder, id: &str, take: u32) -> Result<()> {
     let reader = folder.ledger().reader()?;
     let refuse = |message: String, next: String| Err(Error::config(message).hint(next));
@@ -201,7 +201,7 @@ pub fn pick(folder: &Folder, id: &str, take: u32) -> Result<()> {
 /// Protects the files of jobs from every redo, or lifts that.
 ///
 /// # Errors
-/// There is no such job, the disk.
+/// There is no such job, or [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
 pub fn keep(folder: &Folder, ids: &[String], on: bool) -> Result<()> {
     let reader = folder.ledger().reader()?;
     for id in ids {

@@ -56,7 +56,7 @@ impl Ledger {
     /// Reads it beside the writer. What was only noted may be missing for a moment.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn reader(&self) -> Result<Reader> {
         Reader::beside(&self.path)
     }
@@ -74,7 +74,7 @@ impl Ledger {
     /// Notes facts of the whole ledger; an empty value is none.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub(crate) fn note_meta(&self, facts: &[(&str, &str)]) -> Result<()> {
         let facts: Vec<(String, String)> = facts
             .iter()
@@ -96,7 +96,7 @@ impl Ledger {
     /// given up by this.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn ask_again(&self, jobs: Vec<String>, unknown: bool) -> Result<()> {
         self.change(move |db| {
             let now = Timestamp::now().as_millisecond();
@@ -127,7 +127,7 @@ impl Ledger {
     /// Changes rows by hand, in one commit, after everything that was noted before.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub(crate) fn change(
         &self,
         change: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()> + Send + 'static,
@@ -138,7 +138,7 @@ impl Ledger {
     /// Holds everything that is sent from now on under these ceilings.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn cap(&self, caps: Caps) -> Result<()> {
         self.writer.cap(caps)
     }

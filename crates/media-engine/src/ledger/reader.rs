@@ -152,7 +152,7 @@ impl Reader {
     /// kept over a wait: meanwhile nobody can fold the ledger.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub(crate) fn look(&self) -> Result<Transaction<'_>> {
         self.ask(self.db.unchecked_transaction())
     }
@@ -164,7 +164,7 @@ impl Reader {
     /// What is noted once for the whole ledger.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn meta(&self, name: &str) -> Result<Option<String>> {
         let mut question = self.ask(self.db.prepare_cached("SELECT value FROM meta WHERE name = ?1"))?;
         self.ask(question.query_row([name], |row| row.get(0)).optional())
@@ -173,7 +173,7 @@ impl Reader {
     /// Whether it knows of no job.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn is_empty(&self) -> Result<bool> {
         let any = "SELECT NOT EXISTS (SELECT 1 FROM jobs) AND NOT EXISTS (SELECT 1 FROM attempts)";
         self.ask(self.db.query_row(any, (), |row| row.get(0)))
@@ -182,7 +182,7 @@ impl Reader {
     /// A job.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn job(&self, id: &str) -> Result<Option<Entry>> {
         let mut question = self.ask(self.db.prepare_cached(concat!(jobs!(), " WHERE id = ?1")))?;
         self.ask(question.query_row([id], entry).optional())
@@ -204,7 +204,7 @@ impl Reader {
     /// A file that was made for a job.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn take(&self, job: &str, take: u32) -> Result<Option<TakeRow>> {
         let text = concat!(takes!(), " WHERE job = ?1 AND take = ?2");
         let mut question = self.ask(self.db.prepare_cached(text))?;
@@ -214,7 +214,7 @@ impl Reader {
     /// Whether a take of the job was made after this one.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub(crate) fn has_newer_take(&self, job: &str, take: u32) -> Result<bool> {
         let text = "SELECT EXISTS (SELECT 1 FROM takes WHERE job = ?1 AND take > ?2)";
         let mut question = self.ask(self.db.prepare_cached(text))?;
@@ -225,7 +225,7 @@ impl Reader {
     /// those that were written down when this was first asked: equal rows of one list need no more, they know of each other.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn find_equal(
         &self,
         hash: &RequestHash,
@@ -268,7 +268,7 @@ impl Reader {
     /// What was made at this path for other jobs than this one, newest first, also where such a job has its file elsewhere by now.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub(crate) fn made_at(&self, path: &str, job: &str) -> Result<Vec<MadeAt>> {
         let paths = match self.paths.get() {
             Some(paths) => paths,
@@ -320,7 +320,7 @@ impl Reader {
     /// A job other than this one whose attempt at an equal request is not settled.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn open_equal(&self, job: &str, hash: &RequestHash) -> Result<Option<String>> {
         let text = "SELECT job FROM attempts
             WHERE ended_ms IS NULL AND sends > 0 AND hash = ?1 AND job <> ?2 LIMIT 1";
@@ -335,7 +335,7 @@ impl Reader {
     /// Whether an attempt of a job at another request than this one is not settled.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub(crate) fn has_open_attempt_at_another(&self, job: &str, hash: &RequestHash) -> Result<bool> {
         let text = "SELECT EXISTS (SELECT 1 FROM attempts
             WHERE job = ?1 AND hash <> ?2 AND sends > 0 AND ended_ms IS NULL)";
@@ -346,7 +346,7 @@ impl Reader {
     /// The last attempt at a take of this request.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn last_attempt(&self, job: &str, take: u32, hash: &RequestHash) -> Result<Option<AttemptRow>> {
         let text = concat!(
             attempts!(),
@@ -363,7 +363,7 @@ impl Reader {
     /// The first attempt at a take after this one that is not settled. One that was free counts when it came to something.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub(crate) fn open_attempt_after(&self, job: &str, take: u32) -> Result<Option<AttemptRow>> {
         let text = concat!(
             attempts!(),
@@ -377,7 +377,7 @@ impl Reader {
     /// The highest number of a take that was made or tried.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub(crate) fn last_take(&self, job: &str) -> Result<u32> {
         let text = "SELECT max((SELECT coalesce(max(take), 0) FROM takes WHERE job = ?1),
                 (SELECT coalesce(max(take), 0) FROM attempts WHERE job = ?1))";
@@ -388,7 +388,7 @@ impl Reader {
     /// All files that were made for a job, oldest first.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn takes(&self, job: &str) -> Result<Vec<TakeRow>> {
         let text = concat!(takes!(), " WHERE job = ?1 ORDER BY take");
         let mut question = self.ask(self.db.prepare_cached(text))?;
@@ -399,7 +399,7 @@ impl Reader {
     /// All attempts at a job, in order.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn attempts(&self, job: &str) -> Result<Vec<AttemptRow>> {
         let text = concat!(attempts!(), " WHERE job = ?1 ORDER BY take, number");
         let mut question = self.ask(self.db.prepare_cached(text))?;
@@ -410,7 +410,7 @@ impl Reader {
     /// Remote batches with files that are not here, oldest first.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn remote_batches(&self) -> Result<Vec<RemoteBatch>> {
         let text = "SELECT group_key, coalesce(provider, ''), count(*), min(first_sent_ms),
                 coalesce(sum(reserved_micros), 0) FROM attempts
@@ -431,7 +431,7 @@ impl Reader {
     /// Jobs with something that was bought, or may have been, and was not seen to its end.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn unsettled(&self) -> Result<std::collections::HashSet<String>> {
         let text = "SELECT job FROM attempts WHERE ended_ms IS NULL AND sends > 0";
         let mut question = self.ask(self.db.prepare(text))?;
@@ -442,7 +442,7 @@ impl Reader {
     /// Jobs that were sent, with no answer known.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn in_doubt(&self) -> Result<std::collections::HashSet<String>> {
         let text =
             "SELECT job FROM attempts WHERE ended_ms IS NULL AND state = 'sending' AND group_key IS NULL";
@@ -454,7 +454,7 @@ impl Reader {
     /// Attempts whose bytes came, and whose file may not have its name yet.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub(crate) fn unfinished_files(&self) -> Result<Vec<OpenAttempt>> {
         // Left to itself SQLite walks through all attempts, because they lie in this order.
         let text = concat!(
@@ -477,7 +477,7 @@ impl Reader {
     /// Every attempt's times and cost.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub(crate) fn each_timing(&self, mut each: impl FnMut(Timing)) -> Result<()> {
         let text =
             "SELECT coalesce(a.provider, j.provider), coalesce(a.model, j.model), a.cost_micros, coalesce(a.last_sent_ms, a.linked_ms), a.have_ms
@@ -502,7 +502,7 @@ impl Reader {
     /// Whom to name for which file.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn credits(&self) -> Result<std::collections::BTreeMap<String, String>> {
         let text = "SELECT path, json_extract(provenance, '$.credit') FROM takes
             WHERE json_extract(provenance, '$.credit') IS NOT NULL ORDER BY made_ms";
@@ -514,7 +514,7 @@ impl Reader {
     /// What was spent, or may have been, in all and today (UTC).
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn spending(&self) -> Result<Spending> {
         self.ask(budget::spent(&self.db))
     }
@@ -522,7 +522,7 @@ impl Reader {
     /// What paid requests have cost so far, beside what the price list says of them, by provider and model.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub(crate) fn costs(&self) -> Result<Vec<CostsSoFar>> {
         let text = "SELECT provider, model, count(*), sum(cost_micros), sum(listed_micros) FROM attempts
             WHERE cost_basis IN ('reported', 'computed') AND state IN ('have', 'done') AND listed_micros IS NOT NULL
@@ -543,7 +543,7 @@ impl Reader {
     /// Counts and sums.
     ///
     /// # Errors
-    /// The disk.
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn totals(&self) -> Result<Totals> {
         let mut totals = Totals::default();
         let mut question = self.ask(

@@ -43,9 +43,9 @@ impl Exit {
     }
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(match exit {
+impl From<Exit> for u8 {
+    fn from(exit: Exit) -> u8 {
+        match exit {
             Exit::Done => 0,
             Exit::SomeFailed => 1,
             Exit::Refused => 2,
@@ -53,6 +53,12 @@ impl From<Exit> for ExitCode {
             Exit::Later => 4,
             Exit::Interrupted => 130,
             Exit::Terminated => 143,
-        })
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(u8::from(exit))
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct ProgramSettings {
     /// Where files go when no --out says otherwise.
     out: PathBuf,
     /// How closely media are looked at.
-    pub(crate) check: Check,
+    pub(crate) check: CheckLevel,
     /// The largest answers that are taken.
     pub(crate) sizes: SizeLimits,
     /// What may be spent.
@@ -53,24 +53,6 @@ struct Budget {
     /// By all runs with one ledger in one day (UTC).
     #[serde(default)]
     per_day_usd: Option<Usd>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Check {
-    /// The structure, from the first byte to the last.
-    Structure,
-    /// And decode everything.
-    Full,
-}
-
-impl From<Check> for CheckLevel {
-    fn from(check: Check) -> CheckLevel {
-        match check {
-            Check::Structure => CheckLevel::Structure,
-            Check::Full => CheckLevel::Full,
-        }
-    }
 }
 
 /// Whether files are made in remote batches.
@@ -393,7 +375,7 @@ impl<'a> Session<'a> {
         wiring.sizes = self.program.sizes;
         wiring.stop = self.stop.clone();
         let provider = self.registry.build(Setup { section, key, wiring })?;
-        let client = Client::of(provider).checking(self.program.check.into());
+        let client = Client::of(provider).checking(self.program.check);
         Ok(Instance { client, params })
     }
 

@@ -1,5 +1,7 @@
 //! Ctrl-C and, where there is such a thing, SIGTERM.
 
+use crate::exit::Exit;
+
 /// Signals that ask the program to end. Listened to from the start and without a gap, so that no second one is missed
 /// while the first is handled.
 #[cfg(unix)]
@@ -20,11 +22,11 @@ impl Signals {
         })
     }
 
-    /// The exit code of the next signal.
-    pub(crate) async fn next(&mut self) -> u8 {
+    /// How the next signal ends the program.
+    pub(crate) async fn next(&mut self) -> Exit {
         tokio::select! {
-            _ = self.interrupt.recv() => 130,
-            _ = self.terminate.recv() => 143,
+            _ = self.interrupt.recv() => Exit::Interrupted,
+            _ = self.terminate.recv() => Exit::Terminated,
         }
     }
 }
@@ -40,8 +42,8 @@ impl Signals {
         Some(Signals)
     }
 
-    pub(crate) async fn next(&mut self) -> u8 {
+    pub(crate) async fn next(&mut self) -> Exit {
         let _ = tokio::signal::ctrl_c().await;
-        130
+        Exit::Interrupted
     }
 }

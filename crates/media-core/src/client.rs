@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::Deserialize;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -17,7 +18,9 @@ use crate::request::MediaRequest;
 use crate::result::MediaResult;
 
 /// How closely media are looked at before they get their name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
 pub enum CheckLevel {
     /// The structure is walked from the first byte to the last.
     #[default]

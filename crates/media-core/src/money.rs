@@ -53,6 +53,12 @@ impl Usd {
         micros / 1e6
     }
 
+    /// What is left of it after `other` is taken off; never less than nothing.
+    #[must_use]
+    pub const fn saturating_sub(self, other: Usd) -> Usd {
+        Usd(self.0.saturating_sub(other.0))
+    }
+
     /// This amount `count` times.
     #[must_use]
     pub fn times(self, count: u64) -> Usd {

@@ -61,7 +61,7 @@ pub(crate) async fn run(
         tokio::select! {
             () = wait::until(until, &SystemClock) => {}
             () = is_over => return Ok(Exit::Later),
-            code = signal => return Ok(if code == 143 { Exit::Terminated } else { Exit::Interrupted }),
+            exit = signal => return Ok(exit),
         }
     }
 }
@@ -83,9 +83,7 @@ impl Used {
     }
 
     fn caps(self, caps: Caps) -> Caps {
-        let run = caps
-            .run
-            .map(|cap| Usd::from_micros(cap.micros().saturating_sub(self.spent.micros())));
+        let run = caps.run.map(|cap| cap.saturating_sub(self.spent));
         Caps { run, ..caps }
     }
 }

@@ -1,8 +1,8 @@
 //! What all commands share that make or fetch files: folder, lanes, progress, table, summary, exit code.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -57,8 +57,8 @@ pub(crate) struct Ran {
 /// What ended a run before its end.
 #[derive(Debug, Default)]
 struct Ended {
-    /// The exit code of the first signal.
-    signal: AtomicU8,
+    /// How the first signal ends it.
+    signal: OnceLock<Exit>,
     /// `--stop-after`.
     by_time: std::sync::atomic::AtomicBool,
 }
@@ -194,14 +194,14 @@ fn watch(
     watchers.spawn(async move {
         let mut first: Option<Instant> = None;
         loop {
-            let code = signals.next().await;
+            let exit = signals.next().await;
             if first.is_some_and(|first| first.elapsed() < ONE_SIGNAL) {
                 continue;
             }
             first = Some(Instant::now());
-            if seen.signal.swap(code, Ordering::Relaxed) != 0 {
+            if seen.signal.set(exit).is_err() {
                 // What is in flight is abandoned: that is what a second signal asks for.
-                end_at_once(code);
+                end_at_once(exit);
             }
             stop.ask();
             say!(
@@ -217,16 +217,14 @@ fn watch(
     clippy::exit,
     reason = "the one place that ends without unwinding: a second Ctrl-C waits for nothing"
 )]
-fn end_at_once(code: u8) {
-    std::process::exit(i32::from(code));
+fn end_at_once(exit: Exit) {
+    std::process::exit(i32::from(u8::from(exit)));
 }
 
 /// Says how a run ended.
 fn exit_of(outcome: &Outcome, ended: &Ended, only_fetch: bool) -> Exit {
-    match ended.signal.load(Ordering::Relaxed) {
-        143 => return Exit::Terminated,
-        0 => {}
-        _ => return Exit::Interrupted,
+    if let Some(exit) = ended.signal.get() {
+        return *exit;
     }
     let count = |status| {
         outcome

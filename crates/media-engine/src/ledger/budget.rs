@@ -77,7 +77,7 @@ impl Caps {
             (Bound::Day, self.day, spent.day),
         ];
         let left = caps.into_iter().filter_map(|(bound, cap, spent)| {
-            let left = Usd::from_micros(cap?.micros().saturating_sub(spent.micros()));
+            let left = cap?.saturating_sub(spent);
             Some(Left {
                 bound,
                 cap: cap?,
@@ -229,9 +229,9 @@ impl Budget {
             let counted_today = before
                 .filter(|held| held.day == today)
                 .map_or(Usd::ZERO, |held| held.amount);
-            wanted.total += less(held.amount, counted);
+            wanted.total += held.amount.saturating_sub(counted);
             wanted.run += held.amount;
-            wanted.day += less(held.amount, counted_today);
+            wanted.day += held.amount.saturating_sub(counted_today);
             taken.push((*key, held));
         }
         self.fits(&wanted)?;
@@ -252,8 +252,8 @@ impl Budget {
             ("for one day", self.caps.day, self.spending.day, wanted.day),
         ];
         for (name, cap, spent, wanted) in caps {
-            if let Some(cap) = cap.filter(|cap| wanted > less(*cap, spent)) {
-                let left = less(cap, spent);
+            if let Some(cap) = cap.filter(|cap| wanted > cap.saturating_sub(spent)) {
+                let left = cap.saturating_sub(spent);
                 let message = format!("the cap of {cap} USD {name} is reached: {left} USD are left");
                 return Err(Error::new(ErrorKind::BudgetExceeded, message)
                     .not_billed()
@@ -305,7 +305,7 @@ impl Budget {
         held.amount = cost;
         self.change(before, before.amount, cost);
         if before.is_ours && before.is_priced && cost > before.amount {
-            self.spending.overshoot += less(cost, before.amount);
+            self.spending.overshoot += cost.saturating_sub(before.amount);
         }
     }
 
@@ -317,13 +317,9 @@ impl Budget {
             (&mut spending.day, held.day == self.day),
         ];
         for (sum, _) in sums.into_iter().filter(|(_, counts)| *counts) {
-            *sum = less(*sum, before) + after;
+            *sum = sum.saturating_sub(before) + after;
         }
     }
-}
-
-fn less(from: Usd, amount: Usd) -> Usd {
-    Usd::from_micros(from.micros().saturating_sub(amount.micros()))
 }
 
 #[cfg(test)]

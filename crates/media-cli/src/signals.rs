@@ -1,4 +1,4 @@
-//! Ctrl-C and, where there is such a thing, SIGTERM.
+//! Ctrl-C and, where there are such things, SIGTERM and SIGHUP (the terminal was closed).
 
 use crate::exit::Exit;
 
@@ -9,6 +9,8 @@ use crate::exit::Exit;
 pub(crate) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    /// `None` where it does not end programs: under `nohup`, or where nobody can tell whether it is ignored.
+    hang_up: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
@@ -19,6 +21,9 @@ impl Signals {
         Some(Signals {
             interrupt: signal(SignalKind::interrupt()).ok()?,
             terminate: signal(SignalKind::terminate()).ok()?,
+            hang_up: (!ignores_hang_up())
+                .then(|| signal(SignalKind::hangup()).ok())
+                .flatten(),
         })
     }
 
@@ -27,8 +32,29 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Exit::Interrupted,
             _ = self.terminate.recv() => Exit::Terminated,
+            () = received(&mut self.hang_up) => Exit::Terminated,
         }
     }
+}
+
+#[cfg(unix)]
+async fn received(signal: &mut Option<tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether `nohup` started it, which wants it to live on. Listening would undo that. Told by Linux alone; elsewhere a
+/// closed terminal ends the program as usual, and the next run goes on.
+#[cfg(unix)]
+fn ignores_hang_up() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    // SIGHUP is the first signal of the mask.
+    ignored.is_none_or(|mask| mask & 1 != 0)
 }
 
 /// Signals that ask the program to end.

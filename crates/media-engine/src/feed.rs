@@ -117,6 +117,7 @@ impl Feeder<'_> {
                 None => standing(&spec, self.resume.reader)?,
             };
             if standing.provider == share.provider
+                && shared.take_on(&spec)
                 && let More::No = self.job(&spec, standing)?
             {
                 return Ok(());

@@ -1,7 +1,7 @@
 //! Runs a list: a lane for the pictures and one for the sounds of each provider, each reading the list for itself, so
 //! that one that waits holds up no other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -83,6 +83,9 @@ pub(crate) struct Shared {
     clients: BTreeMap<String, Client>,
     /// Jobs that go on with the next provider of their chain, when everything that goes before is done.
     passed: Mutex<Vec<(JobSpec, Standing)>>,
+    /// Rows with a chain that a lane of this round has taken on. What one lane passes on while the round goes on stands, by
+    /// the ledger, at another whose lane may still be reading: it is the next round's all the same.
+    taken: Mutex<HashSet<String>>,
     pub(crate) is_later_round: bool,
 }
 
@@ -133,6 +136,7 @@ pub async fn run(
         trouble: Mutex::new(None),
         clients,
         passed: Mutex::default(),
+        taken: Mutex::default(),
         is_later_round: false,
     };
     let mut shares = shares_of(plan);
@@ -154,6 +158,7 @@ pub async fn run(
         shared.allow_round(&plan);
         shares = shares_of(&plan);
         shared.worklist = worklist;
+        shared.taken = Mutex::default();
         shared.is_later_round = true;
     }
     let ledger = shared.folder.ledger();
@@ -288,6 +293,11 @@ impl Shared {
     pub(crate) fn report(&self, line: &Line, output: &str, estimate: Option<Usd>) {
         self.stats.add(line, output, estimate);
         self.observer.result(line);
+    }
+
+    /// Takes a row on, unless another lane of this round has.
+    pub(crate) fn take_on(&self, spec: &JobSpec) -> bool {
+        spec.providers.len() == 1 || lock(&self.taken).insert(spec.id.clone())
     }
 
     /// Ends the run: nothing more is begun, what was sent is finished.

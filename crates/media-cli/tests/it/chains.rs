@@ -200,6 +200,34 @@ fn an_edited_row_begins_at_the_front_of_its_chain() {
     assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 1);
 }
 
+/// The lane of a later provider works on what earlier runs passed on, while the first one still passes on more.
+#[test]
+fn a_chain_that_is_resumed_tells_of_each_row_once() {
+    let mut scenario = Scenario::instant();
+    // The later provider has not read on by the time the first one is through.
+    scenario.runware.latency_ms.audio = 50;
+    let words: Vec<String> = (0..200).map(|number| format!("xyzzy{number}")).collect();
+    scenario.forvo.missing.clone_from(&words);
+    let desk = Desk::with(scenario);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    desk.file("list.jsonl", list(&words, &CHAIN, &[]));
+    // Some of them were passed on by an earlier run.
+    let first = [
+        "run",
+        "list.jsonl",
+        "--out",
+        "out",
+        "--provider",
+        "forvo",
+        "--max-items",
+        "60",
+    ];
+    desk.run(&first);
+    let ran = desk.make("list.jsonl").ended(0);
+    assert_eq!((ran.stdout.lines().count(), ran.count("done")), (200, 200));
+    desk.assert_bill_is(200);
+}
+
 /// A redo that passed on and was not seen to its end is where that can be settled, not at the front of its chain.
 #[test]
 fn a_redo_that_passed_on_stays_where_it_was_sent() {

@@ -276,6 +276,38 @@ fn a_lost_ledger_costs_nothing_where_the_service_knows_its_keys() {
     desk.assert_clean("out");
 }
 
+/// Each run that was refused without a trace went one key on, so more keys are asked for than one run uses.
+#[test]
+fn after_a_lost_ledger_keys_of_later_runs_are_asked_for_too() {
+    let mut desk = Desk::with_sim();
+    desk.configure(
+        "runware",
+        "retry",
+        &serde_json::json!({ "attempts": 1, "first_delay": "1ms", "max_delay": "1ms" }),
+    );
+    desk.file("list.jsonl", pictures("runware", &["dog"]));
+    let slow = FaultKind::Status {
+        status: 429,
+        retry_after: None,
+        retry_after_ms: None,
+        headers: Default::default(),
+        body: None,
+        billed: false,
+    };
+    for _ in 0..5 {
+        desk.sim()
+            .arm(Fault::new(Provider::Runware, slow.clone()).on(Op::Image));
+        desk.make("list.jsonl").ended(1);
+    }
+    desk.make("list.jsonl").ended(0);
+    assert_eq!(desk.charges(), 1);
+    for name in ["out/.media/ledger.sqlite", "out/dog.webp"] {
+        fs::remove_file(desk.path(name)).unwrap();
+    }
+    assert_eq!(desk.make("list.jsonl").ended(0).count("done"), 1);
+    assert_eq!(desk.charges(), 1);
+}
+
 /// What could not be asked for is not bought beside what may be there; a later run asks again, and a person can go on.
 #[test]
 fn after_a_lost_ledger_what_cannot_be_asked_for_waits_for_a_person() {

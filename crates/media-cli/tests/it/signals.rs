@@ -91,6 +91,8 @@ fn the_first_signal_lets_what_was_sent_finish() {
     for (signal, code, provider) in [
         ("INT", 130, "openai"),
         ("TERM", 143, "openai"),
+        #[cfg(target_os = "linux")]
+        ("HUP", 143, "openai"),
         ("INT", 130, "runware"),
     ] {
         let mut running = Running::start(250, provider);

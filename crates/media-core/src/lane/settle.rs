@@ -15,6 +15,10 @@ use crate::journal::Event;
 use crate::output::{self, Staged};
 use crate::provider::{Generated, Media};
 
+/// Keys that a job is asked for by when its ledger is lost. A run that was refused without a trace (for its pace, for want of
+/// credit) went one number on each time.
+const KEYS_ASKED_FOR: u32 = 16;
+
 impl Lane {
     /// Follows one task from its answer to its result.
     pub(super) async fn settle(self: Arc<Self>, task: Task, answer: Answer) {
@@ -161,29 +165,41 @@ impl Lane {
     /// A task of which nobody knows what was sent for it: each attempt that may have been is asked for, and only when none
     /// of them came to anything it is begun.
     async fn look_for(&self, mut task: Task) {
-        let (mut number, mut last) = (1, self.http().settings().retry.attempts.max(1));
-        while number <= last {
-            task.turn_to(number, self.client.project());
-            let prior = Prior::Sent {
-                ago: None,
-                batch: None,
-            };
-            match self.recover(&task, prior).await {
-                Some(Ok(generated)) => return self.conclude(task, generated).await,
-                Some(Err(error)) if error.kind().stops_lane() || says_nothing(&error) => {
-                    // It is under way, or could not be asked for: whatever is sent now may be bought beside it.
-                    task.attempt.number = 0;
-                    return self.fail(task, error).await;
+        let prior = Prior::Sent {
+            ago: None,
+            batch: None,
+        };
+        let last = self.http().settings().retry.attempts.max(KEYS_ASKED_FOR);
+        let (jobs, answers): (Vec<_>, Vec<_>) = (1..=last)
+            .map(|number| {
+                task.turn_to(number, self.client.project());
+                self.job(&task, prior.clone())
+            })
+            .unzip();
+        self.client.provider().recover(&jobs).await;
+        let mut doubt = None;
+        for (number, mut answer) in (1..).zip(answers) {
+            match answer.try_recv() {
+                Ok(Ok(generated)) => {
+                    task.turn_to(number, self.client.project());
+                    return self.conclude(task, generated).await;
                 }
                 // Bought, and no good.
-                Some(Err(error)) if error.charge() == Some(Charge::Certain) => {
+                Ok(Err(error)) if error.charge() == Some(Charge::Certain) => {
+                    task.turn_to(number, self.client.project());
                     return self.fail(task, error).await;
                 }
-                // Each run that was refused went one number on.
-                Some(Err(_)) => last = last.max(number + 1),
-                None => {}
+                Ok(Err(error)) if error.kind().stops_lane() || says_nothing(&error) => {
+                    doubt.get_or_insert(error);
+                }
+                // It is known to have come to nothing, or the service knows nothing of it.
+                Ok(Err(_)) | Err(_) => {}
             }
-            number += 1;
+        }
+        if let Some(error) = doubt {
+            // It is under way, or could not be asked for: whatever is sent now may be bought beside it.
+            task.attempt.number = 0;
+            return self.fail(task, error).await;
         }
         task.turn_to(1, self.client.project());
         let nothing = |what: &str| Error::new(ErrorKind::Cancelled, what.to_owned()).not_billed();

@@ -43,6 +43,8 @@ pub(crate) struct Pending {
     pub(crate) is_return: bool,
     /// An earlier run told what it cost.
     pub(crate) is_told: bool,
+    /// It was sent with another key than today's.
+    pub(crate) is_foreign: bool,
     /// The purchase, when other rows share it.
     pub(crate) equal: Option<RequestHash>,
 }

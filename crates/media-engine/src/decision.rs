@@ -77,6 +77,8 @@ pub(crate) struct Start {
     pub(crate) is_redo: bool,
     /// An earlier run told that it failed after it was billed, and for how much.
     pub(crate) is_told: bool,
+    /// It was sent with another key than today's.
+    pub(crate) is_foreign: bool,
 }
 
 pub(crate) fn start(take: u32, attempt: u32, prior: Prior) -> Start {
@@ -88,6 +90,7 @@ pub(crate) fn start(take: u32, attempt: u32, prior: Prior) -> Start {
         is_broken: false,
         is_redo: false,
         is_told: false,
+        is_foreign: false,
     }
 }
 
@@ -123,6 +126,14 @@ pub(crate) fn stay(status: Status, take: Option<TakeRow>) -> Decision {
 pub(crate) const ANOTHER_VARIANT: &str = "to buy it anew: media redo, with its id";
 pub(crate) const ASK_AGAIN: &str = "change the row, or ask again: media retry";
 pub(crate) const SEND_AGAIN: &str = "look at the service's usage page; media retry --unknown sends it again";
+
+/// What helps about a job that was sent with another key.
+pub(crate) fn with_its_key(id: &str) -> String {
+    format!(
+        "it was sent with another key: run it with that one; or give it up, so that the next run sends it again: \
+         media retry --unknown --give-up {id}"
+    )
+}
 
 pub(crate) fn gone(take: TakeRow, is_broken: bool) -> Decision {
     let message = if is_broken {

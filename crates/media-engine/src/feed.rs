@@ -303,6 +303,7 @@ impl Feeder<'_> {
             wish,
             is_return,
             is_told: start.is_told,
+            is_foreign: start.is_foreign,
             equal,
         };
         lock(self.book).begin(self.tag, pending);

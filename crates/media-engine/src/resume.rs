@@ -8,7 +8,7 @@ use media_core::{Charge, Client, ErrorKind, Prior, Result};
 
 use crate::decision::{
     ANOTHER_VARIANT, ASK_AGAIN, Decision, SEND_AGAIN, Start, Stay, copy, gone, in_the_way, is_of_another,
-    start, stay,
+    start, stay, with_its_key,
 };
 use crate::found::{Found, find, is_as_made};
 use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, Reader, TakeRow, asked};
@@ -454,17 +454,14 @@ impl Resume<'_> {
             }),
             // To another account a service says that there is nothing, and would take it on once more.
             (AttemptState::Sending, ..) if is_foreign && is_batch_without_id => {
-                let message =
-                    "it was sent with another key, and to this one the service would not tell of it";
-                let next = format!(
-                    "run it with that key; or give it up, so that the next run sends it again: media retry --unknown --give-up {}",
-                    case.spec.id
-                );
-                Stay::new(Status::Unknown)
-                    .because(in_doubt(message).next(next))
-                    .into()
+                let message = "to this key the service would not tell of it";
+                let error = in_doubt(message).next(with_its_key(&case.spec.id));
+                Stay::new(Status::Unknown).because(error).into()
             }
-            (AttemptState::Sending, ..) if is_foreign && is_recoverable => again(asked),
+            (AttemptState::Sending, ..) if is_foreign && is_recoverable => Decision::Make(Start {
+                is_foreign,
+                ..start(entry.take, attempt.number, asked)
+            }),
             (AttemptState::Sending, ..) if is_recoverable || attempt.batch.is_some() => again(Prior::Sent {
                 ago: since(attempt.first_sent_ms),
                 batch: attempt.batch,

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::book::{Book, Pending, Wish};
 use crate::chain::{self, Standing};
+use crate::decision::with_its_key;
 use crate::estimate::Estimates;
 use crate::feed::{ORDERS_AHEAD, feed};
 use crate::folder::Folder;
@@ -347,6 +348,12 @@ impl Shared {
         let subject = &pending.wish.subject;
         let mut line = Line::of(subject, result, self.folder.is_simulated());
         line.take = pending.wish.planned.take;
+        if pending.is_foreign
+            && line.status == Status::Unknown
+            && let Some(error) = &mut line.error
+        {
+            error.next = Some(with_its_key(&subject.id));
+        }
         if pending.is_return && line.status != Status::Done {
             // The file was made once, and it could not be had again for nothing.
             line.status = Status::Gone;

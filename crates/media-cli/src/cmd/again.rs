@@ -37,12 +37,21 @@ pub(crate) async fn retry(
     let ledger = status::open(&list.ledger())?;
     let chosen = choose(&project, &ledger, &list.out, args)?;
     if chosen.is_empty() {
-        let what = if args.unknown {
-            "nothing is unknown; what can be asked for is asked for by media run"
-        } else {
-            "nothing has failed that can be asked for again"
-        };
-        say!("{what}");
+        let totals = ledger.totals()?;
+        let jobs = totals
+            .jobs
+            .iter()
+            .filter(|(status, _)| *status == JobStatus::Unknown);
+        let askable = jobs.map(|(_, count)| *count).sum::<u64>().max(totals.unknown);
+        match (args.unknown, askable) {
+            (true, 0) => say!("nothing is unknown"),
+            (true, count) => say!(
+                "{} may have been billed and can be asked for, which media run does for nothing; what it cannot fetch is \
+                 sent again, or given up, by its id",
+                counted(count, "request")
+            ),
+            (false, _) => say!("nothing has failed that can be asked for again"),
+        }
         return Ok(Exit::Done);
     }
     // Another take that is in doubt is given up, and the file that there is stays.

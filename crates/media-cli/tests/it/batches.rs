@@ -529,7 +529,7 @@ fn a_batch_that_the_service_has_deleted_can_be_given_up_by_name() {
     assert_eq!(ran.count("unknown"), 2, "{ran:#?}");
     desk.run(&["retry", "--unknown", "--out", "out"])
         .ended(0)
-        .said(&["nothing is unknown"]);
+        .said(&["can be asked for"]);
     let given_up = ["retry", "--unknown", "p0000", "p0001", "--out", "out", "--json"];
     let report = |desk: &Desk| {
         desk.run(&["report", "--out", "out"]).ended(0);

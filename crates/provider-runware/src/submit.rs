@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 
+use futures_util::future::join_all;
 use media_core::http::{Request, Resend};
 use media_core::limit::Units;
 use media_core::{Charge, Error, ErrorKind, Generated, Job, Result};
@@ -68,9 +69,10 @@ impl Runware {
                 Ok(states) => states,
                 // Refused as a whole without a word about which: one of them may be at fault, or their number.
                 Err(error) if jobs.len() > 1 && error.kind().is_lasting() && is_free(&error) => {
-                    for job in jobs {
-                        self.purchase(vec![job], Round::Alone, answer).await;
-                    }
+                    let alone = jobs
+                        .into_iter()
+                        .map(|job| self.purchase(vec![job], Round::Alone, answer));
+                    join_all(alone).await;
                     return;
                 }
                 Err(error) => {

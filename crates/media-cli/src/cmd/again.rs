@@ -46,8 +46,8 @@ pub(crate) async fn retry(
         match (args.unknown, askable) {
             (true, 0) => say!("nothing is unknown"),
             (true, count) => say!(
-                "{} may have been billed and can be asked for, which media run does for nothing; what it cannot fetch is \
-                 sent again, or given up, by its id",
+                "{} may have been billed: the next run asks for what can be asked for, and what it cannot fetch is sent \
+                 again, or given up, by its id",
                 counted(count, "request")
             ),
             (false, _) => say!("nothing has failed that can be asked for again"),
@@ -165,7 +165,7 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
                 let is_named = !args.ids.is_empty();
                 // What a lost ledger may have sent is asked for by every run.
                 if attempts.is_empty() && job.status == JobStatus::Unknown {
-                    return Ok(is_named);
+                    return Ok(is_named && reader.is_of_lost_ledger(job)?);
                 }
                 let place = Place::new(out, Some(reader));
                 return Ok(is_open && (is_named || stays_unknown(project, &job.spec, place)?));
@@ -191,7 +191,10 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
             let in_batch = |attempt: &media_engine::AttemptRow| {
                 attempt.batch.is_some() && attempt.state == AttemptState::Sending
             };
-            let (message, next) = if reader.attempts(id)?.iter().any(in_batch) {
+            let (message, next) = if let Some(other) = reader.open_equal(id, &job.hash)? {
+                let message = format!("{id} asks for the same as {other}, which may have been billed");
+                (message, format!("settle {other} first: media status {other}"))
+            } else if reader.attempts(id)?.iter().any(in_batch) {
                 let message = format!("{id} is in a remote batch, where it can be asked for");
                 let next = "media run --batch-api or media rescue fetches it, media cancel ends its batch";
                 (message, next.to_owned())

@@ -114,7 +114,7 @@ fn what_can_be_asked_for_is_not_given_up_by_a_retry() {
     let desk = killed("runware", &[("a", "runware", "a hat", "a.webp")]);
     retry(&desk, &["--unknown"])
         .ended(0)
-        .said(&["can be asked for", "media run"]);
+        .said(&["the next run asks for what can be asked for"]);
     assert_eq!(desk.make("list.jsonl").ended(0).count("done"), 1);
     assert_eq!(desk.charges(), 1);
 }

@@ -308,6 +308,27 @@ fn after_a_lost_ledger_keys_of_later_runs_are_asked_for_too() {
     assert_eq!(desk.charges(), 1);
 }
 
+/// A row that shares a purchase in doubt has nothing of its own to send again.
+#[test]
+fn who_shares_a_purchase_in_doubt_is_sent_to_the_one_that_made_it() {
+    let desk = Desk::with_sim();
+    let rows = [
+        ("a", "openai", "a hat", "a.webp"),
+        ("b", "openai", "a hat", "b.webp"),
+    ];
+    desk.file("list.jsonl", jobs(&rows));
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, FaultKind::CutAfterBilling).on(Op::Image));
+    assert_eq!(desk.make("list.jsonl").ended(1).count("unknown"), 2);
+    desk.run(&["retry", "--unknown", "b", "--out", "out"])
+        .ended(2)
+        .said(&["b asks for the same as a", "settle a first"]);
+    assert_eq!(desk.charges(), 1);
+    desk.run(&["retry", "--unknown", "a", "--out", "out"]).ended(0);
+    desk.make("list.jsonl").ended(0);
+    assert_eq!(desk.charges(), 2);
+}
+
 /// What could not be asked for is not bought beside what may be there; a later run asks again, and a person can go on.
 #[test]
 fn after_a_lost_ledger_what_cannot_be_asked_for_waits_for_a_person() {

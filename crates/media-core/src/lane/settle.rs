@@ -177,17 +177,16 @@ impl Lane {
             })
             .unzip();
         self.client.provider().recover(&jobs).await;
-        let mut doubt = None;
+        let (mut doubt, mut spent) = (None, None);
         for (number, mut answer) in (1..).zip(answers) {
             match answer.try_recv() {
                 Ok(Ok(generated)) => {
                     task.turn_to(number, self.client.project());
                     return self.conclude(task, generated).await;
                 }
-                // Bought, and no good.
+                // Bought, and no good; a later key may have brought a better one.
                 Ok(Err(error)) if error.charge() == Some(Charge::Certain) => {
-                    task.turn_to(number, self.client.project());
-                    return self.fail(task, error).await;
+                    spent.get_or_insert((number, error));
                 }
                 Ok(Err(error)) if error.kind().stops_lane() || says_nothing(&error) => {
                     doubt.get_or_insert(error);
@@ -199,6 +198,10 @@ impl Lane {
         if let Some(error) = doubt {
             // It is under way, or could not be asked for: whatever is sent now may be bought beside it.
             task.attempt.number = 0;
+            return self.fail(task, error).await;
+        }
+        if let Some((number, error)) = spent {
+            task.turn_to(number, self.client.project());
             return self.fail(task, error).await;
         }
         task.turn_to(1, self.client.project());

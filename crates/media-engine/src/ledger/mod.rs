@@ -107,11 +107,13 @@ impl Ledger {
                          WHERE job = ?1 AND state IN ('sending', 'linked')",
                         (job, now),
                     )?;
-                    // What a lost ledger may have sent has no attempt here; from now on it has one that is given up.
+                    // What a lost ledger may have sent has no attempt here; from now on it has one that is given up. Nor has what
+                    // shares the purchase of another row, but that is not its own to give up.
                     db.execute(
                         "INSERT INTO attempts (key, job, take, number, hash, state, ended_ms)
                          SELECT '', id, take, 1, hash, 'abandoned', ?2 FROM jobs
-                         WHERE id = ?1 AND status = 'unknown' AND NOT EXISTS (SELECT 1 FROM attempts WHERE job = ?1)",
+                         WHERE id = ?1 AND status = 'unknown' AND EXISTS (SELECT 1 FROM meta WHERE name = 'lost')
+                             AND NOT EXISTS (SELECT 1 FROM attempts WHERE job = ?1 OR (hash = jobs.hash AND ended_ms IS NULL))",
                         (job, now),
                     )?;
                 }

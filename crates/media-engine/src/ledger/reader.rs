@@ -317,6 +317,19 @@ impl Reader {
         Ok(paths)
     }
 
+    /// Whether a job is in doubt because a ledger that was lost may have sent it: nothing is written down of it, and it does
+    /// not share the purchase of another one.
+    ///
+    /// # Errors
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
+    pub fn is_of_lost_ledger(&self, job: &Entry) -> Result<bool> {
+        let id = &job.spec.id;
+        Ok(job.status == JobStatus::Unknown
+            && self.meta("lost")?.is_some()
+            && self.attempts(id)?.is_empty()
+            && self.open_equal(id, &job.hash)?.is_none())
+    }
+
     /// A job other than this one whose attempt at an equal request is not settled.
     ///
     /// # Errors

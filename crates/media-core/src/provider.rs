@@ -37,11 +37,16 @@ pub trait MediaProvider: fmt::Debug + Send + Sync {
     /// `InvalidRequest` or `Unsupported` for what the service would refuse.
     fn check(&self, request: &MediaRequest) -> Result<Resolved>;
 
-    /// Makes or fetches the media of one job.
+    /// Makes or fetches the media of one job. Only [`generate_batch`](Self::generate_batch) calls it: whoever has one of
+    /// their own needs none of these.
     ///
     /// # Errors
     /// The service's refusal or the failure to reach it, with what it says about money.
-    async fn generate(&self, job: &Job) -> Result<Generated>;
+    async fn generate(&self, job: &Job) -> Result<Generated> {
+        let message = format!("{} takes its jobs in batches only", self.info().name);
+        let _ = job;
+        Err(Error::new(ErrorKind::Unsupported, message).not_billed())
+    }
 
     /// Does several jobs, answering each by [`Job::finish`] as soon as its result is known.
     ///

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use media_core::limit::{Day, QuotaKey, QuotaStore};
+use media_core::limit::{Day, DayUse, QuotaKey, QuotaStore};
 use media_core::{Error, ErrorKind, Result, hex};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
@@ -63,14 +63,6 @@ impl Open {
     }
 }
 
-/// What a day of an account has seen.
-#[derive(Clone, Copy, Debug, Default)]
-struct Used {
-    units: u64,
-    /// The service said that the day is spent: what is given back afterwards does not open it again.
-    spent: bool,
-}
-
 impl SharedQuota {
     /// The store in this file, which is made when it is first asked. Without a place every question fails.
     #[must_use]
@@ -86,7 +78,7 @@ impl SharedQuota {
         &self,
         key: &QuotaKey,
         day: &Day,
-        change: impl FnOnce(&mut Used) -> T + Send + 'static,
+        change: impl FnOnce(&mut DayUse) -> T + Send + 'static,
     ) -> Result<T> {
         let (store, key, day) = (self.clone(), key.clone(), day.clone());
         let changed = tokio::task::spawn_blocking(move || store.change_now(&key, &day, change));
@@ -95,7 +87,7 @@ impl SharedQuota {
             .map_err(|error| self.failed("the daily quota broke down").because(error))?
     }
 
-    fn change_now<T>(&self, key: &QuotaKey, day: &Day, change: impl FnOnce(&mut Used) -> T) -> Result<T> {
+    fn change_now<T>(&self, key: &QuotaKey, day: &Day, change: impl FnOnce(&mut DayUse) -> T) -> Result<T> {
         let failed = |error| self.failed("the daily quota cannot be kept").because(error);
         let mut open = self.db.lock().unwrap_or_else(PoisonError::into_inner);
         let open = match &mut *open {
@@ -133,21 +125,27 @@ impl SharedQuota {
     }
 }
 
-fn read(db: &Transaction<'_>, account: &str, key: &QuotaKey, day: &Day) -> rusqlite::Result<Used> {
+fn read(db: &Transaction<'_>, account: &str, key: &QuotaKey, day: &Day) -> rusqlite::Result<DayUse> {
     let found = db.query_row(
         "SELECT units, spent FROM used WHERE account = ?1 AND bucket = ?2 AND day_ms = ?3",
         params![account, key.bucket, day.start.as_millisecond()],
         |row| {
-            Ok(Used {
+            Ok(DayUse {
                 units: row.get::<_, i64>(0)?.unsigned_abs(),
-                spent: row.get(1)?,
+                is_spent: row.get(1)?,
             })
         },
     );
     Ok(found.optional()?.unwrap_or_default())
 }
 
-fn write(db: &Transaction<'_>, account: &str, key: &QuotaKey, day: &Day, used: Used) -> rusqlite::Result<()> {
+fn write(
+    db: &Transaction<'_>,
+    account: &str,
+    key: &QuotaKey,
+    day: &Day,
+    used: DayUse,
+) -> rusqlite::Result<()> {
     let units = i64::try_from(used.units).unwrap_or(i64::MAX);
     db.execute(
         "INSERT OR REPLACE INTO used (account, bucket, day_ms, end_ms, units, spent) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -157,7 +155,7 @@ fn write(db: &Transaction<'_>, account: &str, key: &QuotaKey, day: &Day, used: U
             day.start.as_millisecond(),
             day.end.as_millisecond(),
             units,
-            used.spent
+            used.is_spent
         ],
     )
     .map(drop)
@@ -166,37 +164,19 @@ fn write(db: &Transaction<'_>, account: &str, key: &QuotaKey, day: &Day, used: U
 #[async_trait]
 impl QuotaStore for SharedQuota {
     async fn take(&self, key: &QuotaKey, day: &Day, limit: u64, units: u64) -> Result<bool> {
-        let take = move |used: &mut Used| {
-            let fits = !used.spent && used.units.saturating_add(units) <= limit;
-            if fits {
-                used.units += units;
-            }
-            fits
-        };
-        self.change(key, day, take).await
+        self.change(key, day, move |day| day.take(limit, units)).await
     }
 
     async fn give_back(&self, key: &QuotaKey, day: &Day, units: u64) -> Result<()> {
-        let give_back = move |used: &mut Used| {
-            if !used.spent {
-                used.units = used.units.saturating_sub(units);
-            }
-        };
-        self.change(key, day, give_back).await
+        self.change(key, day, move |day| day.give_back(units)).await
     }
 
     async fn exhaust(&self, key: &QuotaKey, day: &Day, limit: u64) -> Result<()> {
-        let exhaust = move |used: &mut Used| {
-            *used = Used {
-                units: limit.max(used.units),
-                spent: true,
-            }
-        };
-        self.change(key, day, exhaust).await
+        self.change(key, day, move |day| day.exhaust(limit)).await
     }
 
-    async fn used(&self, key: &QuotaKey, day: &Day) -> Result<u64> {
-        self.change(key, day, |used| used.units).await
+    async fn used(&self, key: &QuotaKey, day: &Day) -> Result<DayUse> {
+        self.change(key, day, |day| *day).await
     }
 }
 
@@ -241,9 +221,9 @@ mod tests {
         }
         assert_eq!(taken, 50, "101 are fifty pairs");
         let store = SharedQuota::at(Some(path.clone()));
-        assert_eq!(store.used(&key("a"), &day(0)).await.unwrap(), 100);
-        assert_eq!(store.used(&key("b"), &day(0)).await.unwrap(), 0);
-        assert_eq!(store.used(&key("a"), &day(1)).await.unwrap(), 0);
+        assert_eq!(store.used(&key("a"), &day(0)).await.unwrap().units, 100);
+        assert_eq!(store.used(&key("b"), &day(0)).await.unwrap().units, 0);
+        assert_eq!(store.used(&key("a"), &day(1)).await.unwrap().units, 0);
     }
 
     #[tokio::test]
@@ -258,7 +238,7 @@ mod tests {
         assert!(!other.take(&key("a"), &day(0), 500, 2).await.unwrap());
         assert!(other.take(&key("a"), &day(1), 500, 2).await.unwrap());
         other.give_back(&key("a"), &day(1), 1).await.unwrap();
-        assert_eq!(store.used(&key("a"), &day(1)).await.unwrap(), 1);
+        assert_eq!(store.used(&key("a"), &day(1)).await.unwrap().units, 1);
         let name = "0123456789abcdef";
         assert!(store.take(&key(name), &day(0), 500, 2).await.unwrap());
         let text = std::fs::read(&path).unwrap();

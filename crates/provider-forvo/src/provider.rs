@@ -320,10 +320,6 @@ impl MediaProvider for Forvo {
         check::resolve(&self.info.name, &self.config, request)
     }
 
-    async fn generate(&self, job: &Job) -> Result<Generated> {
-        self.choose(job, &self.look_up_for(&[job]).await?, None)
-    }
-
     /// One lookup per word, whatever is chosen from its answers; by language, countries and word.
     async fn generate_batch(&self, jobs: &[Job]) {
         let mut words: BTreeMap<(&str, &str), Vec<&Job>> = BTreeMap::new();

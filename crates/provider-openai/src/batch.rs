@@ -12,9 +12,8 @@ use media_core::{Charge, Error, ErrorKind, Generated, Job, Prior, Result, Retry}
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use url::Url;
 
-use crate::config::{BATCH_GROUP, BatchConfig, ImageConfig};
+use crate::config::{BATCH_GROUP, BatchConfig, ImageConfig, OpenAiConfig};
 use crate::map;
 use crate::results::Results;
 use crate::wire::{Batch, BatchList, Images, UploadedFile};
@@ -31,9 +30,12 @@ const MARK: &str = "media_batch";
 const PAGE: &str = "100";
 const PAGES: usize = 50;
 
-/// What this process knows of remote batches.
-#[derive(Debug, Default)]
+/// The batches of one instance: how they are made, and what this process knows of them.
+#[derive(Debug)]
 pub(crate) struct Batches {
+    http: Http,
+    config: BatchConfig,
+    image: ImageConfig,
     known: Mutex<HashMap<String, Arc<Known>>>,
     waiting: Mutex<HashMap<String, Vec<Waiting>>>,
     /// One result file at a time is on disk.
@@ -54,16 +56,6 @@ struct Waiting {
     line: String,
     output: PathBuf,
     answer: oneshot::Sender<Result<Generated>>,
-}
-
-/// What a batch needs of its instance.
-pub(crate) struct Desk<'a> {
-    pub(crate) http: &'a Http,
-    pub(crate) config: &'a BatchConfig,
-    pub(crate) image: &'a ImageConfig,
-    pub(crate) batches: &'a Batches,
-    /// The address of a path, with what the configuration adds to every one.
-    pub(crate) url: &'a (dyn Fn(&[&str]) -> Url + Sync),
 }
 
 /// Jobs that go into one file.
@@ -106,7 +98,19 @@ fn for_later(error: Error) -> Error {
     error.with_retry(Retry::Spent).not_billed()
 }
 
-impl Desk<'_> {
+impl Batches {
+    /// None where none are configured.
+    pub(crate) fn of(config: &OpenAiConfig, http: &Http) -> Option<Batches> {
+        Some(Batches {
+            http: http.clone(),
+            config: config.batch.clone()?,
+            image: config.image.clone()?,
+            known: Mutex::default(),
+            waiting: Mutex::default(),
+            results: tokio::sync::Mutex::default(),
+        })
+    }
+
     /// Sends jobs in as few files as they fit into, and answers each when its batch is done.
     pub(crate) async fn generate(&self, jobs: &[&Job]) {
         let parts = self.parts(jobs);
@@ -140,7 +144,7 @@ impl Desk<'_> {
     }
 
     fn line(&self, job: &Job) -> String {
-        let body = map::image_body(self.image, job.resolved());
+        let body = map::image_body(&self.image, job.resolved());
         let line =
             json!({ "custom_id": job.key().to_string(), "method": "POST", "url": ENDPOINT, "body": body });
         format!("{line}\n")
@@ -158,10 +162,15 @@ impl Desk<'_> {
         let body = json!({
             "input_file_id": file.id, "endpoint": ENDPOINT, "completion_window": "24h", "metadata": { MARK: key },
         });
-        let request = Request::paid("creating a batch", (self.url)(&["batches"]), &jobs, Resend::Never)
-            .in_batch(&key)
-            .in_group(BATCH_GROUP, &Units::default())
-            .with_json(&body);
+        let request = Request::paid(
+            "creating a batch",
+            self.http.url(&["batches"]),
+            &jobs,
+            Resend::Never,
+        )
+        .in_batch(&key)
+        .in_group(BATCH_GROUP, &Units::default())
+        .with_json(&body);
         let created: Result<Batch> = match request {
             Ok(request) => self.http.json(request).await,
             Err(error) => Err(error),
@@ -179,7 +188,7 @@ impl Desk<'_> {
             Err(error) => tracing::debug!(%error, key, "the answer to a new batch was lost"),
         }
         let since = Some(Duration::ZERO);
-        join_all(jobs.iter().map(|job| self.settle(&key, job, since))).await;
+        join_all(jobs.iter().map(|job| self.answer(&key, job, since))).await;
     }
 
     async fn upload(&self, key: &str, lines: String) -> Result<UploadedFile> {
@@ -192,7 +201,7 @@ impl Desk<'_> {
             "--{mark}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{key}.jsonl\"\r\n\
              Content-Type: application/jsonl\r\n\r\n{lines}\r\n--{mark}--\r\n"
         ));
-        let request = Request::free("uploading a batch", (self.url)(&["files"]))
+        let request = Request::free("uploading a batch", self.http.url(&["files"]))
             .in_group(BATCH_GROUP, &Units::default())
             .with_body(&format!("multipart/form-data; boundary={mark}"), body)?;
         self.http.json(request).await
@@ -207,14 +216,14 @@ impl Desk<'_> {
             } = job.prior()
             {
                 let key = self.remember(batch);
-                self.settle(key, job, *ago).await;
+                self.answer(key, job, *ago).await;
             }
         });
         join_all(each).await;
     }
 
     /// Waits for a job's batch and answers the job by what became of its line. `ago`: when it was sent.
-    async fn settle(&self, key: &str, job: &Job, ago: Option<Duration>) {
+    async fn answer(&self, key: &str, job: &Job, ago: Option<Duration>) {
         let result = match self.ended(key, ago).await {
             Ok(batch) => self.collect(&batch, job).await,
             Err(error) => Err(error),
@@ -236,7 +245,7 @@ impl Desk<'_> {
     }
 
     fn known(&self, key: &str) -> Arc<Known> {
-        Arc::clone(lock(&self.batches.known).entry(key.to_owned()).or_default())
+        Arc::clone(lock(&self.known).entry(key.to_owned()).or_default())
     }
 
     /// The batch of this key once it is at its end.
@@ -328,7 +337,7 @@ impl Desk<'_> {
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, path: &[&str], query: &[(&str, &str)]) -> Result<T> {
-        let mut url = (self.url)(path);
+        let mut url = self.http.url(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
@@ -372,7 +381,7 @@ impl Desk<'_> {
         }
         let request = Request::free(
             "cancelling a batch",
-            (self.url)(&["batches", &batch.id, "cancel"]),
+            self.http.url(&["batches", &batch.id, "cancel"]),
         )
         .in_group(BATCH_GROUP, &Units::default())
         .post();
@@ -387,17 +396,17 @@ impl Desk<'_> {
             output: job.request().output_path.clone(),
             answer,
         };
-        lock(&self.batches.waiting)
+        lock(&self.waiting)
             .entry(batch.id.clone())
             .or_default()
             .push(waiting);
         let mut results = tokio::select! {
             biased;
             told = &mut answered => return received(told),
-            results = self.batches.results.lock() => results,
+            results = self.results.lock() => results,
         };
         loop {
-            let wanted = lock(&self.batches.waiting).remove(&batch.id).unwrap_or_default();
+            let wanted = lock(&self.waiting).remove(&batch.id).unwrap_or_default();
             if wanted.is_empty() {
                 break;
             }
@@ -443,7 +452,7 @@ impl Desk<'_> {
             .flatten()
         {
             let file = self.http.wiring().staging.scratch(output)?;
-            let url = (self.url)(&["files", id, "content"]);
+            let url = self.http.url(&["files", id, "content"]);
             let request = Request::free(FETCH_OP, url).in_group(BATCH_GROUP, &Units::default());
             self.http.save(request, &file).await?;
             let is_output = Some(id) == batch.output_file_id.as_ref();

@@ -14,7 +14,7 @@ use media_core::{
 };
 use url::Url;
 
-use crate::batch::{Batches, Desk};
+use crate::batch::Batches;
 use crate::config::{Authorization, Delivery, OpenAiConfig};
 use crate::error::{OpenAiJudge, proves_the_key};
 use crate::wire::{Images, Models};
@@ -26,7 +26,8 @@ pub struct OpenAi {
     info: ProviderInfo,
     config: OpenAiConfig,
     http: Http,
-    batches: Batches,
+    /// Where they are configured, whether they are used now or not.
+    batches: Option<Batches>,
 }
 
 impl OpenAi {
@@ -60,7 +61,7 @@ impl OpenAi {
         }
         let info = ProviderInfo {
             name: name.to_owned(),
-            provider: "openai".to_owned(),
+            provider: crate::NAME.to_owned(),
             formats,
             capabilities: Capabilities {
                 batch_supported: config.in_batches().is_some(),
@@ -78,7 +79,7 @@ impl OpenAi {
         };
         let http = Http::new(HttpOptions {
             name: name.to_owned(),
-            base_url: base_url(&config.base_url),
+            base_url: base_url(&config),
             key,
             auth: match config.auth {
                 Authorization::Bearer => Auth::Bearer,
@@ -90,25 +91,17 @@ impl OpenAi {
             wiring,
         });
         Ok(OpenAi {
+            batches: Batches::of(&config, &http),
             info,
             config,
             http,
-            batches: Batches::default(),
         })
-    }
-
-    fn url(&self, path: &[&str]) -> Url {
-        let mut url = self.http.url(path);
-        if !self.config.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(&self.config.query);
-        }
-        url
     }
 
     /// A request that is billed unless this is a server of one's own. A re-sent POST is a new billed generation: the
     /// API takes no idempotency key.
     fn buying<'a>(&self, op: &'static str, path: &[&str], job: &'a Job) -> Request<'a> {
-        let url = self.url(path);
+        let url = self.http.url(path);
         let request = if self.config.free {
             Request::free(op, url).serving(&[job])
         } else {
@@ -149,17 +142,6 @@ impl OpenAi {
         Ok(Generated {
             media: Media::Staged(staged),
             facts,
-        })
-    }
-
-    /// What is needed to work with batches; none where none are configured.
-    fn desk<'a>(&'a self, url: &'a (dyn Fn(&[&str]) -> Url + Sync)) -> Option<Desk<'a>> {
-        Some(Desk {
-            http: &self.http,
-            config: self.config.batch.as_ref()?,
-            image: self.config.image.as_ref()?,
-            batches: &self.batches,
-            url,
         })
     }
 
@@ -208,11 +190,14 @@ fn days_of(span: Span) -> i32 {
     i32::try_from(span.0.as_secs() / (24 * 60 * 60)).unwrap_or(i32::MAX)
 }
 
-/// A bare host gets the usual `/v1`.
-fn base_url(configured: &Url) -> Url {
-    let mut url = configured.clone();
+/// A bare host gets the usual `/v1`, and every address below it what the configuration adds to all.
+fn base_url(config: &OpenAiConfig) -> Url {
+    let mut url = config.base_url.clone();
     if matches!(url.path(), "" | "/") {
         url.set_path("/v1");
+    }
+    if !config.query.is_empty() {
+        url.query_pairs_mut().extend_pairs(&config.query);
     }
     url
 }
@@ -277,9 +262,8 @@ impl MediaProvider for OpenAi {
 
     /// Pictures go in files where that is configured; speech is never taken in batches.
     async fn generate_batch(&self, jobs: &[Job]) {
-        let url = |path: &[&str]| self.url(path);
-        let desk = self.config.in_batches().and_then(|_| self.desk(&url));
-        let is_picture = |job: &&Job| desk.is_some() && job.request().kind == MediaKind::Image;
+        let batches = self.config.in_batches().and(self.batches.as_ref());
+        let is_picture = |job: &&Job| batches.is_some() && job.request().kind == MediaKind::Image;
         let (pictures, others): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(is_picture);
         let others = join_all(
             others
@@ -287,8 +271,8 @@ impl MediaProvider for OpenAi {
                 .map(|job| async move { job.finish(self.generate(job).await) }),
         );
         let pictures = async {
-            if let Some(desk) = &desk {
-                desk.generate(&pictures).await;
+            if let Some(batches) = batches {
+                batches.generate(&pictures).await;
             }
         };
         tokio::join!(others, pictures);
@@ -296,16 +280,14 @@ impl MediaProvider for OpenAi {
 
     /// What was sent in batches is found by their keys, whether batches are wanted now or not.
     async fn recover(&self, jobs: &[Job]) {
-        let url = |path: &[&str]| self.url(path);
-        if let Some(desk) = self.desk(&url) {
-            desk.recover(jobs).await;
+        if let Some(batches) = &self.batches {
+            batches.recover(jobs).await;
         }
     }
 
     async fn cancel_batch(&self, key: &str) -> Result<String> {
-        let url = |path: &[&str]| self.url(path);
-        match self.desk(&url) {
-            Some(desk) => desk.cancel(key).await,
+        match &self.batches {
+            Some(batches) => batches.cancel(key).await,
             None => {
                 let message = format!("{} is not configured for batches", self.info.name);
                 Err(Error::config(message))
@@ -318,7 +300,7 @@ impl MediaProvider for OpenAi {
         let mut connection = Connection::default();
         let models: Models = match self
             .http
-            .json(Request::free("listing models", self.url(&["models"])))
+            .json(Request::free("listing models", self.http.url(&["models"])))
             .await
         {
             Ok(models) => models,

@@ -11,7 +11,6 @@ use crate::config::Mode;
 use crate::error::RESULT_OP;
 use crate::map::{Reader, State, States};
 use crate::provider::Runware;
-use crate::submit::Answer;
 use crate::wire::{Envelope, MEDIA_FIELDS, Question};
 
 /// The limit group of questions about results.
@@ -33,6 +32,14 @@ pub(crate) struct Waiting<'a> {
 }
 
 impl<'a> Waiting<'a> {
+    /// A task that was accepted just now.
+    pub(crate) fn accepted(job: &'a Job, mode: Mode) -> Waiting<'a> {
+        Waiting {
+            job,
+            in_doubt: mode == Mode::Sync,
+        }
+    }
+
     pub(crate) fn in_doubt(job: &'a Job) -> Waiting<'a> {
         Waiting { job, in_doubt: true }
     }
@@ -48,16 +55,8 @@ enum Place {
 }
 
 impl Runware {
-    /// A task that was accepted just now.
-    pub(crate) fn accepted<'a>(&self, job: &'a Job) -> Waiting<'a> {
-        Waiting {
-            job,
-            in_doubt: self.config().delivery.mode == Mode::Sync,
-        }
-    }
-
     /// Asks until every task is done or failed, or `timeouts.total` is over. A question that fails fails no task.
-    pub(crate) async fn fetch(&self, mut waiting: Vec<Waiting<'_>>, answer: &Answer<'_>) {
+    pub(crate) async fn fetch(&self, mut waiting: Vec<Waiting<'_>>) {
         let began = Instant::now();
         let total = self.config().timeouts.total;
         let mut pauses = self.pauses();
@@ -67,7 +66,7 @@ impl Runware {
                 Ok((states, _)) => states,
                 Err(error) if error.kind().stops_lane() => {
                     for one in waiting {
-                        answer(one.job, Err(error.clone()));
+                        one.job.finish(Err(error.clone()));
                     }
                     return;
                 }
@@ -82,7 +81,7 @@ impl Runware {
                     .and_then(|state| outcome(one.job, state))
                 {
                     Some(outcome) => {
-                        answer(one.job, outcome);
+                        one.job.finish(outcome);
                         false
                     }
                     None => true,
@@ -98,10 +97,8 @@ impl Runware {
                 humantime::format_duration(total.0)
             );
             // Accepted tasks are billed whether or not anybody waits for them: nothing is said about the charge.
-            answer(
-                one.job,
-                Err(Error::new(ErrorKind::Timeout, message).in_op(RESULT_OP)),
-            );
+            one.job
+                .finish(Err(Error::new(ErrorKind::Timeout, message).in_op(RESULT_OP)));
         }
     }
 

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::HeaderMap;
 use media_core::http::{Auth, Http, HttpOptions, Request, Wiring};
 use media_core::{
-    ApiKey, Capabilities, Connection, Error, ErrorKind, Format, Generated, Job, MediaKind, MediaProvider,
-    MediaRequest, ProviderInfo, Resolved, Result,
+    ApiKey, Capabilities, Connection, Error, ErrorKind, Format, Job, MediaKind, MediaProvider, MediaRequest,
+    ProviderInfo, Resolved, Result,
 };
 use url::Url;
 use uuid::Uuid;
@@ -143,22 +143,8 @@ impl MediaProvider for Runware {
         check::resolve(&self.info.name, &self.config, request)
     }
 
-    async fn generate(&self, job: &Job) -> Result<Generated> {
-        let outcome = Mutex::new(None);
-        let answer = |_: &Job, result| {
-            outcome
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get_or_insert(result);
-        };
-        self.buy(&[job], &answer).await;
-        let outcome = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
-        outcome.unwrap_or_else(|| Err(Error::new(ErrorKind::BadResponse, "the task came to no end")))
-    }
-
     async fn generate_batch(&self, jobs: &[Job]) {
-        let jobs: Vec<&Job> = jobs.iter().collect();
-        self.buy(&jobs, &|job, result| job.finish(result)).await;
+        self.buy(jobs).await;
     }
 
     async fn recover(&self, jobs: &[Job]) {

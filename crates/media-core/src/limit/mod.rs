@@ -18,7 +18,7 @@ pub use self::headers::{RateReport, parse_duration, rate_reports, retry_after};
 pub use self::pacer::{Grant, Pacer, Waiting, Window};
 pub(crate) use self::places::Places;
 pub(crate) use self::quota::HoldSlot;
-pub use self::quota::{Clock, Day, Hold, MemoryQuota, QuotaKey, QuotaStore, SystemClock};
+pub use self::quota::{Clock, Day, DayUse, Hold, MemoryQuota, QuotaKey, QuotaStore, SystemClock};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::settings::{GroupLimits, Limits};

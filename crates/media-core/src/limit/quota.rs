@@ -64,26 +64,52 @@ pub trait QuotaStore: fmt::Debug + Send + Sync {
     /// The store failed.
     async fn exhaust(&self, key: &QuotaKey, day: &Day, limit: u64) -> Result<()>;
 
-    /// How many are used of this day.
+    /// What was used of this day.
     ///
     /// # Errors
     /// The store failed.
-    async fn used(&self, key: &QuotaKey, day: &Day) -> Result<u64>;
+    async fn used(&self, key: &QuotaKey, day: &Day) -> Result<DayUse>;
+}
+
+/// What was used of one allowance on one day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DayUse {
+    /// Units that were taken.
+    pub units: u64,
+    /// The service said that the day is spent: what is given back afterwards does not open it again.
+    pub is_spent: bool,
+}
+
+impl DayUse {
+    /// See [`QuotaStore::take`].
+    pub fn take(&mut self, limit: u64, units: u64) -> bool {
+        let fits = !self.is_spent && self.units.saturating_add(units) <= limit;
+        if fits {
+            self.units += units;
+        }
+        fits
+    }
+
+    /// See [`QuotaStore::give_back`].
+    pub fn give_back(&mut self, units: u64) {
+        if !self.is_spent {
+            self.units = self.units.saturating_sub(units);
+        }
+    }
+
+    /// See [`QuotaStore::exhaust`].
+    pub fn exhaust(&mut self, limit: u64) {
+        self.units = limit.max(self.units);
+        self.is_spent = true;
+    }
 }
 
 /// A quota store for one process, forgotten at its end.
 #[derive(Debug, Default)]
-pub struct MemoryQuota(Mutex<HashMap<(QuotaKey, Day), Used>>);
-
-#[derive(Debug, Default)]
-struct Used {
-    units: u64,
-    /// The service said that the day is spent: what is given back afterwards does not open it again.
-    spent: bool,
-}
+pub struct MemoryQuota(Mutex<HashMap<(QuotaKey, Day), DayUse>>);
 
 impl MemoryQuota {
-    fn change<T>(&self, key: &QuotaKey, day: &Day, change: impl FnOnce(&mut Used) -> T) -> T {
+    fn change<T>(&self, key: &QuotaKey, day: &Day, change: impl FnOnce(&mut DayUse) -> T) -> T {
         let mut days = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         change(days.entry((key.clone(), day.clone())).or_default())
     }
@@ -92,36 +118,21 @@ impl MemoryQuota {
 #[async_trait]
 impl QuotaStore for MemoryQuota {
     async fn take(&self, key: &QuotaKey, day: &Day, limit: u64, units: u64) -> Result<bool> {
-        Ok(self.change(key, day, |used| {
-            let fits = !used.spent && used.units.saturating_add(units) <= limit;
-            if fits {
-                used.units += units;
-            }
-            fits
-        }))
+        Ok(self.change(key, day, |day| day.take(limit, units)))
     }
 
     async fn give_back(&self, key: &QuotaKey, day: &Day, units: u64) -> Result<()> {
-        self.change(key, day, |used| {
-            if !used.spent {
-                used.units = used.units.saturating_sub(units);
-            }
-        });
+        self.change(key, day, |day| day.give_back(units));
         Ok(())
     }
 
     async fn exhaust(&self, key: &QuotaKey, day: &Day, limit: u64) -> Result<()> {
-        self.change(key, day, |used| {
-            *used = Used {
-                units: limit.max(used.units),
-                spent: true,
-            }
-        });
+        self.change(key, day, |day| day.exhaust(limit));
         Ok(())
     }
 
-    async fn used(&self, key: &QuotaKey, day: &Day) -> Result<u64> {
-        Ok(self.change(key, day, |used| used.units))
+    async fn used(&self, key: &QuotaKey, day: &Day) -> Result<DayUse> {
+        Ok(self.change(key, day, |day| *day))
     }
 }
 

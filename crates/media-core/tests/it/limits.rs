@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use media_core::http::Scripted;
-use media_core::limit::{Clock, Day, QuotaKey, QuotaStore};
+use media_core::limit::{Clock, Day, DayUse, QuotaKey, QuotaStore};
 use media_core::{Charge, ErrorKind, GroupLimits, Result};
 use serde_json::json;
 
@@ -66,6 +66,7 @@ async fn used_of(lab: &Lab, day: &Day) -> u64 {
         )
         .await
         .unwrap()
+        .units
 }
 
 #[tokio::test(start_paused = true)]
@@ -237,8 +238,8 @@ impl QuotaStore for Broken {
     async fn exhaust(&self, _: &QuotaKey, _: &Day, _: u64) -> Result<()> {
         Ok(())
     }
-    async fn used(&self, _: &QuotaKey, _: &Day) -> Result<u64> {
-        Ok(0)
+    async fn used(&self, _: &QuotaKey, _: &Day) -> Result<DayUse> {
+        Ok(DayUse::default())
     }
 }
 

@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use media_core::{CostBasis, Facts, Link, Provenance, RequestHash, Usd};
+use media_core::{
+    AttemptKey, CostBasis, Error, ErrorKind, Facts, Link, Provenance, RequestHash, Result, Usd,
+};
 
 use crate::line::Line;
 use crate::list::JobSpec;
@@ -98,8 +100,6 @@ pub struct Entry {
     pub status: JobStatus,
     /// Its last result line, JSON.
     pub result: Option<String>,
-    /// What one attempt costs by the price list.
-    pub estimate: Option<Usd>,
     /// A person protects its file from every redo.
     pub is_protected: bool,
 }
@@ -164,8 +164,6 @@ pub struct AttemptRow {
     pub cost: Option<Usd>,
     /// How that is known.
     pub basis: Option<CostBasis>,
-    /// What was set aside for it when it was sent: what it may cost while nobody knows what it did.
-    pub reserved: Option<Usd>,
     /// Whom it asked, where that was written down.
     pub provider: Option<String>,
     /// The account that it was sent by: a hash of its key.
@@ -180,6 +178,17 @@ pub struct AttemptRow {
     pub sends: u32,
     /// When it was sent first, in milliseconds since 1970.
     pub first_sent_ms: Option<i64>,
+}
+
+impl AttemptRow {
+    /// Its key, as the clients know it.
+    ///
+    /// # Errors
+    /// Somebody has changed it.
+    pub fn parsed_key(&self) -> Result<AttemptKey> {
+        AttemptKey::parse(&self.key)
+            .ok_or_else(|| Error::new(ErrorKind::Storage, format!("{:?} is no attempt key", self.key)))
+    }
 }
 
 /// An attempt that was not seen to its end, with its job.

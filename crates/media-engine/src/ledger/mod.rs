@@ -1,7 +1,10 @@
 //! The ledger: every job, send, cost and file of a project, in one SQLite file. It is the journal of the clients.
 
 mod budget;
+mod columns;
+mod counts;
 mod entry;
+mod lookup;
 mod reader;
 mod rows;
 mod schema;
@@ -16,9 +19,10 @@ use jiff::Timestamp;
 use media_core::{AttemptKey, Error, ErrorKind, Event, Journal, Result};
 
 pub use self::budget::{Bound, Caps, Left, Spending};
+pub(crate) use self::counts::{CostsSoFar, Timing};
+pub use self::counts::{RemoteBatch, Totals};
 pub use self::entry::{AttemptRow, AttemptState, Entry, JobStatus, OpenAttempt, TakeRow};
-pub(crate) use self::reader::{CostsSoFar, Timing};
-pub use self::reader::{Reader, RemoteBatch, Totals};
+pub use self::reader::Reader;
 pub(crate) use self::rows::{Finished, Made, Planned, Settled, modified_ns};
 use self::writer::{Note, Writer};
 use crate::list::JobSpec;

@@ -49,7 +49,7 @@ pub(crate) async fn counted(client: &Client) -> u64 {
         bucket: "audio.requests".to_owned(),
     };
     let today = group.day_starts.day_of(wiring.clock.now());
-    wiring.quota.used(&bucket, &today).await.unwrap()
+    wiring.quota.used(&bucket, &today).await.unwrap().units
 }
 
 pub(crate) fn wiring() -> Wiring {

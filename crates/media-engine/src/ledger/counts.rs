@@ -1,0 +1,182 @@
+//! What the ledger holds, counted and added up.
+
+use std::collections::BTreeMap;
+
+use media_core::{Result, Usd};
+
+use super::budget::{self, Spending};
+use super::columns::{count, named, sum, usd};
+use super::entry::JobStatus;
+use super::reader::Reader;
+
+/// What the ledger holds, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Jobs by status.
+    pub jobs: Vec<(JobStatus, u64)>,
+    /// What is known to have been spent.
+    pub spent: Usd,
+    /// Attempts whose fate is unknown.
+    pub unknown: u64,
+    /// What those are expected to have cost at most.
+    pub at_stake: Usd,
+    /// How many of them have no price, so that they are not in that sum.
+    pub unpriced: u64,
+    /// Attempts that may have been billed and that a person went on without.
+    pub given_up: u64,
+    /// What those are expected to have cost at most.
+    pub given_up_usd: Usd,
+}
+
+/// A remote batch that is not settled.
+#[derive(Clone, Debug)]
+pub struct RemoteBatch {
+    /// The key by which it is found at the service.
+    pub key: String,
+    /// The provider instance.
+    pub provider: String,
+    /// Files of it that are not here.
+    pub files: u64,
+    /// When it was sent, in milliseconds since 1970.
+    pub sent_ms: Option<i64>,
+    /// What is set aside for those files.
+    pub reserved: Usd,
+}
+
+impl RemoteBatch {
+    /// The key alone, without the service's id.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.key.split(' ').next().unwrap_or(&self.key)
+    }
+}
+
+/// What requests of one model have cost.
+#[derive(Clone, Debug)]
+pub(crate) struct CostsSoFar {
+    pub(crate) provider: String,
+    pub(crate) model: String,
+    pub(crate) count: u64,
+    pub(crate) cost: Usd,
+    /// The same by the price list as it was then.
+    pub(crate) listed: Usd,
+}
+
+/// When an attempt was sent and answered, and what it cost.
+#[derive(Clone, Debug)]
+pub(crate) struct Timing {
+    pub(crate) provider: String,
+    pub(crate) model: String,
+    pub(crate) cost: Option<Usd>,
+    /// Its last send; of a free one, when its link came.
+    pub(crate) sent_ms: Option<i64>,
+    pub(crate) have_ms: Option<i64>,
+}
+
+impl Reader {
+    /// Counts and sums.
+    ///
+    /// # Errors
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
+    pub fn totals(&self) -> Result<Totals> {
+        let by_status = "SELECT status, count(*) FROM jobs GROUP BY status";
+        let mut jobs: Vec<(JobStatus, u64)> =
+            self.all(by_status, (), |row| Ok((named(row, 0)?, count(row, 1)?)))?;
+        jobs.sort();
+        let sums = "SELECT sum(cost_micros),
+                count(*) FILTER (WHERE state = 'sending' AND group_key IS NULL),
+                sum(reserved_micros) FILTER (WHERE state = 'sending' AND group_key IS NULL),
+                count(*) FILTER (WHERE state = 'sending' AND group_key IS NULL AND reserved_micros IS NULL),
+                count(*) FILTER (WHERE state = 'abandoned'),
+                sum(reserved_micros) FILTER (WHERE state = 'abandoned')
+            FROM attempts";
+        let totals = self.one(sums, (), |row| {
+            Ok(Totals {
+                jobs: Vec::new(),
+                spent: sum(row, 0)?,
+                unknown: count(row, 1)?,
+                at_stake: sum(row, 2)?,
+                unpriced: count(row, 3)?,
+                given_up: count(row, 4)?,
+                given_up_usd: sum(row, 5)?,
+            })
+        })?;
+        Ok(Totals {
+            jobs,
+            ..totals.unwrap_or_default()
+        })
+    }
+
+    /// What was spent, or may have been, in all and today (UTC).
+    ///
+    /// # Errors
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
+    pub fn spending(&self) -> Result<Spending> {
+        self.ask(budget::spent(&self.db))
+    }
+
+    /// Remote batches with files that are not here, oldest first.
+    ///
+    /// # Errors
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
+    pub fn remote_batches(&self) -> Result<Vec<RemoteBatch>> {
+        let text =
+            "SELECT group_key, coalesce(provider, ''), count(*), min(first_sent_ms), sum(reserved_micros) FROM attempts
+            WHERE ended_ms IS NULL AND state = 'sending' AND group_key IS NOT NULL GROUP BY 1, 2 ORDER BY 4";
+        self.all(text, (), |row| {
+            Ok(RemoteBatch {
+                key: row.get(0)?,
+                provider: row.get(1)?,
+                files: count(row, 2)?,
+                sent_ms: row.get(3)?,
+                reserved: sum(row, 4)?,
+            })
+        })
+    }
+
+    /// Whom to name for which file.
+    ///
+    /// # Errors
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
+    pub fn credits(&self) -> Result<BTreeMap<String, String>> {
+        let text = "SELECT path, json_extract(provenance, '$.credit') FROM takes
+            WHERE json_extract(provenance, '$.credit') IS NOT NULL ORDER BY made_ms";
+        self.all(text, (), |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    /// What paid requests have cost so far, beside what the price list says of them, by provider and model.
+    pub(crate) fn costs(&self) -> Result<Vec<CostsSoFar>> {
+        let text = "SELECT provider, model, count(*), sum(cost_micros), sum(listed_micros) FROM attempts
+            WHERE cost_basis IN ('reported', 'computed') AND state IN ('have', 'done') AND listed_micros IS NOT NULL
+                AND provider IS NOT NULL AND model IS NOT NULL GROUP BY 1, 2";
+        self.all(text, (), |row| {
+            Ok(CostsSoFar {
+                provider: row.get(0)?,
+                model: row.get(1)?,
+                count: count(row, 2)?,
+                cost: sum(row, 3)?,
+                listed: sum(row, 4)?,
+            })
+        })
+    }
+
+    /// Every attempt's times and cost.
+    pub(crate) fn each_timing(&self, mut each: impl FnMut(Timing)) -> Result<()> {
+        let text = "SELECT coalesce(a.provider, j.provider), coalesce(a.model, j.model), a.cost_micros,
+                coalesce(a.last_sent_ms, a.linked_ms), a.have_ms
+            FROM attempts a JOIN jobs j ON j.id = a.job";
+        let timing = |row: &rusqlite::Row<'_>| {
+            Ok(Timing {
+                provider: row.get(0)?,
+                model: row.get(1)?,
+                cost: usd(row, 2)?,
+                sent_ms: row.get(3)?,
+                have_ms: row.get(4)?,
+            })
+        };
+        self.each(text, timing, |timing| {
+            each(timing);
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,107 @@
+//! Takes by what they were made for and where: tables in memory, in place of indexes that each file would pay for.
+
+use std::cell::OnceCell;
+use std::hash::{DefaultHasher, Hasher as _};
+
+use media_core::{RequestHash, Result};
+use rusqlite::{Connection, params};
+
+use super::columns::{count, hash, take_row, takes};
+use super::entry::TakeRow;
+use super::reader::Reader;
+
+/// Rows that are looked at for one question. A list of ten thousand equal rows whose files are all gone must not look at each
+/// of them for each row.
+const EQUALS: usize = 1000;
+
+/// A short hash of what is looked for, and the row that it is in; sorted. Read when it is first asked for: an index would
+/// cost more with each file that is made than this does with a run that asks.
+#[derive(Debug, Default)]
+pub(super) struct Lookup(OnceCell<Vec<(u64, i64)>>);
+
+impl Lookup {
+    /// The rows under this hash, the newest (which were appended last) first; `all` gives a hash and a row each.
+    fn rows(&self, db: &Connection, all: &str, wanted: u64) -> rusqlite::Result<impl Iterator<Item = i64>> {
+        let table = match self.0.get() {
+            Some(table) => table,
+            None => {
+                let read = read(db, all)?;
+                self.0.get_or_init(|| read)
+            }
+        };
+        let upto = table.partition_point(|(found, _)| *found <= wanted);
+        let rows = table.iter().take(upto).rev();
+        let same = rows.take_while(move |(found, _)| *found == wanted);
+        Ok(same.take(EQUALS).map(|(_, row)| *row))
+    }
+}
+
+fn read(db: &Connection, all: &str) -> rusqlite::Result<Vec<(u64, i64)>> {
+    let mut question = db.prepare(all)?;
+    let rows = question.query_map((), |row| Ok((short(row.get_ref(0)?.as_bytes()?), row.get(1)?)))?;
+    let mut table = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    table.sort_unstable();
+    Ok(table)
+}
+
+fn short(value: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(value);
+    hasher.finish()
+}
+
+/// A file as it was made for a job, at the path that is asked about.
+#[derive(Clone, Debug)]
+pub(crate) struct MadeAt {
+    pub(crate) job: String,
+    pub(crate) hash: RequestHash,
+    pub(crate) bytes: u64,
+    pub(crate) sha256: String,
+    pub(crate) modified_ns: Option<i64>,
+}
+
+impl Reader {
+    /// Shows the files that were made for an equal request, newest first, until one is what is wanted, and gives that one. Of
+    /// those that were written down when this was first asked: equal rows of one list need no more, they know of each other.
+    pub(crate) fn find_equal(
+        &self,
+        wanted: &RequestHash,
+        mut is_wanted: impl FnMut(&TakeRow) -> bool,
+    ) -> Result<Option<TakeRow>> {
+        let all = "SELECT hash, rowid FROM takes";
+        let rows = self.ask(self.hashes.rows(&self.db, all, short(wanted.bytes())))?;
+        for row in rows {
+            let text = concat!(takes!(), " WHERE rowid = ?1 AND hash = ?2");
+            let take = self.one(text, params![row, wanted.bytes()], take_row)?;
+            if let Some(take) = take.filter(&mut is_wanted) {
+                return Ok(Some(take));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What was made at this path for other jobs than this one, newest first, also where such a job has its file elsewhere by now.
+    pub(crate) fn made_at(&self, path: &str, job: &str) -> Result<Vec<MadeAt>> {
+        // Takes by their rows, and attempts by theirs, negative.
+        let all = "SELECT path, rowid FROM takes UNION ALL
+            SELECT path, -rowid FROM attempts WHERE path IS NOT NULL AND sha256 IS NOT NULL AND bytes IS NOT NULL";
+        let text = "SELECT job, hash, bytes, sha256, modified_ns FROM takes
+                WHERE rowid = ?1 AND ?1 > 0 AND path = ?2 AND job <> ?3
+            UNION ALL SELECT job, hash, bytes, sha256, NULL FROM attempts
+                WHERE rowid = -?1 AND ?1 < 0 AND path = ?2 AND job <> ?3";
+        let mut made = Vec::new();
+        for row in self.ask(self.paths.rows(&self.db, all, short(path.as_bytes())))? {
+            let found = self.one(text, params![row, path, job], |row| {
+                Ok(MadeAt {
+                    job: row.get(0)?,
+                    hash: hash(row, 1)?,
+                    bytes: count(row, 2)?,
+                    sha256: row.get(3)?,
+                    modified_ns: row.get(4)?,
+                })
+            })?;
+            made.extend(found);
+        }
+        Ok(made)
+    }
+}

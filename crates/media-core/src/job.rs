@@ -273,6 +273,12 @@ impl Job {
         money.lost || money.in_flight
     }
 
+    /// The service answered a send of this key without saying what becomes of it: it may go on, and be billed. As good as a
+    /// lost answer.
+    pub fn left_open(&self) {
+        lock(&self.money).lost = true;
+    }
+
     /// The service was asked about this very key and said what became of it. That answers for every send of it, also for
     /// those whose answers were lost, so that a failure which it calls unbilled is one.
     pub fn fate_is_known(&self) {

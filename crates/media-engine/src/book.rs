@@ -1,6 +1,7 @@
 //! What one lane has under way: its orders, and the rows that wait for an equal one.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use media_core::{Attempt, RequestHash};
 
@@ -65,11 +66,16 @@ enum Equal {
 
 impl Book {
     /// Notes an order.
-    pub(crate) fn begin(&mut self, tag: u64, pending: Pending) {
-        if let Some(key) = pending.equal {
-            let path = pending.wish.subject.path.clone();
-            let waiting = Vec::new();
-            self.equals.insert(key, Equal::Making { path, waiting });
+    pub(crate) fn begin(&mut self, tag: u64, mut pending: Pending) {
+        match pending.equal.map(|key| self.equals.entry(key)) {
+            Some(Entry::Vacant(equal)) => {
+                let path = pending.wish.subject.path.clone();
+                let waiting = Vec::new();
+                equal.insert(Equal::Making { path, waiting });
+            }
+            // It has a purchase of its own, beside the one that the others share.
+            Some(Entry::Occupied(_)) => pending.equal = None,
+            None => {}
         }
         self.orders.insert(tag, pending);
     }

@@ -79,6 +79,8 @@ pub(crate) struct Start {
     pub(crate) is_told: bool,
     /// It was sent with another key than today's.
     pub(crate) is_foreign: bool,
+    /// It has an attempt of its own that is to be seen to its end: no equal row's file is its.
+    pub(crate) is_own: bool,
 }
 
 pub(crate) fn start(take: u32, attempt: u32, prior: Prior) -> Start {
@@ -91,6 +93,7 @@ pub(crate) fn start(take: u32, attempt: u32, prior: Prior) -> Start {
         is_redo: false,
         is_told: false,
         is_foreign: false,
+        is_own: false,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use media_core::{Checked, Client, Error, MediaRequest, Order, RequestHash, Result};
+use media_core::{Checked, Client, Error, MediaRequest, Order, Prior, RequestHash, Result};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -152,7 +152,7 @@ impl Feeder<'_> {
         let mut wish = self.wish(spec, &prepared, standing.tried);
         if shared.only_fetch {
             return match decision {
-                Decision::Make(start) if start.prior != media_core::Prior::Fresh => {
+                Decision::Make(start) if start.prior != Prior::Fresh => {
                     self.make(wish, prepared, start, None)
                 }
                 Decision::Stay(stay) if stay.status == Status::Unknown => {
@@ -202,7 +202,7 @@ impl Feeder<'_> {
             Decision::Make(start) => {
                 wish.planned.take = start.take;
                 wish.planned.is_redo = start.is_redo;
-                let wish = match equal {
+                let wish = match equal.filter(|_| !start.is_own) {
                     None => Some(wish),
                     Some(equal) => self.join(equal, wish),
                 };
@@ -264,7 +264,7 @@ impl Feeder<'_> {
     ) -> Result<More> {
         let shared = self.shared;
         let is_return = !start.buys;
-        if start.prior == media_core::Prior::Fresh {
+        if matches!(start.prior, Prior::Fresh | Prior::Perhaps) {
             // One that passed on has its place already. What was paid for may come later in the list, and takes none.
             if !shared.is_later_round && !shared.has_place() {
                 return Ok(More::Yes);
@@ -353,7 +353,7 @@ impl Feeder<'_> {
         let placed = if from == to {
             Ok(())
         } else {
-            place::copy(from, to, &shared.folder.inner())
+            place::copy(from, to, &shared.folder.inner(), &take.sha256)
         };
         let copied = placed.and_then(|()| place::describe(to, Some(&take.sha256)));
         let (line, file) = match copied {

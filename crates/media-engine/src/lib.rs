@@ -6,6 +6,7 @@
 
 mod book;
 mod chain;
+mod count;
 mod decision;
 mod estimate;
 mod export;
@@ -28,6 +29,7 @@ mod stats;
 mod worklist;
 
 pub use self::chain::Tried;
+pub use self::count::How;
 pub use self::export::{export_failed, export_results};
 pub use self::folder::{Folder, check_ledger_place, ledger_path, noted_list};
 pub use self::ledger::{
@@ -43,5 +45,5 @@ pub use self::report::{Embed, Report, grouped, report_path};
 pub use self::run::{Observer, Outcome, RunOptions, run};
 pub use self::stats::{Account, Failure, Stats};
 pub use self::worklist::{
-    Place, Worklist, check_table, plan, plan_anew, plan_given, plan_sent_again, stays_unknown, write_table,
+    Place, Worklist, can_be_made, check_table, plan, plan_jobs, stays_unknown, write_table,
 };

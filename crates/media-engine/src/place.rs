@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use media_core::{Error, ErrorKind, MediaFile, Result, format_of, free_places, stage_copy, validate};
+use tempfile::NamedTempFile;
 
 use crate::found::hash_of;
 use crate::ledger::TakeRow;
@@ -61,15 +62,26 @@ impl<'a> Root<'a> {
     }
 }
 
-/// Copies a file; it appears under its name when it is whole, and never over another one.
-pub(crate) fn copy(from: &Path, to: &Path, inner: &Path) -> Result<()> {
+/// Copies the file with these bytes; it appears under its name when it is whole, and never over another one.
+pub(crate) fn copy(from: &Path, to: &Path, inner: &Path, sha256: &str) -> Result<()> {
     media_core::prepare(to)?;
     let failed = |error| storage("cannot copy to", to, error);
-    stage_copy(from, &inner.join("staging"))
-        .map_err(failed)?
+    stage_exactly(from, to, inner, sha256)?
         .persist_noclobber(to)
         .map(drop)
         .map_err(|failure| failed(failure.error))
+}
+
+/// A staged copy of a file that has these bytes and no others: since it was made it may have been changed, or be in the
+/// middle of that.
+fn stage_exactly(from: &Path, to: &Path, inner: &Path, sha256: &str) -> Result<NamedTempFile> {
+    let failed = |error| storage("cannot copy to", to, error);
+    let staged = stage_copy(from, &inner.join("staging")).map_err(failed)?;
+    if hash_of(staged.path()).as_deref() == Some(sha256) {
+        return Ok(staged);
+    }
+    let message = format!("{} is not the file that was made there any more", from.display());
+    Err(Error::new(ErrorKind::Storage, message).not_billed())
 }
 
 /// What a file of ours is. Its hash is worked out when it is not known.
@@ -124,9 +136,9 @@ pub(crate) fn aside(out: &Path, path: &Path) -> PathBuf {
 }
 
 /// Puts a copy of a file in the place of another one, which is kept in `.media/old`. The place is never empty.
-pub(crate) fn swap_in(from: &Path, to: &Path, out: &Path) -> Result<()> {
+pub(crate) fn swap_in(from: &Path, to: &Path, out: &Path, sha256: &str) -> Result<()> {
     let failed = |error| storage("cannot put a file at", to, error);
-    let staged = stage_copy(from, &out.join(".media").join("staging")).map_err(failed)?;
+    let staged = stage_exactly(from, to, &out.join(".media"), sha256)?;
     media_core::keep_aside(to, &aside(out, to))?;
     staged
         .persist(to)

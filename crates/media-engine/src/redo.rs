@@ -172,9 +172,9 @@ pub fn pick(folder: &Folder, id: &str, take: u32) -> Result<()> {
             return refuse(message, format!("make another one: media redo {id}"));
         };
         if fs::symlink_metadata(&path).is_ok() {
-            place::swap_in(&aside, &path, out)?;
+            place::swap_in(&aside, &path, out, &wanted.sha256)?;
         } else {
-            place::copy(&aside, &path, &folder.inner())?;
+            place::copy(&aside, &path, &folder.inner(), &wanted.sha256)?;
         }
     }
     // Rows that share the path share the file.

@@ -90,8 +90,16 @@ impl Resume<'_> {
             let number = last.as_ref().map_or(0, |attempt| attempt.number);
             let open = [AttemptState::Sending, AttemptState::Linked, AttemptState::Have];
             let is_open = last.is_some_and(|attempt| open.contains(&attempt.state));
-            if is_open || entry.status != JobStatus::Failed {
+            // A file that stands at its path is told as on any run.
+            let is_free = matches!(
+                self.find(&case.prepared.request.output_path, None),
+                Found::Nothing
+            );
+            if is_open || entry.status != JobStatus::Failed || !is_free {
                 return self.decide_unmade(case, &entry);
+            }
+            if self.is_in_doubt_elsewhere(case)? {
+                return Ok(self.told_before(&entry, Status::Unknown, SEND_AGAIN));
             }
             // What failed for good is asked again on a person's word, which this is; what was billed and came to nothing
             // is bought again.
@@ -123,7 +131,7 @@ impl Resume<'_> {
         let Some(reader) = self.reader else {
             return Ok(None);
         };
-        let Some(attempt) = reader.open_attempt_after(&case.spec.id, entry.take)? else {
+        let Some(attempt) = reader.open_redo(&case.spec.id, entry.take, &case.prepared.checked.hash)? else {
             return Ok(None);
         };
         let Some(take) = self.take(&case.spec.id, entry.take)? else {
@@ -299,6 +307,7 @@ impl Resume<'_> {
         let capabilities = client.provider().info().capabilities;
         let last = self.last_attempt(&spec.id, take.take, prepared)?;
         let number = last.as_ref().map_or(1, |attempt| attempt.number);
+        let is_own = last.is_some();
         if capabilities.free {
             return Ok(Decision::Make(Start {
                 is_broken,
@@ -320,6 +329,7 @@ impl Resume<'_> {
         Ok(Decision::Make(Start {
             buys: false,
             is_broken,
+            is_own,
             ..start(take.take, number, prior)
         }))
     }
@@ -357,6 +367,10 @@ impl Resume<'_> {
                 }
                 None => Ok(Decision::Make(start(entry.take, number, prior))),
             },
+            // It shared a purchase that was billed and came to nothing.
+            None if is_same && entry.status == JobStatus::Failed && entry.was_billed() => {
+                Ok(self.told_before(entry, Status::Failed, ANOTHER_VARIANT))
+            }
             _ if is_same && entry.status == JobStatus::Failed && is_lasting(entry) => {
                 Ok(self.told_before(entry, Status::Failed, ASK_AGAIN))
             }
@@ -426,6 +440,7 @@ impl Resume<'_> {
         let again = |prior| {
             Decision::Make(Start {
                 is_told,
+                is_own: true,
                 ..start(entry.take, attempt.number, prior)
             })
         };
@@ -460,6 +475,7 @@ impl Resume<'_> {
             }
             (AttemptState::Sending, ..) if is_foreign && is_recoverable => Decision::Make(Start {
                 is_foreign,
+                is_own: true,
                 ..start(entry.take, attempt.number, asked)
             }),
             (AttemptState::Sending, ..) if is_recoverable || attempt.batch.is_some() => again(Prior::Sent {

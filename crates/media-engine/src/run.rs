@@ -447,11 +447,13 @@ impl Shared {
 
     fn placed(&self, from: &Path, wish: &Wish, made: &Line) -> Result<media_core::MediaFile> {
         let to = self.folder.out().join(&wish.subject.path);
+        let sha256 = made.sha256.as_deref().unwrap_or_default();
         if from != to {
-            if wish.planned.is_redo && std::fs::symlink_metadata(&to).is_ok() {
-                place::move_aside(self.folder.out(), &to)?;
+            let is_there = std::fs::symlink_metadata(&to).is_ok();
+            match wish.planned.is_redo && is_there {
+                true => place::swap_in(from, &to, self.folder.out(), sha256)?,
+                false => place::copy(from, &to, &self.folder.inner(), sha256)?,
             }
-            place::copy(from, &to, &self.folder.inner())?;
         }
         place::describe(&to, made.sha256.as_deref())
     }

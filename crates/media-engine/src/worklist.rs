@@ -1,18 +1,16 @@
 //! A list and its recipe, opened together: checked once as a whole, then read again by every lane.
 
-use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use media_core::validate::NamePolicy;
-use media_core::{Prior, Result, Usd};
+use media_core::{Result, Usd};
 use sha2::{Digest as _, Sha256};
 
 use crate::chain::{Standing, fallbacks, standing};
-use crate::decision::{Decision, start};
-use crate::estimate::Estimates;
-use crate::feed::output_name;
+use crate::count::{Counter, How, short_of};
+use crate::decision::Decision;
 use crate::folder::Folder;
 use crate::ledger::Reader;
 use crate::line::Status;
@@ -29,10 +27,9 @@ use crate::resume::{Case, Resume};
 #[derive(Clone, Debug)]
 pub struct Worklist {
     work: Work,
-    /// Requests that more than one row makes, each by its [`short_of`].
+    /// Requests that more than one row makes, as [`Counter`] has them.
     shared: Arc<HashSet<u64>>,
-    /// All of it is made anew, whatever there is.
-    is_redo: bool,
+    how: How,
     /// Positions in provider chains that are known already, so that the ledger is not asked.
     standings: Arc<HashMap<String, Standing>>,
 }
@@ -43,24 +40,14 @@ enum Work {
     Given(Arc<Vec<JobSpec>>),
 }
 
-/// Enough of a request's hash to find which may be equal: a list of a million rows has one for each. Two that differ share
-/// one by chance once in many billions of rows, and are then only looked at more closely.
-fn short_of(prepared: &Prepared) -> u64 {
-    let mut first = [0; 8];
-    for (to, from) in first.iter_mut().zip(prepared.checked.hash.bytes()) {
-        *to = *from;
-    }
-    u64::from_le_bytes(first)
-}
-
 /// Checks a job at every provider of its chain; gives what is to be sent to the one that it is at, and what makes two
-/// chains equal. `others` takes what it may ask of the other providers of its chain.
+/// chains equal.
 fn prepare_all(
     project: &Project,
     spec: &JobSpec,
     provider: &str,
     out: &Path,
-    others: &mut HashSet<u64>,
+    counter: &mut Counter<'_>,
 ) -> std::result::Result<(Option<Prepared>, [u8; 32]), String> {
     let (mut wanted, mut hashes) = (None, Sha256::new());
     let mut only = None;
@@ -72,7 +59,7 @@ fn prepare_all(
         if name == provider {
             wanted = Some(ready);
         } else {
-            others.insert(short_of(&ready));
+            counter.may_come_to(&ready);
         }
     }
     let hash = match only {
@@ -100,7 +87,7 @@ impl Worklist {
     }
 
     pub(crate) fn is_redo(&self) -> bool {
-        self.is_redo
+        self.how == How::Anew
     }
 
     /// Whether more than one row makes this request.
@@ -135,32 +122,6 @@ impl<'a> Place<'a> {
     }
 }
 
-/// What jobs are counted by.
-struct Counter<'a> {
-    project: &'a Project,
-    resume: Resume<'a>,
-    estimates: Estimates,
-    left: Option<Usd>,
-    only: &'a [String],
-    how: How,
-    /// What later providers of chains may be asked, each once, by what makes requests equal.
-    fallbacks: RefCell<HashSet<u64>>,
-}
-
-impl<'a> Counter<'a> {
-    fn at(project: &'a Project, place: Place<'a>) -> Result<Counter<'a>> {
-        Ok(Counter {
-            project,
-            resume: resume_at(place),
-            estimates: Estimates::of_ledger(place.ledger)?,
-            left: place.left,
-            only: place.only,
-            how: How::Resumed,
-            fallbacks: RefCell::default(),
-        })
-    }
-}
-
 pub(crate) fn resume_at(place: Place<'_>) -> Resume<'_> {
     Resume {
         reader: place.ledger,
@@ -191,17 +152,14 @@ pub fn plan(
         .as_ref()
         .map_or(NamePolicy::Portable, |recipe| recipe.recipe().name_policy());
     let mut check = Check::new(&source, policy);
-    let mut plan = Plan::default();
     let _look = place.ledger.map(Reader::look).transpose()?;
-    let (mut seen, mut shared) = (HashSet::new(), HashSet::new());
-    // What rows may come to ask for later in their chains: a row that asks for it at once shares that purchase too.
-    let mut passing = HashSet::new();
-    let counter = Counter::at(project, place)?;
+    let mut counter = Counter::at(project, place, How::Resumed)?;
+    let mut count = 0;
     let mut root = Root::of(place.out);
     let read = |name: &str, kind, key: &str, cell: &str| project.read_param(name, kind, key, cell);
     let mut rows = JobRows::new(&source, recipe.as_ref(), &read)?;
     for row in rows.by_ref() {
-        plan.rows += 1;
+        count += 1;
         let row = match row {
             Ok(row) => row,
             Err(problem) => {
@@ -215,38 +173,24 @@ pub fn plan(
             let standing = standing(spec, place.ledger)?;
             let verdict = check.job(spec, |spec| {
                 root.holds(&spec.path)?;
-                let (ready, hash) = prepare_all(project, spec, &standing.provider, place.out, &mut passing)?;
+                let (ready, hash) = prepare_all(project, spec, &standing.provider, place.out, &mut counter)?;
                 prepared = ready;
                 Ok(hash)
             });
             let (Some(prepared), false) = (prepared, verdict == Verdict::Bad) else {
                 continue;
             };
-            let key = short_of(&prepared);
-            let is_first = seen.insert(key);
-            if !is_first {
-                shared.insert(key);
-            }
-            plan.count(
-                &counter,
-                spec,
-                &standing.provider,
-                &prepared,
-                is_first,
-                verdict == Verdict::New,
-            )?;
+            counter.count(spec, &standing.provider, &prepared, verdict == Verdict::New)?;
         }
     }
-    shared.extend(passing.into_iter().filter(|key| seen.contains(key)));
+    let (mut plan, shared) = counter.finish()?;
+    plan.rows = count;
     plan.fields = rows.counts().clone();
     plan.findings = check.finish();
-    for (name, provider) in &mut plan.providers {
-        provider.conclude(project.client(name)?);
-    }
     let worklist = Worklist {
         work: Work::List(Arc::new(source), recipe.map(Arc::new)),
         shared: Arc::new(shared),
-        is_redo: false,
+        how: How::Resumed,
         standings: Arc::default(),
     };
     Ok((worklist, plan))
@@ -256,24 +200,13 @@ pub fn plan(
 ///
 /// # Errors
 /// One of them cannot be made with this configuration, or the ledger cannot be read.
-pub fn plan_given(project: &Project, jobs: Vec<JobSpec>, place: Place<'_>) -> Result<(Worklist, Plan)> {
-    plan_jobs(project, jobs, HashMap::new(), place, How::Resumed)
-}
-
-/// Counts what it takes to make given jobs anew, whatever there is of them. Offline.
-///
-/// # Errors
-/// As [`plan_given`].
-pub fn plan_anew(project: &Project, jobs: Vec<JobSpec>, place: Place<'_>) -> Result<(Worklist, Plan)> {
-    plan_jobs(project, jobs, HashMap::new(), place, How::Anew)
-}
-
-/// Counts what it takes to send given jobs once more, whatever there is of them. Offline.
-///
-/// # Errors
-/// As [`plan_given`].
-pub fn plan_sent_again(project: &Project, jobs: Vec<JobSpec>, place: Place<'_>) -> Result<(Worklist, Plan)> {
-    plan_jobs(project, jobs, HashMap::new(), place, How::SentAgain)
+pub fn plan_jobs(
+    project: &Project,
+    jobs: Vec<JobSpec>,
+    how: How,
+    place: Place<'_>,
+) -> Result<(Worklist, Plan)> {
+    plan_given(project, jobs, HashMap::new(), how, place)
 }
 
 /// Counts what it takes to ask the next provider for what passed on to it. Offline.
@@ -288,69 +221,64 @@ pub(crate) fn plan_passed(
         .map(|(spec, standing)| (spec.id.clone(), standing.clone()))
         .collect();
     let jobs = passed.into_iter().map(|(spec, _)| spec).collect();
-    let how = if before.is_redo { How::Anew } else { How::Resumed };
-    let (mut worklist, plan) = plan_jobs(project, jobs, standings, place, how)?;
+    // What was sent once more is over by now.
+    let how = match before.how {
+        How::Anew => How::Anew,
+        How::Resumed | How::SentAgain => How::Resumed,
+    };
+    let (mut worklist, plan) = plan_given(project, jobs, standings, how, place)?;
     // What the rounds before have shared is shared with this one.
     let shared = before.shared.union(&worklist.shared).copied().collect();
     worklist.shared = Arc::new(shared);
     Ok((worklist, plan))
 }
 
-/// How jobs are decided about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
-    /// By what there is of them.
-    Resumed,
-    /// They are made anew.
-    Anew,
-    /// They are sent once more.
-    SentAgain,
-}
-
-fn plan_jobs(
+fn plan_given(
     project: &Project,
     jobs: Vec<JobSpec>,
     standings: HashMap<String, Standing>,
-    place: Place<'_>,
     how: How,
+    place: Place<'_>,
 ) -> Result<(Worklist, Plan)> {
-    let counter = Counter {
-        how,
-        ..Counter::at(project, place)?
-    };
-    let mut plan = Plan::default();
-    let (mut seen, mut shared) = (HashSet::new(), HashSet::new());
     let _look = place.ledger.map(Reader::look).transpose()?;
+    let mut counter = Counter::at(project, place, how)?;
     for spec in &jobs {
         let standing = match standings.get(&spec.id) {
             Some(known) => known.clone(),
             None => standing(spec, place.ledger)?,
         };
-        let prepared = prepared(project, spec, &standing.provider, place.out)?;
-        let key = short_of(&prepared);
-        let is_first = seen.insert(key);
-        if !is_first {
-            shared.insert(key);
+        for next in fallbacks(spec, &standing.provider) {
+            if let Ok(ready) = project.prepare(spec, next, place.out) {
+                counter.may_come_to(&ready);
+            }
         }
-        plan.count(&counter, spec, &standing.provider, &prepared, is_first, true)?;
+        let prepared = prepared(project, spec, &standing.provider, place.out)?;
+        counter.count(spec, &standing.provider, &prepared, true)?;
     }
-    for (name, provider) in &mut plan.providers {
-        provider.conclude(project.client(name)?);
-    }
+    let (plan, shared) = counter.finish()?;
     let worklist = Worklist {
         work: Work::Given(Arc::new(jobs)),
         shared: Arc::new(shared),
-        is_redo: how == How::Anew,
+        how,
         standings: Arc::new(standings),
     };
     Ok((worklist, plan))
+}
+
+/// Whether this configuration can make a job at the provider that it is at. Offline.
+///
+/// # Errors
+/// Why it cannot, or the ledger cannot be read.
+pub fn can_be_made(project: &Project, job: &JobSpec, place: Place<'_>) -> Result<()> {
+    let standing = standing(job, place.ledger)?;
+    prepared(project, job, &standing.provider, place.out).map(drop)
 }
 
 /// Whether a run would leave this job alone because something that may have been billed for it never came, and cannot
 /// be asked for. Offline.
 ///
 /// # Errors
-/// As [`plan_given`].
+/// As [`plan_jobs`].
 pub fn stays_unknown(project: &Project, job: &JobSpec, place: Place<'_>) -> Result<bool> {
     let standing = standing(job, place.ledger)?;
     let prepared = prepared(project, job, &standing.provider, place.out)?;
@@ -370,89 +298,6 @@ pub(crate) fn prepared(project: &Project, job: &JobSpec, provider: &str, out: &P
         let message = format!("{}: {why}", job.id);
         media_core::Error::new(media_core::ErrorKind::InvalidRequest, message).not_billed()
     })
-}
-
-impl Plan {
-    fn count(
-        &mut self,
-        counter: &Counter<'_>,
-        spec: &JobSpec,
-        name: &str,
-        prepared: &Prepared,
-        is_first: bool,
-        is_new_file: bool,
-    ) -> Result<()> {
-        let client = counter.project.client(name)?;
-        if is_new_file {
-            self.files += 1;
-            *self.by_output.entry(output_name(spec)).or_default() += 1;
-        }
-        let is_wanted = counter.only.is_empty() || counter.only.iter().any(|only| only == name);
-        let provider = self.providers.entry(name.to_owned()).or_default();
-        provider.kinds.insert(spec.kind);
-        if !is_new_file {
-            provider.shared += 1;
-            return Ok(());
-        }
-        let case = Case {
-            client,
-            spec,
-            prepared,
-            is_shared: !is_first,
-        };
-        let decision = match counter.how {
-            How::Resumed => counter.resume.decide(case)?,
-            How::Anew => counter.resume.decide_anew(case)?,
-            How::SentAgain => Decision::Make(start(1, 1, Prior::Fresh)),
-        };
-        match decision {
-            // Paid for already, or copied.
-            Decision::Make(start) if start.prior != Prior::Fresh => provider.fetch += 1,
-            Decision::Make(_) if !is_first => {
-                provider.shared += 1;
-                // What it shares may come to nothing, and then it goes on by its own chain.
-                self.count_fallbacks(counter, spec, name)?;
-            }
-            Decision::Make(_) => {
-                self.count_fallbacks(counter, spec, name)?;
-                let provider = self.providers.entry(name.to_owned()).or_default();
-                let resolved = &prepared.checked.resolved;
-                let expected = counter.estimates.of(client, resolved).expected;
-                provider.add(client, prepared, expected);
-                let cost = self.affordable_cost + expected.unwrap_or_default();
-                if is_wanted && counter.left.is_none_or(|left| cost <= left) {
-                    self.affordable += 1;
-                    self.affordable_cost = cost;
-                }
-            }
-            Decision::Copy { .. } => provider.shared += 1,
-            Decision::Stay(stay) => *provider.stays.entry(stay.status).or_default() += 1,
-        }
-        Ok(())
-    }
-
-    /// Counts those that are asked where the providers before them do not have it.
-    fn count_fallbacks(&mut self, counter: &Counter<'_>, spec: &JobSpec, name: &str) -> Result<()> {
-        for next in fallbacks(spec, name) {
-            // Whether it comes to it nobody knows; its key must be there all the same.
-            let client = counter.project.client(next)?;
-            let ready = counter.project.prepare(spec, next, counter.resume.out).ok();
-            if let Some(ready) = &ready
-                && !counter.fallbacks.borrow_mut().insert(short_of(ready))
-            {
-                continue;
-            }
-            let cost = ready.and_then(|ready| counter.estimates.of(client, &ready.checked.resolved).expected);
-            let next = self.providers.entry(next.clone()).or_default();
-            next.kinds.insert(spec.kind);
-            next.fallback += 1;
-            match cost {
-                Some(usd) => next.fallback_cost += usd,
-                None => next.fallback_unpriced += 1,
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Whether the table that the recipe asks for can be written, so that this is not found out after everything is bought.

@@ -236,7 +236,7 @@ impl TaskError {
             .as_deref()
             .is_some_and(|code| code.starts_with("provider"));
         let may_go_on = match self.class() {
-            Class::Timeout | Class::Conflict | Class::UnknownTask => true,
+            Class::Timeout | Class::Server | Class::Conflict | Class::UnknownTask => true,
             // That of the one who makes it is its end.
             Class::Pace => !of_provider,
             _ => false,

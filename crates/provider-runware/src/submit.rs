@@ -158,11 +158,13 @@ fn sort(jobs: Vec<&Job>, mut states: States, mode: Mode) -> Open<'_> {
                 Class::Pace => open.again.push((job, error.of_task(op))),
                 // Cut off, and it may go on: a sync task does, and is billed.
                 Class::Timeout | Class::Server => {
+                    job.left_open();
                     open.again.push((job, error.of_task(op).without_charge()));
                 }
                 _ => job.finish(Err(error.of_task(op))),
             },
             None => {
+                job.left_open();
                 let error =
                     Error::new(ErrorKind::BadResponse, "the answer does not mention the task").in_op(op);
                 open.again.push((job, error));

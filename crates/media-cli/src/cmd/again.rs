@@ -5,8 +5,8 @@ use std::path::Path;
 
 use media_core::{Error, ErrorKind, Result};
 use media_engine::{
-    AttemptState, Caps, Entry, Folder, JobStatus, Place, Plan, Project, Reader, RunOptions, plan_given,
-    plan_sent_again, stays_unknown,
+    AttemptState, Caps, Entry, Folder, How, JobStatus, Place, Plan, Project, Reader, RunOptions, can_be_made,
+    plan_jobs, stays_unknown,
 };
 use media_registry::Registry;
 
@@ -65,7 +65,7 @@ pub(crate) async fn retry(
         left: budget.left(),
         ..Place::new(&list.out, Some(&ledger))
     };
-    let (worklist, plan) = plan_sent_again(&project, specs.clone(), place)?;
+    let (worklist, plan) = plan_jobs(&project, specs.clone(), How::SentAgain, place)?;
     if args.batches.batch_api {
         plan::has_batches(&session, &plan)?;
     }
@@ -103,7 +103,7 @@ pub(crate) async fn retry(
         .ask_again(specs.iter().map(|spec| spec.id.clone()).collect(), args.unknown)?;
     let reader = folder.ledger().reader()?;
     let place = Place::new(&list.out, Some(&reader));
-    (work.worklist, work.plan) = plan_given(&project, specs, place)?;
+    (work.worklist, work.plan) = plan_jobs(&project, specs, How::Resumed, place)?;
     drop(reader);
     if args.unknown {
         say!("{}", given_up(chosen.len() as u64, &work.plan));
@@ -147,34 +147,35 @@ fn is_gone(job: &Entry) -> bool {
 
 /// The jobs that a retry is about.
 fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Result<Vec<Entry>> {
-    let wanted =
-        |job: &Entry| -> Result<bool> {
-            let attempts = reader.attempts(&job.spec.id)?;
-            // Bytes that are here are never given up: they wait for their place.
-            let open = [AttemptState::Sending, AttemptState::Linked];
-            let is_open = attempts
-                .iter()
-                // What is in a batch can be asked for, until the service says that it has no such batch.
-                .any(|attempt| {
-                    let is_dropped = args.give_up && !args.ids.is_empty();
-                    let is_askable = attempt.batch.is_some() && !is_gone(job) && !is_dropped;
-                    attempt.sends > 0 && !is_askable && open.contains(&attempt.state)
-                });
-            if args.unknown {
-                // What can be asked for is not given up unless a person names it: a run asks for it, and pays nothing.
-                let is_named = !args.ids.is_empty();
-                // What a lost ledger may have sent is asked for by every run.
-                if attempts.is_empty() && job.status == JobStatus::Unknown {
-                    return Ok(is_named && reader.is_of_lost_ledger(job)?);
-                }
-                let place = Place::new(out, Some(reader));
-                return Ok(is_open && (is_named || stays_unknown(project, &job.spec, place)?));
+    let wanted = |job: &Entry| -> Result<bool> {
+        let attempts = reader.attempts(&job.spec.id)?;
+        // Bytes that are here are never given up: they wait for their place.
+        let open = [AttemptState::Sending, AttemptState::Linked];
+        let is_open = attempts
+            .iter()
+            // What is in a batch can be asked for, until the service says that it has no such batch.
+            .any(|attempt| {
+                let is_dropped = args.give_up && !args.ids.is_empty();
+                let is_askable = attempt.batch.is_some() && !is_gone(job) && !is_dropped;
+                attempt.sends > 0 && !is_askable && open.contains(&attempt.state)
+            });
+        if args.unknown {
+            // What can be asked for is not given up unless a person names it: a run asks for it, and pays nothing.
+            let is_named = !args.ids.is_empty();
+            // What a lost ledger may have sent is asked for by every run.
+            if attempts.is_empty() && job.status == JobStatus::Unknown {
+                return Ok(is_named && reader.is_of_lost_ledger(job)?);
             }
-            // What was billed and is no good would be bought a second time.
-            let last = reader.last_attempt(&job.spec.id, job.take, &job.hash)?;
-            Ok(job.status == JobStatus::Failed
-                && last.is_none_or(|attempt| attempt.state != AttemptState::Spent))
-        };
+            let place = Place::new(out, Some(reader));
+            return Ok(is_open
+                && (is_named
+                    || is_makeable(project, job, place) && stays_unknown(project, &job.spec, place)?));
+        }
+        // What was billed and is no good would be bought a second time.
+        let last = reader.last_attempt(&job.spec.id, job.take, &job.hash)?;
+        Ok(job.status == JobStatus::Failed
+            && last.map_or(!job.was_billed(), |attempt| attempt.state != AttemptState::Spent))
+    };
     let mut chosen = Vec::new();
     let mut seen = BTreeSet::new();
     for id in args.ids.iter().filter(|id| seen.insert(*id)) {
@@ -223,6 +224,15 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
     Ok(chosen)
 }
 
+/// Whether this configuration can make a job. Where it cannot that is told, and the others go on without it.
+fn is_makeable(project: &Project, job: &Entry, place: Place<'_>) -> bool {
+    let made = can_be_made(project, &job.spec, place);
+    if let Err(error) = &made {
+        tracing::warn!("left out: {error}");
+    }
+    made.is_ok()
+}
+
 /// `media rescue`: fetches what was paid for and never delivered, and buys nothing.
 pub(crate) async fn rescue(
     registry: &Registry,
@@ -243,16 +253,19 @@ pub(crate) async fn rescue(
         (worklist, plan)
     } else {
         let reader = status::open(&list.ledger())?;
+        let project = session.offline()?;
+        let place = Place::new(&list.out, Some(&reader));
         let mut specs = Vec::new();
         let unsettled = reader.unsettled()?;
         reader.each_job(|job| {
-            if job.status != JobStatus::Done || unsettled.contains(&job.spec.id) {
+            // What is noted only may have been sent when a ledger was lost.
+            let is_open = matches!(job.status, JobStatus::Open | JobStatus::Unknown);
+            if (is_open || unsettled.contains(&job.spec.id)) && is_makeable(&project, &job, place) {
                 specs.push(job.spec);
             }
             Ok(())
         })?;
-        let place = Place::new(&list.out, Some(&reader));
-        plan_given(&session.offline()?, specs, place)?
+        plan_jobs(&project, specs, How::Resumed, place)?
     };
     let work = Work {
         session: &session,

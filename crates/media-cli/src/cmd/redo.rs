@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead as _, IsTerminal as _};
 
 use media_core::{Error, ErrorKind, Result};
-use media_engine::{Caps, Chosen, Folder, Place, Plan, Redo as Which, RunOptions, Status};
+use media_engine::{Caps, Chosen, Folder, How, Place, Plan, Redo as Which, RunOptions, Status};
 use media_registry::Registry;
 
 use crate::args::{Global, Keep, Pick, Redo};
@@ -51,7 +51,7 @@ pub(crate) async fn redo(registry: &Registry, global: &Global, quiet: bool, args
         left: budget.left(),
         ..Place::new(&list.out, Some(&ledger))
     };
-    let (worklist, plan) = media_engine::plan_anew(&project, jobs, place)?;
+    let (worklist, plan) = media_engine::plan_jobs(&project, jobs, How::Anew, place)?;
     if args.batches.batch_api {
         plan::has_batches(&session, &plan)?;
     }

@@ -149,13 +149,14 @@ fn refuse_to_guess(session: &Session<'_>, plan: &Plan, list: &List, folder: &Fol
     let project = session.offline()?;
     for (name, provider) in &plan.providers {
         let capabilities = project.client(name)?.provider().info().capabilities;
-        if provider.make > 0 && !capabilities.recoverable && !capabilities.free {
+        let missing = provider.make + provider.fallback;
+        if missing > 0 && !capabilities.recoverable && !capabilities.free {
             let message = format!(
                 "{} {}, and its ledger knows nothing of it: the ledger was lost, or what is there is from elsewhere. {name} \
                  cannot be asked what was sent before, so of {} missing files some may be bought twice",
                 list.out.display(),
                 if is_lost { "was used before" } else { "holds media" },
-                provider.make
+                missing
             );
             return Err(Error::new(ErrorKind::BudgetExceeded, message)
                 .not_billed()

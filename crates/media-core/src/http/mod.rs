@@ -16,6 +16,7 @@ mod turns;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+#[cfg(feature = "http")]
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, StatusCode};

@@ -238,7 +238,7 @@ impl Lane {
     fn is_proven(&self, task: &Task) -> bool {
         let resolved = &task.resolved;
         // What was sent earlier is only asked about, and after a halt nothing is sent: nothing to try out.
-        task.prior != Prior::Fresh
+        !matches!(task.prior, Prior::Fresh | Prior::Perhaps)
             || self.client.provider().info().capabilities.remote_batch
             || self.halt(resolved).is_some()
             || self

@@ -182,6 +182,7 @@ impl Lane {
             match answer.try_recv() {
                 Ok(Ok(generated)) => {
                     task.turn_to(number, self.client.project());
+                    self.found_sent(&task).await;
                     return self.conclude(task, generated).await;
                 }
                 // Bought, and no good; a later key may have brought a better one.
@@ -202,6 +203,7 @@ impl Lane {
         }
         if let Some((number, error)) = spent {
             task.turn_to(number, self.client.project());
+            self.found_sent(&task).await;
             return self.fail(task, error).await;
         }
         task.turn_to(1, self.client.project());
@@ -217,6 +219,18 @@ impl Lane {
                 self.fail(task, nothing("it was stopped before it was sent"))
                     .await;
             }
+        }
+    }
+
+    /// Writes down that the task's key was sent: by a run whose ledger is lost, and which the service remembers.
+    async fn found_sent(&self, task: &Task) {
+        let event = Event::Sending {
+            attempt: task.attempt.clone(),
+            group: None,
+        };
+        if let Err(error) = self.http().journal().record(&[(task.key, event)]).await {
+            // It was bought, whatever the budget of today says of it.
+            tracing::debug!(%error, "what was sent before could not be written down");
         }
     }
 

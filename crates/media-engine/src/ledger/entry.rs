@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use media_core::{
-    AttemptKey, CostBasis, Error, ErrorKind, Facts, Link, Provenance, RequestHash, Result, Usd,
+    AttemptKey, Charge, CostBasis, Error, ErrorKind, Facts, Link, Provenance, RequestHash, Result, Usd,
 };
 
 use crate::line::Line;
@@ -109,6 +109,13 @@ impl Entry {
     #[must_use]
     pub fn last_line(&self) -> Option<Line> {
         serde_json::from_str(self.result.as_deref()?).ok()
+    }
+
+    /// Whether that was billed and came to nothing: to ask again is to buy again.
+    #[must_use]
+    pub fn was_billed(&self) -> bool {
+        let error = self.last_line().and_then(|line| line.error);
+        error.is_some_and(|error| error.charge == Charge::Certain.as_str())
     }
 }
 

@@ -194,6 +194,16 @@ impl Reader {
         self.one(text, params![job, take], attempt_row)
     }
 
+    /// Such an attempt at this request: what came for another one is no take of it.
+    pub(crate) fn open_redo(&self, job: &str, take: u32, hash: &RequestHash) -> Result<Option<AttemptRow>> {
+        let text = concat!(
+            attempts!(),
+            " WHERE job = ?1 AND take > ?2 AND hash = ?3 AND (sends > 0 OR state <> 'sending') AND ended_ms IS NULL
+             ORDER BY take, number LIMIT 1"
+        );
+        self.one(text, params![job, take, hash.bytes()], attempt_row)
+    }
+
     /// Whether an attempt of a job at another request than this one is not settled.
     pub(crate) fn has_open_attempt_at_another(&self, job: &str, hash: &RequestHash) -> Result<bool> {
         let text = "SELECT EXISTS (SELECT 1 FROM attempts

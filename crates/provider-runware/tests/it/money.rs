@@ -158,6 +158,30 @@ async fn a_sync_timeout_is_not_a_failed_generation() {
     assert_eq!((keys.len(), &keys[0]), (2, &keys[1]));
 }
 
+/// What the answer to a first send left open stays in doubt, whatever the second send is refused for.
+#[tokio::test]
+async fn a_refusal_after_a_task_was_left_open_proves_nothing() {
+    for (status, code) in [(429, "rateLimitExceeded"), (402, "insufficientCredits")] {
+        for is_told in [true, false] {
+            let fake = fake!(move |_base, call, tasks| match kind(tasks) {
+                "imageInference" if call == 1 && is_told =>
+                    Reply::errors(504, vec![error("requestTimeout", &tasks[0])]),
+                "imageInference" if call == 1 => Reply::data(vec![]),
+                "imageInference" => Reply::errors(status, vec![error(code, &tasks[0])]),
+                _ => Reply::data(vec![]),
+            });
+            let result = fake.one(|config| config.delivery.mode = Mode::Sync).await;
+            let failure = result.outcome.unwrap_err();
+            assert_eq!(failure.charge(), Some(Charge::Unknown), "{code}: {failure}");
+            let keys = fake.keys("imageInference");
+            assert!(
+                keys.len() > 1 && keys.iter().all(|key| *key == keys[0]),
+                "{keys:?}"
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_task_missing_from_the_answer_is_sent_again_alone() {
     let fake = fake!(|base, call, tasks| match (call, kind(tasks)) {

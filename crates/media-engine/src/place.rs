@@ -158,3 +158,28 @@ fn free_aside(out: &Path, path: &Path) -> Result<PathBuf> {
         .find(is_free)
         .ok_or_else(|| failed(io::ErrorKind::AlreadyExists.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_file_that_was_made_is_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at(".media/staging")).unwrap();
+        fs::write(at("a.webp"), "made").unwrap();
+        let sha256 = hash_of(&at("a.webp")).unwrap();
+        copy(&at("a.webp"), &at("b.webp"), &at(".media"), &sha256).unwrap();
+        assert_eq!(fs::read(at("b.webp")).unwrap(), b"made");
+        fs::write(at("a.webp"), "edited").unwrap();
+        let refused = copy(&at("a.webp"), &at("c.webp"), &at(".media"), &sha256).unwrap_err();
+        assert!(
+            refused.to_string().contains("not the file that was made"),
+            "{refused}"
+        );
+        swap_in(&at("a.webp"), &at("b.webp"), folder.path(), &sha256).unwrap_err();
+        assert!(!at("c.webp").exists());
+        assert_eq!(fs::read(at("b.webp")).unwrap(), b"made");
+    }
+}

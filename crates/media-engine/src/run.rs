@@ -361,13 +361,10 @@ impl Shared {
                 error.next = Some(format!("media redo {} makes it anew, at its price", subject.id));
             }
         } else {
-            // From now on the job is what another take was made for.
-            let is_new = pending.wish.planned.is_redo && line.status == Status::Done;
-            let planned = is_new.then(|| pending.wish.made_anew());
             self.write_down(
                 &pending.wish,
                 &line,
-                planned,
+                None,
                 self.settled(pending, result, &line),
                 None,
                 || {

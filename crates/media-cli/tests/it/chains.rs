@@ -329,3 +329,40 @@ fn an_equal_row_with_a_longer_chain_goes_on_by_its_own() {
     delivered(&ran, "second", "runware", &[("forvo", "not_found")]);
     assert_eq!(lookups(&desk), 1);
 }
+
+/// Two rows that come to the same request in different rounds buy it once.
+#[test]
+fn rows_that_come_to_the_same_by_chains_of_their_own_share_it() {
+    let mut desk = desk();
+    desk.file(
+        "config/providers/forvo2.json",
+        desk.read("config/providers/forvo.json"),
+    );
+    for (key, value) in desk.sim().overlay("forvo").unwrap().as_object().unwrap() {
+        desk.configure("forvo2", key, value);
+    }
+    desk.configure("runware", "reuse", &json!(false));
+    let row = |id: &str, chain: &[&str]| {
+        list(&["xyzzya"], chain, &[])
+            .replace("\"id\":\"xyzzya\"", &format!("\"id\":\"{id}\""))
+            .replace("xyzzya.mp3", &format!("{id}.mp3"))
+            .replace("\"forvo\":{\"sex\":\"any\"}", "")
+    };
+    let rows = row("short", &CHAIN) + &row("long", &["forvo", "forvo2", "runware"]);
+    desk.file("list.jsonl", rows);
+    desk.make("list.jsonl").ended(0);
+    desk.assert_bill_is(1);
+    assert_eq!(desk.outputs("out"), ["long.mp3", "short.mp3"]);
+}
+
+/// Where the one who would be asked next takes money and tells nothing, a lost ledger is asked about too.
+#[test]
+fn a_lost_ledger_is_asked_about_for_those_further_on_in_a_chain() {
+    let desk = desk();
+    desk.file("list.jsonl", list(&["xyzzya"], &["forvo", "openai"], &[]));
+    desk.make("list.jsonl").ended(0);
+    std::fs::remove_file(desk.path("out/.media/ledger.sqlite")).unwrap();
+    std::fs::remove_file(desk.path("out/xyzzya.mp3")).unwrap();
+    desk.make("list.jsonl").ended(3).said(&["--adopt"]);
+    desk.assert_bill_is(1);
+}

@@ -382,3 +382,117 @@ fn a_shared_doubt_ends_with_the_purchase_that_it_was_about() {
     assert_eq!(desk.make("list.jsonl").ended(0).count("done"), 1);
     assert_eq!(desk.charges(), 1);
 }
+
+/// A lost ledger makes nobody forget what was asked for: only so many files, and the first of a model alone.
+#[test]
+fn a_bound_on_files_holds_after_a_lost_ledger() {
+    let desk = Desk::with_sim();
+    let row = |id: &str, text: &str| jobs(&[(id, "runware", text, &format!("{id}.webp"))]);
+    desk.file("list.jsonl", row("a", "a hat"));
+    run(&desk, &[]).ended(0);
+    fs::remove_file(desk.path("out/.media/ledger.sqlite")).unwrap();
+    desk.file(
+        "list.jsonl",
+        row("b", "a cap") + &row("c", "a cat") + &row("d", "a cow"),
+    );
+    run(&desk, &["--max-items", "1"]);
+    assert_eq!(desk.charges(), 2);
+}
+
+#[test]
+fn what_was_billed_and_is_no_good_is_not_bought_again_by_its_equal_row() {
+    let desk = Desk::with_sim();
+    let rows = [
+        ("a", "openai", "a hat", "a.webp"),
+        ("b", "openai", "a hat", "b.webp"),
+    ];
+    desk.file("list.jsonl", jobs(&rows));
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, FaultKind::Corrupt).on(Op::Image));
+    run(&desk, &[]).ended(1);
+    for _ in 0..2 {
+        let ran = run(&desk, &[]).ended(1);
+        assert_eq!((ran.count("failed"), desk.charges()), (2, 1), "{ran:#?}");
+    }
+    retry(&desk, &["b"]).ended(2);
+    assert_eq!(desk.charges(), 1);
+}
+
+/// Equal rows of which each has a purchase of its own: each gets its own back.
+#[test]
+fn equal_rows_that_were_bought_apart_are_fetched_apart() {
+    let desk = Desk::with_sim();
+    let rows = [
+        ("a", "runware", "a hat", "a.webp"),
+        ("b", "runware", "a hat", "b.webp"),
+    ];
+    desk.file("list.jsonl", jobs(&rows));
+    run(&desk, &[]).ended(0);
+    desk.run(&["redo", "b", "--out", "out", "--yes"]).ended(0);
+    let (a, b) = (desk.path("out/a.webp"), desk.path("out/b.webp"));
+    let (first, second) = (fs::read(&a).unwrap(), fs::read(&b).unwrap());
+    assert_ne!(first, second);
+    fs::remove_file(&a).unwrap();
+    fs::remove_file(&b).unwrap();
+    fs::remove_dir_all(desk.path("out/.media/old")).unwrap();
+    run(&desk, &[]).ended(0);
+    assert_eq!((fs::read(&a).unwrap(), fs::read(&b).unwrap()), (first, second));
+    assert_eq!(desk.charges(), 2);
+}
+
+/// What is found at the service after a lost ledger is a purchase like any other, also when its file does not come.
+#[test]
+fn what_is_found_after_a_lost_ledger_is_in_doubt_until_it_is_here() {
+    let desk = Desk::with_sim();
+    let row = |text: &str| jobs(&[("a", "runware", text, "a.webp")]);
+    desk.file("list.jsonl", row("a hat"));
+    run(&desk, &[]).ended(0);
+    fs::remove_file(desk.path("out/.media/ledger.sqlite")).unwrap();
+    fs::remove_file(desk.path("out/a.webp")).unwrap();
+    let gone = FaultKind::Status {
+        status: 503,
+        retry_after: None,
+        retry_after_ms: None,
+        headers: Default::default(),
+        body: None,
+        billed: false,
+    };
+    desk.sim()
+        .arm(Fault::new(Provider::Runware, gone).on(Op::Media).times(50));
+    run(&desk, &[]).ended(1);
+    desk.disarm();
+    desk.file("list.jsonl", row("a cap"));
+    let ran = run(&desk, &[]).ended(1);
+    assert_eq!(ran.line("a")["status"], "unknown", "{ran:#?}");
+    desk.file("list.jsonl", row("a hat"));
+    run(&desk, &[]).ended(0);
+    assert_eq!(desk.charges(), 1);
+}
+
+/// One job that this configuration cannot make keeps nobody from what was paid for.
+#[test]
+fn rescue_goes_on_without_what_can_not_be_made_any_more() {
+    let desk = killed(
+        "runware",
+        &[
+            ("a", "runware", "a hat", "a.webp"),
+            ("b", "runware", "a cap", "b.webp"),
+        ],
+    );
+    // An instance that is there for one run.
+    let mut other: serde_json::Value =
+        serde_json::from_str(&desk.read("config/providers/openai.json")).unwrap();
+    for (key, value) in desk.sim().overlay("openai").unwrap().as_object().unwrap() {
+        other[key] = value.clone();
+    }
+    let other = desk.file("config/providers/other.json", other.to_string());
+    desk.file("other.jsonl", jobs(&[("f", "other", "a fez", "f.webp")]));
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, FaultKind::CutAfterBilling));
+    desk.run(&["run", "other.jsonl", "--out", "out"]).ended(1);
+    fs::remove_file(other).unwrap();
+    let told = desk.run(&["rescue", "--out", "out"]);
+    assert!(told.stderr.contains("left out: f"), "{told:#?}");
+    assert_eq!(desk.outputs("out"), ["a.webp", "b.webp"]);
+    assert_eq!(desk.charges(), 3);
+}

@@ -121,6 +121,40 @@ pub(super) fn planned(db: &Transaction<'_>, job: &Planned, now: i64) -> rusqlite
     Ok(())
 }
 
+/// What another take is made for. Its job stays what it is until that take is made.
+pub(super) fn planned_redo(db: &Transaction<'_>, job: &Planned) -> rusqlite::Result<()> {
+    let mut insert = db.prepare_cached(
+        "INSERT OR REPLACE INTO redos (job, take, line, path, provider, model, request, asked, hash, estimate_micros)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?;
+    insert.execute(params![
+        job.spec.id,
+        job.take,
+        i64::try_from(job.spec.line).unwrap_or(i64::MAX),
+        job.spec.path,
+        job.provider,
+        job.model,
+        json(&job.spec),
+        job.asked,
+        job.hash.bytes(),
+        micros(job.listed),
+    ])?;
+    Ok(())
+}
+
+/// From now on a job is what this take of it was made for, whichever process made it.
+fn became(db: &Transaction<'_>, job: &str, take: u32) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "UPDATE jobs SET (line, path, provider, model, request, asked, hash, estimate_micros) =
+             (SELECT line, path, provider, model, request, asked, hash, estimate_micros FROM redos WHERE job = ?1)
+         WHERE id = ?1 AND EXISTS (SELECT 1 FROM redos WHERE job = ?1 AND take = ?2)",
+    )?
+    .execute(params![job, take])?;
+    db.prepare_cached("DELETE FROM redos WHERE job = ?1 AND take <= ?2")?
+        .execute(params![job, take])?;
+    Ok(())
+}
+
 pub(super) fn event(
     db: &Transaction<'_>,
     key: AttemptKey,
@@ -312,6 +346,9 @@ pub(super) fn finished(db: &Transaction<'_>, job: &Finished, now: i64) -> rusqli
         ])?;
     }
     let Some(made) = &job.made else { return Ok(()) };
+    if job.take > 1 {
+        became(db, &job.id, job.take)?;
+    }
     let mut take = db.prepare_cached(
         "INSERT OR REPLACE INTO takes (job, take, hash, key, shared_with, path, format, bytes, sha256, modified_ns, width,
              height, duration_ms, provenance, made_ms)

@@ -270,8 +270,6 @@ impl Scribe {
             }
         }
         match note {
-            // Only its money is of interest before it is made.
-            Note::Planned(job) if job.is_redo => {}
             Note::Finished(job) if job.made.is_some() => {
                 self.made_since.get_or_insert_with(Instant::now);
                 self.made.push(*job);
@@ -349,6 +347,7 @@ fn write(
     for note in notes {
         match note {
             Note::Event(key, what) => event(*key, what, None)?,
+            Note::Planned(job) if job.is_redo => rows::planned_redo(&transaction, job)?,
             Note::Planned(job) => rows::planned(&transaction, job, now)?,
             Note::Finished(job) => rows::finished(&transaction, job, now)?,
         }

@@ -163,7 +163,7 @@ async fn a_sync_timeout_is_not_a_failed_generation() {
 async fn a_refusal_after_a_task_was_left_open_proves_nothing() {
     for (status, code) in [(429, "rateLimitExceeded"), (402, "insufficientCredits")] {
         for is_told in [true, false] {
-            let fake = fake!(move |_base, call, tasks| match kind(tasks) {
+            let fake = fake!(|base, call, tasks| match kind(tasks) {
                 "imageInference" if call == 1 && is_told =>
                     Reply::errors(504, vec![error("requestTimeout", &tasks[0])]),
                 "imageInference" if call == 1 => Reply::data(vec![]),

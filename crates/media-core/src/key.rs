@@ -122,7 +122,7 @@ impl RequestHash {
 
     /// The hash that has these bytes.
     #[must_use]
-    pub fn from_bytes(bytes: [u8; 32]) -> RequestHash {
+    pub const fn from_bytes(bytes: [u8; 32]) -> RequestHash {
         RequestHash(bytes)
     }
 }

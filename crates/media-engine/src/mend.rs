@@ -243,42 +243,43 @@ mod tests {
         bytes
     }
 
-    #[test]
-    fn what_a_kill_left_staged_gets_its_name_and_the_cost_that_was_known() {
-        let place = tempfile::tempdir().unwrap();
-        let out = place.path().join("out");
-        let folder = Folder::open(&out, None, false).unwrap();
+    const HASH: RequestHash = RequestHash::from_bytes([7; 32]);
+
+    /// A job of one sound, and the attempt at one of its takes.
+    fn job(content: &str, hash: RequestHash, take: u32) -> (Planned, Attempt) {
         let spec: JobSpec = serde_json::from_value(serde_json::json!({
-            "id": "a", "line": 2, "kind": "audio", "providers": ["openai"], "content": "x", "path": "a.wav", "variant": 1,
-            "params": {},
+            "id": "a", "line": 2, "kind": "audio", "providers": ["openai"], "content": content, "path": "a.wav",
+            "variant": 1, "params": {},
         }))
         .unwrap();
-        let hash = RequestHash::from_bytes([7; 32]);
-        let attempt = Attempt {
-            job: "a".to_owned(),
-            request: hash,
-            take: 1,
-            number: 1,
-        };
-        let key = AttemptKey::compute(folder.project(), &attempt);
-        folder.ledger().planned(Planned {
+        let planned = Planned {
             spec,
             provider: "openai".to_owned(),
             account: String::new(),
             model: "m".to_owned(),
             asked: [0; 32],
             hash,
-            take: 1,
-            is_redo: false,
+            take,
+            is_redo: take > 1,
             listed: Some(Usd::from_micros(900)),
             estimate: Some(Usd::from_micros(900)),
-        });
-        let staged = folder.staging().join("x.part");
-        fs::write(&staged, sound()).unwrap();
-        let computed = Cost {
-            usd: Usd::from_micros(777),
-            basis: CostBasis::Computed,
         };
+        let attempt = Attempt {
+            job: "a".to_owned(),
+            request: hash,
+            take,
+            number: 1,
+        };
+        (planned, attempt)
+    }
+
+    /// Begins a job and stops, as a kill would, when its bytes are staged.
+    fn kill_after_staging(out: &Path, (planned, attempt): (Planned, Attempt), bytes: &[u8]) -> PathBuf {
+        let folder = Folder::open(out, None, false).unwrap();
+        let key = AttemptKey::compute(folder.project(), &attempt);
+        folder.ledger().planned(planned);
+        let staged = folder.staging().join("x.part");
+        fs::write(&staged, bytes).unwrap();
         let events = [
             Event::Sending {
                 attempt: attempt.clone(),
@@ -287,11 +288,14 @@ mod tests {
             Event::Have {
                 attempt,
                 sha256: hash_of(&staged).unwrap(),
-                bytes: sound().len() as u64,
+                bytes: bytes.len() as u64,
                 staged: std::path::absolute(&staged).unwrap(),
                 target: out.join("a.wav"),
                 facts: Box::new(Facts::default()),
-                cost: Some(computed),
+                cost: Some(Cost {
+                    usd: Usd::from_micros(777),
+                    basis: CostBasis::Computed,
+                }),
             },
         ];
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -300,17 +304,43 @@ mod tests {
             runtime.block_on(journal.record(&[(key, event)])).unwrap();
         }
         folder.close().unwrap();
+        staged
+    }
 
+    #[test]
+    fn what_a_kill_left_staged_gets_its_name_and_the_cost_that_was_known() {
+        let place = tempfile::tempdir().unwrap();
+        let out = place.path().join("out");
+        let staged = kill_after_staging(&out, job("x", HASH, 1), &sound());
         let folder = Folder::open(&out, None, false).unwrap();
         let reader = folder.ledger().reader().unwrap();
-        let job = reader.job("a").unwrap().unwrap();
-        let line: Line = serde_json::from_str(job.result.as_deref().unwrap()).unwrap();
+        let line = reader.job("a").unwrap().unwrap().last_line().unwrap();
         assert_eq!(
             (line.cost_usd, line.cost_basis.as_str()),
             (Some(0.000_777), "computed")
         );
-        assert_eq!(line.request.as_deref(), Some(hash.short().as_str()));
+        assert_eq!(line.request.as_deref(), Some(HASH.short().as_str()));
         assert!(out.join("a.wav").exists() && !staged.exists());
         assert_eq!(reader.spending().unwrap().total, Usd::from_micros(777));
+    }
+
+    #[test]
+    fn a_job_becomes_what_a_killed_redo_of_it_was_for() {
+        let place = tempfile::tempdir().unwrap();
+        let out = place.path().join("out");
+        kill_after_staging(&out, job("old", HASH, 1), &sound());
+        let (new, mut other) = (RequestHash::from_bytes([8; 32]), sound());
+        other.extend([128; 8]);
+        other[40] = 16;
+        other[4] += 8;
+        kill_after_staging(&out, job("new", new, 2), &other);
+        let folder = Folder::open(&out, None, false).unwrap();
+        let reader = folder.ledger().reader().unwrap();
+        let entry = reader.job("a").unwrap().unwrap();
+        assert_eq!(
+            (entry.spec.content.as_str(), entry.hash, entry.take),
+            ("new", new, 2)
+        );
+        assert_eq!(fs::read(out.join("a.wav")).unwrap(), other);
     }
 }

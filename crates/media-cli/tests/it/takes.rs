@@ -490,45 +490,29 @@ fn a_killed_redo_of_a_recording_is_no_take_of_a_changed_row() {
     assert_eq!(bytes(&desk, "a.mp3"), first);
 }
 
-/// The row as it was redone is what its file is of, also when a kill came before the result.
-#[test]
-fn a_killed_redo_of_a_changed_row_makes_it_what_it_is_now() {
-    let mut scenario = media_sim::Scenario::instant();
-    scenario.runware.latency_ms.image = 300;
-    let desk = Desk::with(scenario);
-    let row = |text: &str| jobs(&[("a", "runware", text, "a.webp")]);
-    desk.file("list.jsonl", row("a hat"));
-    desk.make("list.jsonl").ended(0);
-    let first = bytes(&desk, "a.webp");
-    desk.file("list.jsonl", row("a cap"));
-    let mut command = desk.command(&["redo", "a", "--out", "out", "--yes"]);
-    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
-    // The file gets its name some time before its result is written down.
-    until("it is there", || bytes(&desk, "a.webp") != first);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    // Whoever opens the folder finishes what was begun, and knows what it was for.
-    desk.run(&["rescue", "--out", "out"]).ended(0);
-    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 1);
-    desk.file("list.jsonl", row("a hat"));
-    assert_eq!(desk.make("list.jsonl").line("a")["status"], "changed");
-    assert_eq!(desk.charges(), 2);
-}
-
 /// A person's file at the path of a row that failed is left alone, and nothing is bought for it.
 #[test]
 fn a_redo_of_a_failed_row_looks_at_its_path_first() {
-    let mut scenario = media_sim::Scenario::instant();
-    scenario.openai.moderation = vec!["forbidden".to_owned()];
-    let desk = Desk::with(scenario);
+    let desk = Desk::with_sim();
     desk.file(
         "list.jsonl",
         jobs(&[
-            ("a", "openai", "a forbidden hat", "a.webp"),
+            ("a", "openai", "a hat", "a.webp"),
             ("b", "openai", "a cap", "b.webp"),
         ]),
     );
-    desk.make("list.jsonl").ended(1);
+    let refused = FaultKind::Status {
+        status: 400,
+        retry_after: None,
+        retry_after_ms: None,
+        headers: Default::default(),
+        body: None,
+        billed: false,
+    };
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, refused).matching("hat"));
+    let ran = desk.make("list.jsonl").ended(1);
+    assert_eq!(ran.line("a")["status"], "failed");
     let mine = bytes(&desk, "b.webp");
     desk.file("out/a.webp", &mine);
     let charges = desk.charges();

@@ -72,7 +72,7 @@ fn open(path: &Path) -> Result<File> {
     let length = file.metadata().map_err(failed)?.len();
     if length > 0 && (file.read_exact(&mut start).is_err() || start != *LOG_START) {
         return Err(Error::config(format!(
-            "{} is there and is no log of this program, so it is left alone",
+            "{} is there and is not a log of this program, so it is left alone",
             path.display()
         ))
         .hint("name another file by --log"));

@@ -80,7 +80,7 @@ pub trait MediaProvider: fmt::Debug + Send + Sync {
     }
 
     /// Asks the service to end the remote batch of this key early; what is done by then is delivered, and the rest is not
-    /// billed. Says how it stands then. Only where [`Capabilities::remote_batch`] says so.
+    /// billed. Returns the batch's status after that. Only where [`Capabilities::remote_batch`] says so.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`], or why it could not be asked.

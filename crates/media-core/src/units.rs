@@ -28,7 +28,7 @@ impl<'de> Deserialize<'de> for Span {
         let text = String::deserialize(deserializer)?;
         humantime::parse_duration(&text).map(Span).map_err(|_| {
             D::Error::custom(format!(
-                "{text:?} is no duration; write it like \"30s\", \"5m\" or \"250ms\""
+                "{text:?} is not a duration; write it like \"30s\", \"5m\" or \"250ms\""
             ))
         })
     }
@@ -57,7 +57,7 @@ impl<'de> Deserialize<'de> for Size {
         let text = String::deserialize(deserializer)?;
         parse_size(&text).map(Size).ok_or_else(|| {
             D::Error::custom(format!(
-                "{text:?} is no size; write it like \"500kB\", \"32MiB\" or \"1GB\""
+                "{text:?} is not a size; write it like \"500kB\", \"32MiB\" or \"1GB\""
             ))
         })
     }
@@ -142,7 +142,9 @@ impl<'de> Deserialize<'de> for DayStart {
             ((0..24).contains(&hour) && (0..60).contains(&minute)).then_some(DayStart { hour, minute })
         };
         parse().ok_or_else(|| {
-            D::Error::custom(format!("{text:?} is no time of day; write it like \"22:00 UTC\""))
+            D::Error::custom(format!(
+                "{text:?} is not a time of day; write it like \"22:00 UTC\""
+            ))
         })
     }
 }

@@ -209,7 +209,7 @@ pub fn keep(folder: &Folder, ids: &[String], on: bool) -> Result<()> {
         if on && reader.open_attempt_after(id, job.take)?.is_some() {
             let message = format!("another take of {id} was sent already and is not settled");
             return Err(Error::config(message)
-                .hint("run the list, which fetches it where that can be done; what stays unknown is given up by  media retry --unknown --give-up ID"));
+                .hint("run the list, which fetches it where that can be done; what stays unknown is given up by media retry --unknown --give-up ID"));
         }
     }
     let ids = ids.to_vec();

@@ -347,7 +347,7 @@ impl Resume<'_> {
         let is_same = entry.hash == prepared.checked.hash;
         let last = self.last_attempt(&entry.spec.id, entry.take, prepared)?;
         let number = last.as_ref().map_or(0, |attempt| attempt.number);
-        // Of what the lost ledger knew nothing was said while this one only noted the row.
+        // This ledger has only noted the row: a ledger that was lost may have sent it all the same.
         let prior = match &last {
             None => self.prior_of_new(case),
             Some(_) => Prior::Fresh,

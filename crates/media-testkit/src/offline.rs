@@ -72,7 +72,7 @@ fn info(provider: &dyn MediaProvider, found: &mut Findings) {
             found.add(RULE, format!("it makes {kind} in no format: leave the kind out"));
         }
         if let Some(format) = formats.iter().find(|format| format.kind() != *kind) {
-            found.add(RULE, format!("{format} is no format for {kind}"));
+            found.add(RULE, format!("{format} is not a format for {kind}"));
         }
         if formats
             .iter()

@@ -312,8 +312,8 @@ pub(crate) fn check_groups(
             names.into_iter().any(|name| name.to_lowercase() == wanted)
         });
         return Err(match meant {
-            Some((alpha2, _)) => format!("{code:?} is no country here; write {alpha2:?}"),
-            None => format!("{code:?} is no ISO 3166 alpha-2 code of a country"),
+            Some((alpha2, _)) => format!("{code:?} is not a country code here; write {alpha2:?}"),
+            None => format!("{code:?} is not the ISO 3166 alpha-2 code of a country"),
         });
     }
     if groups

@@ -33,7 +33,7 @@ pub struct ForvoConfig {
     pub accents: BTreeMap<String, Vec<Vec<String>>>,
     /// By language, the speakers preferred within a group of countries, the best first.
     pub speakers: BTreeMap<String, Vec<String>>,
-    /// Whose voice.
+    /// The sex of the speakers to take.
     pub sex: Sex,
     /// The least rate (positive votes minus negative ones) of a recording that is taken.
     pub minimum_rate: i64,
@@ -296,7 +296,10 @@ mod tests {
     fn mistakes_are_named_by_their_key() {
         let base = ForvoConfig::default;
         let said = refused(&base().accents("es", &[&["MEX"]]));
-        assert_eq!(said, "accents.es: \"MEX\" is no country here; write \"MX\"");
+        assert_eq!(
+            said,
+            "accents.es: \"MEX\" is not a country code here; write \"MX\""
+        );
         assert_eq!(
             refused(&base().accents("id", &[&["ID"]])),
             "accents.id: forvo's code for \"id\" is \"ind\""

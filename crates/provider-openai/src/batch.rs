@@ -261,7 +261,7 @@ impl Batches {
                     Ok(Some(batch)) => {
                         batch.is_over() || (!self.config.wait && at.elapsed() < self.config.first_poll.0)
                     }
-                    // That it was not there a while ago proves nothing, and is said only by those that do not wait.
+                    // That it was not there a while ago proves nothing; only callers that do not wait may say so again.
                     Ok(None) => !self.config.wait && *at >= began,
                     Err(_) => *at >= began,
                 };

@@ -236,7 +236,7 @@ fn model<'a>(params: Params<'a>, default: &'a str) -> Result<&'a str> {
         Ok(model)
     } else {
         refuse(format!(
-            "{model:?} is no AIR; write models like source:id@version"
+            "{model:?} is not an AIR; write models like source:id@version"
         ))
     }
 }

@@ -229,7 +229,7 @@ impl RunwareConfig {
         ] {
             if !is_air(model) {
                 return refuse(format!(
-                    "{key}: {model:?} is no AIR; write it like source:id@version"
+                    "{key}: {model:?} is not an AIR; write it like source:id@version"
                 ));
             }
         }

@@ -136,7 +136,7 @@ impl Runware {
                 }
             }
             rounds += 1;
-            // Once the pauses no longer grow, waiting longer is not for this call.
+            // Once the pauses have reached their maximum, this call stops waiting.
             if unknown_rounds >= UNKNOWN_ROUNDS || (rounds >= LEAST_ROUNDS && pauses.at_most()) {
                 let error = Error::new(ErrorKind::Timeout, "the service is still at work on it");
                 for one in running {

@@ -301,7 +301,7 @@ impl Reader {
         Some(url.map(|url| Media::Link(Link::new(url))).ok_or_else(|| {
             Error::new(
                 ErrorKind::BadResponse,
-                "the link to the result is no http address",
+                "the link to the result is not an http address",
             )
         }))
     }

@@ -1,4 +1,4 @@
-//! Buying: sends tasks under their attempt keys and makes sure that none of them is sent under a second one in doubt.
+//! Buying: sends tasks under their attempt keys, and never under a second key while the first is in doubt.
 
 use std::collections::BTreeSet;
 

@@ -71,7 +71,7 @@ fn collect(path: &Path, named: bool, files: &mut Vec<PathBuf>) -> Result<()> {
 fn look(path: &Path, level: CheckLevel) -> std::result::Result<String, String> {
     // Opening a pipe would wait for somebody to write into it.
     if !fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
-        return Err("it is no file".to_owned());
+        return Err("it is not a file".to_owned());
     }
     let mut file = fs::File::open(path).map_err(|error| error.to_string())?;
     let inspection = validate::inspect_reader(&file)

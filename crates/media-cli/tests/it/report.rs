@@ -96,7 +96,7 @@ fn it_can_stand_elsewhere_and_replaces_nothing_that_is_not_its_own() {
     desk.file("out/report.html", "<p>my own page");
     desk.run(&["report", "--out", "out"])
         .ended(2)
-        .said(&["is no report of this program", "--to"]);
+        .said(&["is not a report of this program", "--to"]);
     assert_eq!(desk.read("out/report.html"), "<p>my own page");
     desk.run(&["report", "--out", "nowhere"])
         .ended(2)

@@ -166,7 +166,7 @@ fn find_dir(sources: &Sources) -> Result<PathBuf> {
     let named = named.or_else(|| Some((PathBuf::from(sources.environment.get(ENV_DIR)?), ENV_DIR)));
     match named {
         Some((dir, by)) if !dir.is_dir() => Err(complain(format!(
-            "{} (named by {by}) is no folder",
+            "{} (named by {by}) is not a folder",
             dir.display()
         ))
         .hint("media init DIR writes one")),

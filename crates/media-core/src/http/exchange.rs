@@ -299,7 +299,7 @@ impl Http {
                 }
             }
         }
-        let message = format!("the stream ended without {last:?}: what came before is no result");
+        let message = format!("the stream ended without {last:?}: what came before is not a result");
         Err(Error::new(ErrorKind::BadResponse, message).in_op(request.op))
     }
 

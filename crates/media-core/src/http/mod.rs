@@ -303,7 +303,7 @@ impl Http {
         let (text, media) = diverter.finish();
         let value = serde_json::from_slice(&text).map_err(|error| {
             self.scrub(
-                Error::new(ErrorKind::BadResponse, "a line of the result file is no JSON").because(error),
+                Error::new(ErrorKind::BadResponse, "a line of the result file is not JSON").because(error),
             )
         })?;
         Ok((value, media))
@@ -366,7 +366,7 @@ impl Http {
             // A page is worth quoting; JSON may hold links that whoever has them can use.
             let message = match reply.json() {
                 Some(_) => "the answer is not as documented".to_owned(),
-                None => format!("the answer is no JSON: {}", reply.excerpt()),
+                None => format!("the answer is not JSON: {}", reply.excerpt()),
             };
             let error = Error::new(ErrorKind::BadResponse, message)
                 .in_op(request.op)

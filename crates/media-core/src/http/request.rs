@@ -170,7 +170,7 @@ impl<'a> Request<'a> {
     /// With this body; makes it a POST.
     ///
     /// # Errors
-    /// The type is no header's value.
+    /// The content type is not a valid header value.
     pub fn with_body(mut self, kind: &str, body: impl Into<Bytes>) -> Result<Request<'a>> {
         self.method = Method::POST;
         self.body = body.into();

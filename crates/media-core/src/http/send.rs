@@ -32,7 +32,7 @@ impl Http {
         let mut delays = retry.delays();
         let pacer = self.0.limiter.pacer(&request.group);
         let mut delays_of_pace = retry.delays_of_pace();
-        // Somebody has waited it out in vain: then one try tells whether that is over.
+        // Another request has already waited this limit out for nothing: one try is enough to see whether it is over.
         let is_dry = pacer.is_dry();
         loop {
             let error = match self.once(request, expect).await {
@@ -105,7 +105,7 @@ impl Http {
             .unwrap_or_else(|| {
                 Err(Error::new(ErrorKind::Cancelled, "it was stopped before it was sent").not_billed())
             })?;
-        // Here, after the last wait, and by the first send of the key, whichever request or process made it.
+        // Checked here, after the last wait. The window runs from the key's first send, whichever request or process made it.
         if let Some(Resend::SameKey { window }) = request.paid
             && request
                 .jobs

@@ -1,7 +1,8 @@
 //! The work queue of one provider: takes orders, keeps the configured number in flight, and sees each to its end.
 //!
-//! Two rules decide what happens after a failure, and no third: [`Http`](crate::http::Http) repeats a send under the
-//! same key when that cannot buy twice; here a *new* key is used only after a failure that is proven not billed.
+//! What repeats under the *same* key does so below, where that cannot buy twice: [`Http`](crate::http::Http), and a provider
+//! whose service refuses a key that it knows. Here, and nowhere else, a *new* key is used, only after a failure that is proven
+//! not billed.
 
 mod accept;
 mod deliver;
@@ -144,8 +145,8 @@ impl Lane {
                 break;
             };
             while unit.len() < batch {
-                // What is there by now goes along; nobody waits for a batch to fill, nor for room: those who have it may
-                // be waiting for the call that is held here.
+                // What is there by now goes along. Only a remote batch waits to be filled, and none waits for room: those
+                // who have it may be waiting for the call that is held here.
                 let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
                     break;
                 };
@@ -266,7 +267,7 @@ impl Lane {
     async fn admit(&self, mut order: Order, room: OwnedSemaphorePermit) -> Option<Task> {
         let began = Instant::now();
         let known = order.checked.take();
-        // Whoever checks requests looks at their places too.
+        // A caller that has checked the request has also looked at its path.
         let may_be_there = order.replaces.is_some() || known.is_some();
         let check = AssertUnwindSafe(|| known.map_or_else(|| self.check(&order.request), Ok));
         let checked = std::panic::catch_unwind(check)

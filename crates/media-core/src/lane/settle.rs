@@ -15,8 +15,8 @@ use crate::journal::Event;
 use crate::output::{self, Staged};
 use crate::provider::{Generated, Media};
 
-/// Keys that a job is asked for by when its ledger is lost. A run that was refused without a trace (for its pace, for want of
-/// credit) went one number on each time.
+/// Keys that a job is asked for by when its ledger is lost. Each run that was refused
+/// without leaving a trace there (for its pace, for want of credit) used up one number.
 const KEYS_ASKED_FOR: u32 = 16;
 
 impl Lane {
@@ -50,7 +50,7 @@ impl Lane {
                 let prior = Prior::Sent { ago, batch };
                 let mut answer = self.recover(&task, prior).await;
                 if !is_in_batch {
-                    // What is said of a batch is why nobody can tell; elsewhere it is only that nothing was found.
+                    // For a batch the error says why nobody can tell, so it is kept; elsewhere it only means that nothing was found.
                     answer = answer.filter(is_definite);
                 }
                 if answer.is_none() && self.may_resend(&task, ago) {

@@ -1,4 +1,4 @@
-//! Whether the disk has room for what is about to be bought: an answer that cannot be kept is lost, and mostly paid for.
+//! Whether the disk has room for what is about to be bought: an answer that cannot be kept is lost, and usually already paid for.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};

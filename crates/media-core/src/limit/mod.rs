@@ -71,7 +71,7 @@ pub(crate) struct Today {
     now: jiff::Timestamp,
 }
 
-/// So long after a day began by this machine's clock, the service's may still be at the end of the day before.
+/// For this long after this machine's clock begins a day, the service may still be in the day before.
 const CLOCKS_DIFFER: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
 
 /// All limits of one provider instance.

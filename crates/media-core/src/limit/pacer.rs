@@ -349,7 +349,7 @@ impl Pacer {
         self.changed.notify_waiters();
     }
 
-    /// Somebody waited as long as a limit mostly lasts, and was refused all the same.
+    /// A sender waited as long as such limits usually last, and was refused again.
     pub(crate) fn waited_in_vain(&self) {
         self.state().is_dry = true;
     }

@@ -132,7 +132,7 @@ impl Wav {
             return Ok(Step::Used(8));
         };
         if known % u64::from(fmt.align) != 0 {
-            return corrupt(FORMAT, at, "its sound is no whole number of samples");
+            return corrupt(FORMAT, at, "its sound is not a whole number of samples");
         }
         let end = start + known;
         let padding = match riff {
@@ -349,7 +349,7 @@ mod tests {
                 format: super::FORMAT
             })
         );
-        assert!(defect(&wav(39, &pcm, 3, &[1; 3])).ends_with("its sound is no whole number of samples"));
+        assert!(defect(&wav(39, &pcm, 3, &[1; 3])).ends_with("its sound is not a whole number of samples"));
         assert!(
             defect(&wav(40, &pcm, 100, &[1; 100])).ends_with("its sound is longer than what contains it")
         );

@@ -75,7 +75,7 @@ pub struct UnknownName(String);
 
 impl fmt::Display for UnknownName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no known state", self.0)
+        write!(f, "{:?} is not a known state", self.0)
     }
 }
 
@@ -193,8 +193,12 @@ impl AttemptRow {
     /// # Errors
     /// Somebody has changed it.
     pub fn parsed_key(&self) -> Result<AttemptKey> {
-        AttemptKey::parse(&self.key)
-            .ok_or_else(|| Error::new(ErrorKind::Storage, format!("{:?} is no attempt key", self.key)))
+        AttemptKey::parse(&self.key).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Storage,
+                format!("{:?} is not an attempt key", self.key),
+            )
+        })
     }
 }
 

@@ -77,7 +77,7 @@ fn inspect(path: &Path) -> Result<bool> {
     if application != i64::from(APPLICATION_ID) && !(is_new && tables == 0) {
         return Err(refuse(
             path,
-            "is no ledger of this program",
+            "is not a ledger of this program",
             "name another place by --ledger",
         ));
     }

@@ -91,7 +91,10 @@ impl Report<'_> {
         if String::from_utf8_lossy(&head).contains(MARK) {
             return Ok(());
         }
-        let message = format!("{} is there and is no report of this program", self.to.display());
+        let message = format!(
+            "{} is there and is not a report of this program",
+            self.to.display()
+        );
         Err(Error::config(message).hint("name another place by --to"))
     }
 

@@ -468,7 +468,7 @@ fn create(call: &Call<'_>, key: &Key<'_>) -> Result<Answer, ApiError> {
     let Content::Bytes(bytes) = &file.content else {
         return Err(ApiError::value(
             "input_file_id",
-            "That file is no input of a batch.",
+            "That file is not the input of a batch.",
         ));
     };
     let (lines, refused) = match lines_of(

@@ -36,7 +36,7 @@ fn mistakes_name_file_and_key() {
     assert!(
         error
             .to_string()
-            .contains("voices: accents.es: \"Mexico\" is no country here"),
+            .contains("voices: accents.es: \"Mexico\" is not a country code here"),
         "{error}"
     );
     let unknown = section(|value| value["acents"] = json!({}));

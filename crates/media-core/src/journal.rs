@@ -20,6 +20,11 @@ pub enum Event {
         /// The key of the remote batch that it is part of, where there is one.
         group: Option<String>,
     },
+    /// It was sent by a run of which nothing else is known any more: the service knows its key.
+    Found {
+        /// Which attempt it is.
+        attempt: Attempt,
+    },
     /// The service took on the remote batch that it was sent in.
     InBatch {
         /// By what the provider finds the batch from now on: its key and the service's own id.

@@ -140,8 +140,11 @@ impl<'a> Counter<'a> {
     /// Counts those that are asked where the providers before them do not have it.
     fn count_fallbacks(&mut self, spec: &JobSpec, name: &str) -> Result<()> {
         for next in fallbacks(spec, name) {
-            // Whether it comes to it nobody knows; its key must be there all the same.
-            let client = self.project.client(next)?;
+            // Whether it comes to it nobody knows; its key must be there all the same. A list that names one who is not there
+            // is refused as a whole; what the ledger knows of earlier lists is not.
+            let Ok(client) = self.project.client(next) else {
+                continue;
+            };
             let ready = self.project.prepare(spec, next, self.resume.out).ok();
             if let Some(ready) = &ready
                 && !self.fallbacks.insert(short_of(ready))

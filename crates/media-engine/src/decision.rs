@@ -34,8 +34,10 @@ pub(crate) struct Stay {
     pub(crate) error: Option<LineError>,
     /// What stands at its path is broken, and is to be moved away.
     pub(crate) is_broken: bool,
-    /// A take of it was made: whatever is said of another one, it stays done.
+    /// What is said is of another take of it, or of another row: it stays what it is.
     pub(crate) is_made: bool,
+    /// The take that it is made anew as, if an equal row's purchase becomes its file.
+    pub(crate) next_take: Option<u32>,
 }
 
 impl Stay {
@@ -46,6 +48,7 @@ impl Stay {
             error: None,
             is_broken: false,
             is_made: false,
+            next_take: None,
         }
     }
 

@@ -168,6 +168,10 @@ impl Feeder<'_> {
                 let is_just_made = stay.status == Status::Skipped
                     && equal.is_some_and(|key| lock(self.book).makes(key, &wish.subject.path));
                 let is_open = [Status::Unknown, Status::Failed, Status::Gone].contains(&stay.status);
+                if let Some(take) = stay.next_take {
+                    wish.planned.take = take;
+                    wish.planned.is_redo = true;
+                }
                 if let Some(key) = equal.filter(|_| is_open || is_just_made) {
                     // An equal row may be settling it just now, or has put this very file there a moment ago.
                     wish = match self.join(key, wish) {

@@ -99,7 +99,11 @@ impl Resume<'_> {
                 return self.decide_unmade(case, &entry);
             }
             if self.is_in_doubt_elsewhere(case)? {
-                return Ok(self.told_before(&entry, Status::Unknown, SEND_AGAIN));
+                // What is known of it stays written down.
+                return Ok(self.waits_for_equal(&entry, None));
+            }
+            if let Some(copy @ Decision::Copy { .. }) = self.made_for_equal(case, entry.take)? {
+                return Ok(copy);
             }
             // What failed for good is asked again on a person's word, which this is; what was billed and came to nothing
             // is bought again.
@@ -112,18 +116,25 @@ impl Resume<'_> {
         if let Some(other) = self.file_of_another_job(case, true)? {
             return Ok(other);
         }
-        if self.is_in_doubt_elsewhere(case)? {
-            let mut waits = self.told_before(&entry, Status::Unknown, SEND_AGAIN);
-            if let Decision::Stay(stay) = &mut waits {
-                stay.is_made = true;
-            }
-            return Ok(waits);
-        }
         let next = reader.last_take(&case.spec.id)?.max(entry.take) + 1;
+        if self.is_in_doubt_elsewhere(case)? {
+            return Ok(self.waits_for_equal(&entry, Some(next)));
+        }
         Ok(Decision::Make(Start {
             is_redo: true,
             ..start(next, 1, Prior::Fresh)
         }))
+    }
+
+    /// An equal row may have bought it already: it is not sent beside that, and stays what it is. `next`: the take that it
+    /// would be.
+    fn waits_for_equal(&self, entry: &Entry, next: Option<u32>) -> Decision {
+        let mut waits = self.told_before(entry, Status::Unknown, SEND_AGAIN);
+        if let Decision::Stay(stay) = &mut waits {
+            stay.is_made = true;
+            stay.next_take = next;
+        }
+        waits
     }
 
     /// Another take of it was sent, and nobody saw that to its end.
@@ -171,7 +182,10 @@ impl Resume<'_> {
             return Ok(None);
         };
         let hash = &case.prepared.checked.hash;
-        if !reader.has_open_attempt_at_another(&case.spec.id, hash)? {
+        let is_open = reader.has_open_attempt_at_another(&case.spec.id, hash)?
+            // What a lost ledger may have sent has no attempt, until the service tells what became of it.
+            || (entry.hash != *hash && reader.is_of_lost_ledger(entry)?);
+        if !is_open {
             return Ok(None);
         }
         let is_made = self.take(&case.spec.id, entry.take)?.is_some();
@@ -367,9 +381,10 @@ impl Resume<'_> {
                 }
                 None => Ok(Decision::Make(start(entry.take, number, prior))),
             },
-            // It shared a purchase that was billed and came to nothing.
+            // It shared a purchase that was billed, and either came to nothing or came later.
             None if is_same && entry.status == JobStatus::Failed && entry.was_billed() => {
-                Ok(self.told_before(entry, Status::Failed, ANOTHER_VARIANT))
+                let later = self.made_for_equal(case, entry.take)?;
+                Ok(later.unwrap_or_else(|| self.told_before(entry, Status::Failed, ANOTHER_VARIANT)))
             }
             _ if is_same && entry.status == JobStatus::Failed && is_lasting(entry) => {
                 Ok(self.told_before(entry, Status::Failed, ASK_AGAIN))

@@ -409,7 +409,7 @@ impl Shared {
         line.take = wish.planned.take;
         if wish.planned.is_redo && made.status != Status::Done {
             // It keeps the file that it has.
-            return self.report(&line, &wish.output, None);
+            return self.conclude(&line, wish, None);
         }
         let mut file = None;
         if made.status == Status::Done {

@@ -354,7 +354,7 @@ mod tests {
             (image().param("steps", 101), "1 to 100"),
             (image().param("quality", 100), "20 to 99"),
             (image().param("cfg_scale", 50.5), "0 to 50"),
-            (image().param("model", "flux"), "no AIR"),
+            (image().param("model", "flux"), "not an AIR"),
             (image().param("negative_prompt", "x"), "the negative_prompt has 1"),
             (image().param("lora", json!([{"weight": 1}])), "lora must be"),
             (image().param("provider_settings", "x"), "JSON object"),

@@ -229,14 +229,15 @@ impl TaskError {
     }
 
     /// Whether an error in the archive is the fate of the task. The archive holds the answer that was once given, and the
-    /// answer that somebody stopped waiting, or that a second send was turned away, says nothing about the task.
+    /// answer that somebody stopped waiting, or that a second send was turned away, says nothing about the task. Of all other
+    /// errors Runware says that they are free.
     pub(crate) fn is_final_in_archive(&self) -> bool {
         let of_provider = self
             .code
             .as_deref()
             .is_some_and(|code| code.starts_with("provider"));
         let may_go_on = match self.class() {
-            Class::Timeout | Class::Server | Class::Conflict | Class::UnknownTask => true,
+            Class::Timeout | Class::Conflict | Class::UnknownTask => true,
             // That of the one who makes it is its end.
             Class::Pace => !of_provider,
             _ => false,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use media_core::{Error, ErrorKind, Result};
+use media_engine::list::JobSpec;
 use media_engine::{
     AttemptState, Caps, Entry, Folder, How, JobStatus, Place, Plan, Project, Reader, RunOptions, can_be_made,
     plan_jobs, stays_unknown,
@@ -167,9 +168,11 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
                 return Ok(is_named && reader.is_of_lost_ledger(job)?);
             }
             let place = Place::new(out, Some(reader));
-            return Ok(is_open
-                && (is_named
-                    || is_makeable(project, job, place) && stays_unknown(project, &job.spec, place)?));
+            if !is_open || is_named {
+                return Ok(is_open);
+            }
+            let spec = reader.last_sent(job)?;
+            return Ok(is_makeable(project, &spec, place)? && stays_unknown(project, &spec, place)?);
         }
         // What was billed and is no good would be bought a second time.
         let last = reader.last_attempt(&job.spec.id, job.take, &job.hash)?;
@@ -225,12 +228,15 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
 }
 
 /// Whether this configuration can make a job. Where it cannot that is told, and the others go on without it.
-fn is_makeable(project: &Project, job: &Entry, place: Place<'_>) -> bool {
-    let made = can_be_made(project, &job.spec, place);
-    if let Err(error) = &made {
-        tracing::warn!("left out: {error}");
+fn is_makeable(project: &Project, spec: &JobSpec, place: Place<'_>) -> Result<bool> {
+    match can_be_made(project, spec, place) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::Storage => Err(error),
+        Err(error) => {
+            tracing::warn!("left out: {error}");
+            Ok(false)
+        }
     }
-    made.is_ok()
 }
 
 /// `media rescue`: fetches what was paid for and never delivered, and buys nothing.
@@ -248,6 +254,7 @@ pub(crate) async fn rescue(
         ..RunOptions::default()
     };
     let list = session.list_or_place(&args.list)?;
+    let mut left_out = 0;
     let (worklist, plan) = if args.list.list.is_some() {
         let (worklist, plan, _) = plan::make(&session, &list, Caps::default())?;
         (worklist, plan)
@@ -260,8 +267,12 @@ pub(crate) async fn rescue(
         reader.each_job(|job| {
             // What is noted only may have been sent when a ledger was lost.
             let is_open = matches!(job.status, JobStatus::Open | JobStatus::Unknown);
-            if (is_open || unsettled.contains(&job.spec.id)) && is_makeable(&project, &job, place) {
-                specs.push(job.spec);
+            if is_open || unsettled.contains(&job.spec.id) {
+                let spec = reader.last_sent(&job)?;
+                match is_makeable(&project, &spec, place)? {
+                    true => specs.push(spec),
+                    false => left_out += 1,
+                }
             }
             Ok(())
         })?;
@@ -280,5 +291,10 @@ pub(crate) async fn rescue(
     };
     let keys = work.keys()?;
     let folder = Folder::open(&list.out, list.named_ledger(), session.is_simulated())?;
-    Ok(work.run(folder, keys).await?.exit)
+    let exit = work.run(folder, keys).await?.exit;
+    Ok(if left_out > 0 {
+        exit.max(Exit::SomeFailed)
+    } else {
+        exit
+    })
 }

@@ -79,7 +79,7 @@ fn a_damaged_foreign_or_newer_one_is_told_and_left_as_it_is() {
     for (bytes, said) in [
         (damaged, "damaged"),
         (newer, "version 99"),
-        (foreign, "no ledger of this program"),
+        (foreign, "not a ledger of this program"),
         (
             b"not a database at all, but long enough to be looked at as one".repeat(20),
             "damaged",

@@ -383,6 +383,20 @@ fn a_shared_doubt_ends_with_the_purchase_that_it_was_about() {
     assert_eq!(desk.charges(), 1);
 }
 
+/// Links lead nowhere until this is disarmed.
+fn no_downloads(desk: &Desk) {
+    let down = FaultKind::Status {
+        status: 503,
+        retry_after: None,
+        retry_after_ms: None,
+        headers: Default::default(),
+        body: None,
+        billed: false,
+    };
+    desk.sim()
+        .arm(Fault::new(Provider::Runware, down).on(Op::Media).times(1000));
+}
+
 /// A lost ledger makes nobody forget what was asked for: only so many files, and the first of a model alone.
 #[test]
 fn a_bound_on_files_holds_after_a_lost_ledger() {
@@ -449,16 +463,7 @@ fn what_is_found_after_a_lost_ledger_is_in_doubt_until_it_is_here() {
     run(&desk, &[]).ended(0);
     fs::remove_file(desk.path("out/.media/ledger.sqlite")).unwrap();
     fs::remove_file(desk.path("out/a.webp")).unwrap();
-    let gone = FaultKind::Status {
-        status: 503,
-        retry_after: None,
-        retry_after_ms: None,
-        headers: Default::default(),
-        body: None,
-        billed: false,
-    };
-    desk.sim()
-        .arm(Fault::new(Provider::Runware, gone).on(Op::Media).times(50));
+    no_downloads(&desk);
     run(&desk, &[]).ended(1);
     desk.disarm();
     desk.file("list.jsonl", row("a cap"));
@@ -495,4 +500,51 @@ fn rescue_goes_on_without_what_can_not_be_made_any_more() {
     assert!(told.stderr.contains("left out: f"), "{told:#?}");
     assert_eq!(desk.outputs("out"), ["a.webp", "b.webp"]);
     assert_eq!(desk.charges(), 3);
+}
+
+/// What is at work when its ledger is lost is in doubt like anything that was sent, whatever becomes of its row.
+#[test]
+fn what_is_under_way_after_a_lost_ledger_is_not_bought_beside() {
+    let mut scenario = Scenario::instant();
+    scenario.runware.latency_ms.image = 60_000;
+    let desk = Desk::with(scenario);
+    let row = |text: &str| jobs(&[("a", "runware", text, "a.webp")]);
+    desk.file("list.jsonl", row("a hat"));
+    let mut child = desk
+        .command(&["run", "list.jsonl", "--out", "out"])
+        .spawn()
+        .unwrap();
+    until("it is billed", || desk.charges() == 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for name in ["ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"] {
+        let _ = fs::remove_file(desk.path("out/.media").join(name));
+    }
+    for text in ["a hat", "a cap"] {
+        desk.file("list.jsonl", row(text));
+        let ran = run(&desk, &[]).ended(1);
+        assert_eq!(ran.line("a")["status"], "unknown", "{ran:#?}");
+    }
+    assert_eq!(desk.charges(), 1);
+}
+
+/// A purchase that was shared, and whose file came later, is the equal row's too.
+#[test]
+fn an_equal_row_gets_what_came_later() {
+    let desk = Desk::with_sim();
+    let rows = [
+        ("a", "runware", "a hat", "a.webp"),
+        ("b", "runware", "a hat", "b.webp"),
+    ];
+    desk.file("list.jsonl", jobs(&rows));
+    no_downloads(&desk);
+    let ran = run(&desk, &[]).ended(1);
+    assert_eq!(ran.line("b")["error"]["charge"], "certain", "{ran:#?}");
+    desk.disarm();
+    desk.file("list.jsonl", jobs(&rows[..1]));
+    run(&desk, &[]).ended(0);
+    desk.file("list.jsonl", jobs(&rows));
+    let ran = run(&desk, &[]).ended(0);
+    assert_eq!(ran.line("b")["status"], "done", "{ran:#?}");
+    assert_eq!(desk.charges(), 1);
 }

@@ -520,3 +520,55 @@ fn a_redo_of_a_failed_row_looks_at_its_path_first() {
     assert_eq!(desk.charges(), charges, "{ran:#?}");
     assert_eq!(bytes(&desk, "a.webp"), mine);
 }
+
+/// However far apart they are in the list, and however far one has come when the other is looked at.
+#[test]
+fn equal_rows_are_made_anew_together_wherever_they_stand() {
+    let mut scenario = media_sim::Scenario::instant();
+    scenario.runware.latency_ms.image = 200;
+    let desk = Desk::with(scenario);
+    let mut rows = vec![("x".to_owned(), "a hat".to_owned())];
+    rows.extend((0..60).map(|n| (format!("m{n}"), format!("picture {n}"))));
+    rows.push(("y".to_owned(), "a hat".to_owned()));
+    let list: String = rows
+        .iter()
+        .map(|(id, text)| jobs(&[(id, "runware", text, &format!("{id}.webp"))]))
+        .collect();
+    desk.file("list.jsonl", list);
+    desk.make("list.jsonl").ended(0);
+    desk.assert_bill_is(61);
+    let first = bytes(&desk, "y.webp");
+    let ids: Vec<&str> = rows.iter().map(|(id, _)| id.as_str()).collect();
+    let ran = redo(&desk, &ids).ended(0);
+    assert_eq!(ran.count("done"), 62, "{ran:#?}");
+    desk.assert_bill_is(122);
+    assert_eq!(bytes(&desk, "x.webp"), bytes(&desk, "y.webp"));
+    assert_eq!(old(&desk, "y.webp"), first);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 62);
+}
+
+/// What was bought for a row as it was changed is fetched without the list too, and given up by nobody in passing.
+#[test]
+fn a_killed_redo_of_a_changed_row_is_rescued() {
+    let mut scenario = media_sim::Scenario::instant();
+    scenario.runware.latency_ms.image = 500;
+    let desk = Desk::with(scenario);
+    let row = |text: &str| jobs(&[("a", "runware", text, "a.webp")]);
+    desk.file("list.jsonl", row("a hat"));
+    desk.make("list.jsonl").ended(0);
+    let first = bytes(&desk, "a.webp");
+    desk.file("list.jsonl", row("a cap"));
+    let mut command = desk.command(&["redo", "a", "--out", "out", "--yes"]);
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    until("it is bought", || desk.charges() == 2);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    desk.run(&["retry", "--unknown", "--out", "out"]);
+    // The service is at work on it for a moment more.
+    until("it is rescued", || {
+        desk.run(&["rescue", "--out", "out"]).code == Some(0)
+    });
+    assert_ne!(bytes(&desk, "a.webp"), first);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 1);
+    desk.assert_bill_is(2);
+}

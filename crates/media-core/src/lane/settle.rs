@@ -224,12 +224,9 @@ impl Lane {
 
     /// Writes down that the task's key was sent: by a run whose ledger is lost, and which the service remembers.
     async fn found_sent(&self, task: &Task) {
-        let event = Event::Sending {
-            attempt: task.attempt.clone(),
-            group: None,
-        };
-        if let Err(error) = self.http().journal().record(&[(task.key, event)]).await {
-            // It was bought, whatever the budget of today says of it.
+        let attempt = task.attempt.clone();
+        let found = [(task.key, Event::Found { attempt })];
+        if let Err(error) = self.http().journal().record(&found).await {
             tracing::debug!(%error, "what was sent before could not be written down");
         }
     }

@@ -1,6 +1,7 @@
 //! What may be spent, and what is: sums that every send is checked against before it is written down.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -181,7 +182,7 @@ impl Budget {
     /// Who is asked by a send.
     pub(super) fn ask(&self, event: &Event) -> Option<&Ask> {
         match event {
-            Event::Sending { attempt, .. } => self.asks.get(&attempt.job),
+            Event::Sending { attempt, .. } | Event::Found { attempt } => self.asks.get(&attempt.job),
             _ => None,
         }
     }
@@ -240,9 +241,28 @@ impl Budget {
         self.spending.day += wanted.day;
         self.held.extend(taken);
         for (key, event) in events {
+            if matches!(event, Event::Found { .. }) {
+                self.find(*key, event);
+            }
             self.hear(*key, event);
         }
         Ok(())
+    }
+
+    /// A forgotten purchase counts in all, whatever the ceiling: it was made, on another day and by another run.
+    fn find(&mut self, key: AttemptKey, event: &Event) {
+        let amount = self.ask(event).and_then(|ask| ask.expected);
+        let held = Held {
+            amount: amount.unwrap_or_default(),
+            day: i64::MIN,
+            is_ours: false,
+            is_priced: amount.is_some(),
+            is_bought: true,
+        };
+        if let Entry::Vacant(place) = self.held.entry(key) {
+            place.insert(held);
+            self.spending.total += held.amount;
+        }
     }
 
     fn fits(&self, wanted: &Spending) -> Result<()> {
@@ -277,7 +297,11 @@ impl Budget {
                     self.learn(key, cost.usd);
                 }
             }
-            Event::Sending { .. } | Event::InBatch { .. } | Event::Refused | Event::Done => {}
+            Event::Sending { .. }
+            | Event::Found { .. }
+            | Event::InBatch { .. }
+            | Event::Refused
+            | Event::Done => {}
         }
     }
 

@@ -91,7 +91,7 @@ pub(super) fn open_attempt(row: &Row<'_>) -> rusqlite::Result<OpenAttempt> {
 }
 
 /// A column of JSON.
-fn parsed<T: serde::de::DeserializeOwned>(row: &Row<'_>, n: usize) -> rusqlite::Result<Option<T>> {
+pub(super) fn parsed<T: serde::de::DeserializeOwned>(row: &Row<'_>, n: usize) -> rusqlite::Result<Option<T>> {
     let Some(text) = row.get::<_, Option<String>>(n)? else {
         return Ok(None);
     };

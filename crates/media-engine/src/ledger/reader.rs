@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use media_core::{RequestHash, Result};
 use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, params};
 
-use super::columns::{attempt_row, attempts, entry, jobs, open_attempt, take_row, takes};
+use super::columns::{attempt_row, attempts, entry, jobs, open_attempt, parsed, take_row, takes};
 use super::entry::{AttemptRow, Entry, JobStatus, OpenAttempt, TakeRow};
 use super::lookup::Lookup;
 use super::{failed, schema};
+use crate::list::JobSpec;
 
 /// A connection that only reads. One for each thread that asks.
 #[derive(Debug)]
@@ -119,6 +120,17 @@ impl Reader {
     /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn job(&self, id: &str) -> Result<Option<Entry>> {
         self.one(concat!(jobs!(), " WHERE id = ?1"), [id], entry)
+    }
+
+    /// A job as it was last sent: another take of it may have been bought for what its row says by now, and never come.
+    ///
+    /// # Errors
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
+    pub fn last_sent(&self, job: &Entry) -> Result<JobSpec> {
+        let text = "SELECT request FROM redos WHERE job = ?1 AND EXISTS (SELECT 1 FROM attempts a
+            WHERE a.job = redos.job AND a.take = redos.take AND a.hash = redos.hash AND a.ended_ms IS NULL)";
+        let redo = self.one(text, [&job.spec.id], |row| parsed(row, 0))?.flatten();
+        Ok(redo.unwrap_or_else(|| job.spec.clone()))
     }
 
     /// All jobs, in the order of their lines.

@@ -143,15 +143,15 @@ pub(super) fn planned_redo(db: &Transaction<'_>, job: &Planned) -> rusqlite::Res
 }
 
 /// From now on a job is what this take of it was made for, whichever process made it.
-fn became(db: &Transaction<'_>, job: &str, take: u32) -> rusqlite::Result<()> {
+fn became(db: &Transaction<'_>, job: &Finished) -> rusqlite::Result<()> {
     db.prepare_cached(
         "UPDATE jobs SET (line, path, provider, model, request, asked, hash, estimate_micros) =
              (SELECT line, path, provider, model, request, asked, hash, estimate_micros FROM redos WHERE job = ?1)
-         WHERE id = ?1 AND EXISTS (SELECT 1 FROM redos WHERE job = ?1 AND take = ?2)",
+         WHERE id = ?1 AND EXISTS (SELECT 1 FROM redos WHERE job = ?1 AND take = ?2 AND hash = ?3)",
     )?
-    .execute(params![job, take])?;
+    .execute(params![job.id, job.take, job.hash.bytes()])?;
     db.prepare_cached("DELETE FROM redos WHERE job = ?1 AND take <= ?2")?
-        .execute(params![job, take])?;
+        .execute(params![job.id, job.take])?;
     Ok(())
 }
 
@@ -166,6 +166,7 @@ pub(super) fn event(
     let key = key.to_string();
     match event {
         Event::Sending { attempt, group } => sending(db, &key, attempt, group.as_deref(), ask, now),
+        Event::Found { attempt } => found(db, &key, attempt, ask),
         Event::InBatch { batch } => {
             let mut taken =
                 db.prepare_cached("UPDATE attempts SET group_key = ?2 WHERE key = ?1 AND ended_ms IS NULL")?;
@@ -272,6 +273,27 @@ fn sending(
     Ok(())
 }
 
+/// When it was sent is not known, so it is never sent again by itself.
+fn found(db: &Transaction<'_>, key: &str, attempt: &Attempt, ask: Option<&Ask>) -> rusqlite::Result<()> {
+    let mut find = db.prepare_cached(
+        "INSERT INTO attempts (key, job, take, number, hash, state, sends, reserved_micros, listed_micros, provider, model, account)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'sending', 1, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (job, take, number, hash) DO NOTHING",
+    )?;
+    find.execute(params![
+        key,
+        attempt.job,
+        attempt.take,
+        attempt.number,
+        attempt.request.bytes(),
+        micros(ask.and_then(|ask| ask.expected)),
+        micros(ask.and_then(|ask| ask.listed)),
+        ask.map(|ask| &ask.provider),
+        ask.map(|ask| &ask.model),
+        ask.map(|ask| &ask.account),
+    ])?;
+    Ok(())
+}
+
 fn linked(
     db: &Transaction<'_>,
     key: &str,
@@ -347,7 +369,7 @@ pub(super) fn finished(db: &Transaction<'_>, job: &Finished, now: i64) -> rusqli
     }
     let Some(made) = &job.made else { return Ok(()) };
     if job.take > 1 {
-        became(db, &job.id, job.take)?;
+        became(db, job)?;
     }
     let mut take = db.prepare_cached(
         "INSERT OR REPLACE INTO takes (job, take, hash, key, shared_with, path, format, bytes, sha256, modified_ns, width,

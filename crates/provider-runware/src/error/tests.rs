@@ -190,7 +190,6 @@ fn a_complaint_about_a_poll_is_not_the_fate_of_the_task() {
         "rateLimitExceeded",
         "conflictTaskUUID",
         "requestTimeout",
-        "internalServerError",
         "taskNotFound",
     ] {
         assert!(!task_error(code).is_final_in_archive(), "{code}");
@@ -199,6 +198,7 @@ fn a_complaint_about_a_poll_is_not_the_fate_of_the_task() {
         "timeoutProvider",
         "providerError",
         "providerRateLimitExceeded",
+        "internalServerError",
         "invalidPositivePrompt",
         "newCode",
     ] {

@@ -50,6 +50,7 @@ impl Recorder {
 pub(crate) fn name_of(event: &Event) -> &'static str {
     match event {
         Event::Sending { .. } => "sending",
+        Event::Found { .. } => "found",
         Event::Refused => "refused",
         Event::Linked { .. } => "linked",
         Event::Have { .. } => "have",

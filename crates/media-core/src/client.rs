@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::error::{Charge, Error, ErrorKind, Result};
 use crate::format::Format;
-use crate::job::{Prior, Sent};
+use crate::job::{Prior, Unfinished};
 use crate::key::RequestHash;
 use crate::lane::{self, Lane};
 use crate::limit::Slowed;
@@ -95,7 +95,7 @@ pub struct Client {
     provider: Arc<dyn MediaProvider>,
     project: Arc<str>,
     level: CheckLevel,
-    sent: Sent,
+    unfinished: Unfinished,
 }
 
 impl Client {
@@ -110,7 +110,7 @@ impl Client {
             provider,
             project: Uuid::new_v4().to_string().into(),
             level: CheckLevel::default(),
-            sent: Sent::default(),
+            unfinished: Unfinished::default(),
         }
     }
 
@@ -139,14 +139,14 @@ impl Client {
         &self.project
     }
 
-    pub(crate) fn sent(&self) -> &Sent {
-        &self.sent
+    pub(crate) fn unfinished(&self) -> &Unfinished {
+        &self.unfinished
     }
 
     /// How many requests were sent and have not come to their end: what a stop still waits for.
     #[must_use]
     pub fn being_finished(&self) -> usize {
-        self.sent.count().max(self.provider.http().in_flight())
+        self.unfinished.count().max(self.provider.http().in_flight())
     }
 
     pub(crate) fn level(&self) -> CheckLevel {

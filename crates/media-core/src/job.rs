@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::oneshot;
@@ -14,6 +14,7 @@ use crate::key::{Attempt, AttemptKey};
 use crate::limit::HoldSlot;
 use crate::provider::{Facts, Generated, Link, Resolved};
 use crate::request::MediaRequest;
+use crate::sync::lock;
 
 /// What happened to the job's current key in an earlier process.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -51,9 +52,9 @@ pub enum Prior {
 
 /// Counts the tasks that were sent and have not come to their end, to tell somebody who wants to stop.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Sent(Arc<AtomicUsize>);
+pub(crate) struct Unfinished(Arc<AtomicUsize>);
 
-impl Sent {
+impl Unfinished {
     pub(crate) fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
@@ -70,7 +71,7 @@ impl Sent {
 /// Whether one task was sent. Dropping the last clone of it is the task's end.
 #[derive(Debug)]
 pub(crate) struct SentMark {
-    all: Sent,
+    all: Unfinished,
     is_sent: AtomicBool,
 }
 
@@ -228,7 +229,7 @@ impl Job {
     /// claims, and silence about a send that reached the wire means unknown.
     pub fn finish(&self, result: Result<Generated>) {
         let result = result.map_err(|error| {
-            let charge = self.settle(error.charge());
+            let charge = self.charge_of(error.charge());
             error.with_charge(charge)
         });
         if let Some(answer) = lock(&self.answer).take() {
@@ -256,7 +257,7 @@ impl Job {
     }
 
     /// What is known about the money of this key, given what a failure says about itself.
-    fn settle(&self, said: Option<Charge>) -> Charge {
+    fn charge_of(&self, said: Option<Charge>) -> Charge {
         let money = lock(&self.money);
         match said {
             Some(Charge::Certain) => Charge::Certain,
@@ -357,11 +358,6 @@ pub(crate) enum SendEnd {
     Refused,
     /// No usable answer: it may have been billed.
     Lost,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while one of these short sections held the lock cannot leave them half-changed.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod secret;
 mod settings;
 mod shipped;
 mod stop;
+mod sync;
 mod text;
 mod units;
 pub mod validate;

@@ -15,7 +15,8 @@ use crate::list::{JobSpec, RowProblem};
 use crate::place;
 use crate::plan::Prepared;
 use crate::resume::{Case, Resume};
-use crate::run::{Share, Shared, lock};
+use crate::run::{Share, Shared};
+use crate::sync::lock;
 
 /// Orders on their way to a lane.
 pub(crate) const ORDERS_AHEAD: usize = 32;

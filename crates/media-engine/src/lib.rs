@@ -26,6 +26,7 @@ mod report;
 mod resume;
 mod run;
 mod stats;
+mod sync;
 mod worklist;
 
 pub use self::chain::Tried;

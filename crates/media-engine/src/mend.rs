@@ -50,7 +50,7 @@ pub(crate) fn finish_staged(
             }
         }
     }
-    ledger.settle()?;
+    ledger.flush()?;
     Ok(kept)
 }
 

@@ -1,7 +1,7 @@
 //! Daily allowances that all runs and processes of a user share, by account.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -9,6 +9,8 @@ use media_core::limit::{Day, DayUse, QuotaKey, QuotaStore};
 use media_core::{Error, ErrorKind, Result, hex};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
+
+use crate::sync::lock;
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS salt (salt BLOB NOT NULL);
@@ -89,7 +91,7 @@ impl SharedQuota {
 
     fn change_now<T>(&self, key: &QuotaKey, day: &Day, change: impl FnOnce(&mut DayUse) -> T) -> Result<T> {
         let failed = |error| self.failed("the daily quota cannot be kept").because(error);
-        let mut open = self.db.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.db);
         let open = match &mut *open {
             Some(open) => open,
             none => none.insert(self.open()?),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use media_core::limit::Slowed;
 use media_core::{AttemptKey, Client, Delivery, Error, ErrorKind, MediaKind, MediaResult, Result, Stop, Usd};
@@ -23,6 +23,7 @@ use crate::place;
 use crate::plan::Plan;
 use crate::project::Project;
 use crate::stats::{Account, Stats};
+use crate::sync::lock;
 use crate::worklist::{Place, Worklist, plan_passed};
 
 /// What the caller wishes.
@@ -96,10 +97,6 @@ pub(crate) struct Share {
     pub(crate) kind: MediaKind,
 }
 
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Runs a list that has been planned without findings; `stats` can be watched meanwhile.
 ///
 /// # Errors
@@ -148,7 +145,7 @@ pub async fn run(
         if passed.is_empty() || shared.stop.is_asked() {
             break;
         }
-        if let Err(error) = shared.folder.ledger().settle() {
+        if let Err(error) = shared.folder.ledger().flush() {
             shared.give_up(error);
             break;
         }
@@ -163,7 +160,7 @@ pub async fn run(
         shared.is_later_round = true;
     }
     let ledger = shared.folder.ledger();
-    let (settled, spending) = (ledger.settle(), ledger.spending());
+    let (settled, spending) = (ledger.flush(), ledger.spending());
     let trouble = lock(&shared.trouble).take().or(settled.err());
     let slowed = shared.clients.iter().flat_map(|(name, client)| {
         client

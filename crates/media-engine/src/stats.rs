@@ -1,13 +1,14 @@
 //! What a run has come to so far: counters for progress, and the account at its end.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use media_core::{Charge, Usd};
 
 use crate::line::{Line, LineError, Status};
 use crate::plan::{Plan, ProviderPlan};
+use crate::sync::lock;
 
 /// Names of a failure that are kept for the summary; the rest is counted.
 const EXAMPLES: usize = 5;
@@ -133,7 +134,7 @@ impl Stats {
     }
 
     fn accounts(&self) -> MutexGuard<'_, BTreeMap<String, Account>> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     pub(crate) fn add(&self, line: &Line, output: &str, estimate: Option<Usd>) {

@@ -323,7 +323,7 @@ pub fn write_table(worklist: &Worklist, folder: &Folder) -> Result<Option<PathBu
     let Some(mut table) = TableWriter::create(folder.out(), &folder.staging(), recipe, source)? else {
         return Ok(None);
     };
-    folder.ledger().settle()?;
+    folder.ledger().flush()?;
     let credits = folder.ledger().reader()?.credits()?;
     // The cells of parameters do not matter to the table.
     let read = |_: &str, _, _: &str, cell: &str| Ok(serde_json::Value::from(cell));

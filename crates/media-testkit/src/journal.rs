@@ -1,20 +1,22 @@
 //! A journal that remembers what was about to be bought.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use async_trait::async_trait;
 use media_core::{AttemptKey, Event, Journal, Result};
+
+use crate::sync::lock;
 
 #[derive(Debug, Default)]
 pub(crate) struct Notes(Mutex<Vec<Vec<(AttemptKey, Event)>>>);
 
 impl Notes {
     fn push(&self, events: Vec<(AttemptKey, Event)>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(events);
+        lock(&self.0).push(events);
     }
 
     pub(crate) fn all(&self) -> Vec<Vec<(AttemptKey, Event)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0).clone()
     }
 
     /// The keys of each purchase that was announced.

@@ -131,6 +131,7 @@ pub mod media;
 mod offline;
 mod play;
 mod rules;
+mod sync;
 
 use std::sync::Arc;
 

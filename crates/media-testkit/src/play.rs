@@ -1,7 +1,7 @@
 //! One play: a provider between a scripted wire, a journal and an empty folder.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use media_core::http::{MemoryTransport, Recorded, Scripted, Wiring};
@@ -13,6 +13,7 @@ use crate::cases::Cases;
 use crate::exchange::Exchange;
 use crate::fault::{Fault, Trouble};
 use crate::journal::Notes;
+use crate::sync::lock;
 
 pub(crate) type Make<'a> = &'a dyn Fn(Wiring) -> Arc<dyn MediaProvider>;
 
@@ -42,10 +43,6 @@ pub(crate) struct Play {
     transport: MemoryTransport,
     arrivals: Arc<Mutex<Vec<Arrival>>>,
     folder: Option<TempDir>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Play {

@@ -1,7 +1,7 @@
 //! A transport without a network, for tests: every request goes to a function.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,6 +10,7 @@ use futures_util::stream;
 use tokio::time::Instant;
 
 use super::transport::{Body, Sent, Transport, TransportError};
+use crate::sync::lock;
 
 type Handler = dyn Fn(&http::Request<Bytes>) -> Scripted + Send + Sync;
 
@@ -104,7 +105,7 @@ impl MemoryTransport {
     pub fn script(answers: Vec<Scripted>) -> MemoryTransport {
         let answers = Mutex::new(answers.into_iter());
         MemoryTransport::new(move |_| {
-            let next = answers.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let next = lock(&answers).next();
             next.unwrap_or_else(|| Scripted::new(599, "the script has no answer left"))
         })
     }
@@ -112,7 +113,7 @@ impl MemoryTransport {
     /// Everything sent so far, in order.
     #[must_use]
     pub fn sent(&self) -> Vec<Recorded> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.log).clone()
     }
 }
 
@@ -135,10 +136,7 @@ impl Transport for MemoryTransport {
             head,
             body: request.into_body(),
         };
-        self.log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(recorded);
+        lock(&self.log).push(recorded);
         if !scripted.delay.is_zero() {
             tokio::time::sleep(scripted.delay).await;
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use crate::job::Job;
 use crate::key::AttemptKey;
 use crate::limit::{HoldSlot, Units};
 use crate::output::Staged;
+use crate::sync::lock;
 
 /// What may be done when the answer to a paid request is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +134,7 @@ impl<'a> Request<'a> {
     /// Media of an answer that cannot be used.
     pub(super) fn leave(&self, staged: Option<Staged>) {
         if staged.is_some() {
-            *self.left.lock().unwrap_or_else(PoisonError::into_inner) = staged;
+            *lock(&self.left) = staged;
         }
     }
 
@@ -144,7 +145,7 @@ impl<'a> Request<'a> {
             _ => None,
         };
         let key = self.keeps.or(of_job)?;
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = lock(&self.left);
         Some((left.take()?, key))
     }
 

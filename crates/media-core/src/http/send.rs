@@ -135,7 +135,7 @@ impl Http {
             .exchange(request, expect)
             .await
             .map_err(|error| self.scrub(error));
-        let result = self.settle(request, result);
+        let result = self.note_end(request, result);
         match result {
             Err(error) if error.kind() == ErrorKind::QuotaExhausted => {
                 let until = match day {
@@ -182,7 +182,7 @@ impl Http {
     }
 
     /// Tells the jobs and the journal what the send came to.
-    fn settle(&self, request: &Request<'_>, result: Result<Received>) -> Result<Received> {
+    fn note_end(&self, request: &Request<'_>, result: Result<Received>) -> Result<Received> {
         if !request.is_paid() {
             return result;
         }

@@ -1,6 +1,6 @@
 //! The result of a task: its cost, who made it, and what a failure means for those that wait.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::{Lane, Task, probe_key};
 use crate::client::Delivery;
@@ -8,6 +8,7 @@ use crate::error::{Charge, Error, ErrorKind, Result};
 use crate::money::Usd;
 use crate::provider::{Facts, Resolved};
 use crate::result::{Cost, CostBasis, MediaFile, MediaResult, Provenance};
+use crate::sync::lock;
 
 impl Lane {
     pub(super) async fn fail(&self, task: Task, error: Error) {
@@ -36,7 +37,7 @@ impl Lane {
     }
 
     fn halt_for(&self, what: Option<String>, error: &Error) {
-        let mut halted = self.halted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut halted = lock(&self.halted);
         halted
             .entry(what)
             .or_insert_with(|| error.clone().with_charge(Charge::None));

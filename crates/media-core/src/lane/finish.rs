@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -15,6 +15,7 @@ use crate::key::{Attempt, AttemptKey};
 use crate::output::{Staged, defect_error};
 use crate::provider::{Facts, Resolved};
 use crate::result::{Cost, MediaFile};
+use crate::sync::lock;
 
 /// A file that came whole, and what has to be known to finish it.
 pub(super) struct Piece {
@@ -121,7 +122,7 @@ impl Finisher {
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.line)
     }
 
     fn work(&self, runtime: &Handle) {

@@ -7,14 +7,14 @@
 mod accept;
 mod deliver;
 mod finish;
-mod settle;
+mod follow;
 mod space;
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -35,6 +35,7 @@ use crate::output::{self};
 use crate::provider::{Facts, Generated, Resolved};
 use crate::request::MediaRequest;
 use crate::result::{Cost, CostBasis, MediaResult};
+use crate::sync::lock;
 
 /// Remote batches of one lane that are at the service at once.
 const REMOTE_BATCHES: usize = 16;
@@ -173,10 +174,7 @@ impl Lane {
                     break;
                 };
                 Arc::clone(&self).run_unit(vec![task], call).await;
-                self.proven
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(model);
+                lock(&self.proven).insert(model);
             }
             if !unit.is_empty() {
                 let call = match call {
@@ -242,15 +240,11 @@ impl Lane {
         !matches!(task.prior, Prior::Fresh | Prior::Perhaps)
             || self.client.provider().info().capabilities.remote_batch
             || self.halt(resolved).is_some()
-            || self
-                .proven
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .contains(&probe_key(resolved))
+            || lock(&self.proven).contains(&probe_key(resolved))
     }
 
     fn halt(&self, resolved: &Resolved) -> Option<Error> {
-        let halted = self.halted.lock().unwrap_or_else(PoisonError::into_inner);
+        let halted = lock(&self.halted);
         halted
             .get(&None)
             .or_else(|| halted.get(&Some(probe_key(resolved))))
@@ -295,7 +289,7 @@ impl Lane {
                     replaces: order.replaces,
                     began,
                     hold: HoldSlot::default(),
-                    mark: self.client.sent().mark(),
+                    mark: self.client.unfinished().mark(),
                     _room: Arc::new(room),
                 })
             }
@@ -342,17 +336,10 @@ impl Lane {
     fn prepare(&self, request: &MediaRequest, may_be_there: bool) -> Result<()> {
         let path = &request.output_path;
         let folder = path.parent().unwrap_or(path).to_owned();
-        let known = self
-            .folders
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(&folder);
+        let known = lock(&self.folders).contains(&folder);
         if !known {
             output::prepare(path)?;
-            self.folders
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(folder);
+            lock(&self.folders).insert(folder);
         }
         if !may_be_there && std::fs::symlink_metadata(path).is_ok() {
             return Err(Error::new(
@@ -368,7 +355,7 @@ impl Lane {
     async fn run_unit(self: Arc<Self>, unit: Vec<Task>, call: OwnedSemaphorePermit) {
         let mut fresh = Vec::new();
         let mut jobs = Vec::new();
-        let mut settling = JoinSet::new();
+        let mut under_way = JoinSet::new();
         for task in unit {
             if let Some(halt) = self.halt(&task.resolved) {
                 // A disk that failed another file says nothing about this one.
@@ -388,22 +375,22 @@ impl Lane {
                     Err(error) => self.fail(task, error).await,
                 }
             } else {
-                settling.spawn(Arc::clone(&self).resume(task));
+                under_way.spawn(Arc::clone(&self).resume(task));
             }
         }
         // A task that is alone needs no task of the runtime to be followed by: that halves the cost of small jobs.
         let alone = if fresh.len() == 1 { fresh.pop() } else { None };
         for (task, answer) in fresh {
-            settling.spawn(Arc::clone(&self).settle(task, answer).in_current_span());
+            under_way.spawn(Arc::clone(&self).see_through(task, answer).in_current_span());
         }
         if !jobs.is_empty() {
             self.ask(jobs).await;
         }
         drop(call);
         if let Some((task, answer)) = alone {
-            self.settle(task, answer).await;
+            self.see_through(task, answer).await;
         }
-        while settling.join_next().await.is_some() {}
+        while under_way.join_next().await.is_some() {}
     }
 
     /// Gives jobs to the provider. Whatever it does to them, a panic included, each is answered when this returns.

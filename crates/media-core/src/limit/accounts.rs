@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::{Clock, Limiter, QuotaStore};
 use crate::settings::Limits;
+use crate::sync::lock;
 
 /// By account and service.
 type Known = HashMap<(String, String), Arc<Limiter>>;
@@ -24,7 +25,7 @@ impl Accounts {
         quota: &Arc<dyn QuotaStore>,
         clock: &Arc<dyn Clock>,
     ) -> Arc<Limiter> {
-        let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut accounts = lock(&self.0);
         let key = (account.to_owned(), service.to_owned());
         if let Some(known) = accounts.get(&key) {
             known.tighten(limits);

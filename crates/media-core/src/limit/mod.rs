@@ -8,7 +8,7 @@ mod quota;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,7 @@ pub use self::quota::{Clock, Day, DayUse, Hold, MemoryQuota, QuotaKey, QuotaStor
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::settings::{GroupLimits, Limits};
+use crate::sync::lock;
 
 /// What one send takes from each bucket: `requests: 1, images: 1, tokens: 420`.
 ///
@@ -263,10 +264,6 @@ impl Limiter {
             })
             .collect()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Limiter {

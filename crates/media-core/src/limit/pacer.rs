@@ -6,7 +6,7 @@
 //! are no reservations that could all come due together at the end of a pause.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use super::headers::RateReport;
 use super::{Places, Slowed, Units};
 use crate::error::{Error, ErrorKind, Result};
+use crate::sync::lock;
 
 /// One configured ceiling: so many of a bucket in so long.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -261,7 +262,7 @@ impl Pacer {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Waits in line until a send that takes `units` may start.

@@ -1,8 +1,10 @@
 //! The places among the calls in flight of one account. Their number can be lowered while they are taken.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+
+use crate::sync::lock;
 
 /// So many calls may be in flight at once.
 #[derive(Debug)]
@@ -54,7 +56,7 @@ impl Places {
     }
 
     fn count(&self) -> MutexGuard<'_, Count> {
-        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.count)
     }
 }
 

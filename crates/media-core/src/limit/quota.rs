@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::error::Result;
+use crate::sync::lock;
 
 /// The wall clock. Only days are told by it; pacing runs on tokio's clock.
 pub trait Clock: fmt::Debug + Send + Sync {
@@ -110,7 +111,7 @@ pub struct MemoryQuota(Mutex<HashMap<(QuotaKey, Day), DayUse>>);
 
 impl MemoryQuota {
     fn change<T>(&self, key: &QuotaKey, day: &Day, change: impl FnOnce(&mut DayUse) -> T) -> T {
-        let mut days = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut days = lock(&self.0);
         change(days.entry((key.clone(), day.clone())).or_default())
     }
 }
@@ -142,7 +143,7 @@ pub(crate) struct HoldSlot(Arc<Mutex<Option<Hold>>>);
 
 impl HoldSlot {
     fn slot(&self) -> MutexGuard<'_, Option<Hold>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Sets calls aside, in place of those that were; gives back what was left of them.

@@ -289,7 +289,7 @@ impl Budget {
             return;
         };
         match event {
-            Event::Refused if !held.is_bought => self.settle(key, Some(Usd::ZERO)),
+            Event::Refused if !held.is_bought => self.close(key, Some(Usd::ZERO)),
             Event::Linked { .. } => held.is_bought = true,
             Event::Have { cost, .. } => {
                 held.is_bought = true;
@@ -309,12 +309,12 @@ impl Budget {
     pub(super) fn finish(&mut self, job: &str, settled: Option<(AttemptKey, Option<Usd>)>) {
         self.asks.remove(job);
         if let Some((key, cost)) = settled {
-            self.settle(key, cost);
+            self.close(key, cost);
         }
     }
 
     /// Its cost is known now, or will not be known in this run: then it counts with all that was set aside.
-    fn settle(&mut self, key: AttemptKey, cost: Option<Usd>) {
+    fn close(&mut self, key: AttemptKey, cost: Option<Usd>) {
         if let Some(cost) = cost {
             self.learn(key, cost);
         }

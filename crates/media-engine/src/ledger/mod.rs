@@ -161,8 +161,8 @@ impl Ledger {
     ///
     /// # Errors
     /// Some of it could not be written.
-    pub fn settle(&self) -> Result<()> {
-        self.writer.settle()
+    pub fn flush(&self) -> Result<()> {
+        self.writer.flush()
     }
 
     /// Ends it cleanly: afterwards it is one file that can be copied.

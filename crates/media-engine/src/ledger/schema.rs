@@ -132,7 +132,7 @@ fn prepare(db: &Connection, path: &Path) -> Result<()> {
     db.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
     // A commit survives a power cut: what is paid for stands or falls with it.
     db.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-    settle(db).map_err(failed)?;
+    tune(db).map_err(failed)?;
     bring_up_to_date(db).map_err(failed)
 }
 
@@ -186,12 +186,12 @@ pub(super) fn connect_to_read(path: &Path) -> Result<Connection> {
     let failed = |error| failed(path, error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(failed)?;
-    settle(&db).map_err(failed)?;
+    tune(&db).map_err(failed)?;
     Ok(db)
 }
 
 /// What holds for every connection that stays open.
-fn settle(db: &Connection) -> rusqlite::Result<()> {
+fn tune(db: &Connection) -> rusqlite::Result<()> {
     db.busy_timeout(std::time::Duration::from_secs(10))?;
     // Otherwise SQLite plans some statements anew for each value that is bound to them, which costs more than they do.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::budget::{Budget, Caps, Spending};
 use super::failed;
 use super::rows::{self, Ask, Finished, Planned};
+use crate::sync::lock;
 
 type Change = Box<dyn FnOnce(&Transaction<'_>) -> rusqlite::Result<()> + Send>;
 type Answer = Box<dyn FnOnce(Result<()>) + Send>;
@@ -25,7 +26,7 @@ enum Command {
     /// Waited for.
     Events(Vec<(AttemptKey, Event)>, Answer),
     Change(Change, Answer),
-    Settle(Answer),
+    Flush(Answer),
     Cap(Caps, Answer),
     Spending(mpsc::SyncSender<Spending>),
     /// Not waited for.
@@ -109,8 +110,8 @@ impl Writer {
         self.ask(|answer| Command::Change(change, answer))
     }
 
-    pub(super) fn settle(&self) -> Result<()> {
-        self.ask(Command::Settle)
+    pub(super) fn flush(&self) -> Result<()> {
+        self.ask(Command::Flush)
     }
 
     pub(super) fn cap(&self, caps: Caps) -> Result<()> {
@@ -137,7 +138,7 @@ impl Writer {
     pub(super) fn close(&self) -> Result<()> {
         // When it is closed already there is nobody to tell.
         let _ = self.commands.send(Command::Close);
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut thread = lock(&self.thread);
         match thread.take().map(JoinHandle::join) {
             None => Ok(()),
             Some(Ok(outcome)) => outcome,
@@ -236,7 +237,7 @@ impl Scribe {
                 batch.answers.push(answer);
                 batch.takes_all = true;
             }
-            Command::Settle(answer) => {
+            Command::Flush(answer) => {
                 batch.answers.push(answer);
                 batch.takes_all = true;
             }

@@ -21,7 +21,7 @@ const KEYS_ASKED_FOR: u32 = 16;
 
 impl Lane {
     /// Follows one task from its answer to its result.
-    pub(super) async fn settle(self: Arc<Self>, task: Task, answer: Answer) {
+    pub(super) async fn see_through(self: Arc<Self>, task: Task, answer: Answer) {
         let span = tracing::debug_span!("job", id = %task.request.id, attempt = task.attempt.number);
         self.whatever_happens(task, async |task| {
             let answer = received(answer.await);

@@ -15,7 +15,7 @@ mod folder;
 mod found;
 mod ledger;
 mod line;
-pub mod list;
+mod list;
 mod mend;
 mod place;
 mod plan;
@@ -38,6 +38,7 @@ pub use self::ledger::{
     Spending, TakeRow, Totals,
 };
 pub use self::line::{Line, LineError, Status};
+pub use self::list::{FieldChange, FieldCount, FieldCounts, Findings, JobSpec, RowProblem, recipe_schema};
 pub use self::plan::{DayPlan, Plan, ProviderPlan};
 pub use self::project::{Instance, Project};
 pub use self::quota::SharedQuota;

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use media_core::{Error, ErrorKind, Result};
-use media_engine::list::JobSpec;
 use media_engine::{
-    AttemptState, Caps, Entry, Folder, How, JobStatus, Place, Plan, Project, Reader, RunOptions, can_be_made,
-    plan_jobs, stays_unknown,
+    AttemptState, Caps, Entry, Folder, How, JobSpec, JobStatus, Place, Plan, Project, Reader, RunOptions,
+    can_be_made, plan_jobs, stays_unknown,
 };
 use media_registry::Registry;
 

@@ -32,7 +32,7 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Config) -> Result
 fn schema(registry: &Registry, name: &str) -> Result<()> {
     let schema = match name {
         "media" => media_core::config::file_schema::<ProgramSettings>(),
-        "recipe" => media_engine::list::recipe_schema(),
+        "recipe" => media_engine::recipe_schema(),
         _ => {
             let known = registry.factories().find(|factory| factory.name == name);
             let factory = known.ok_or_else(|| {

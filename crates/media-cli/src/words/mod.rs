@@ -12,8 +12,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use media_core::{Client, Error, ErrorKind, Usd};
+use media_engine::RowProblem;
 pub(crate) use media_engine::grouped as number;
-use media_engine::list::RowProblem;
 use media_engine::{AttemptState, Plan};
 
 use crate::args::Global;

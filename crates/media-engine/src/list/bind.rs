@@ -20,13 +20,12 @@ const ID: &str = "id";
 
 /// A recipe whose every column was found in one list.
 #[derive(Clone, Debug)]
-pub struct BoundRecipe {
+pub(crate) struct BoundRecipe {
     recipe: Recipe,
     /// The columns that are read.
     used: Vec<String>,
     /// The fields, each behind the one it is made from.
     order: Vec<usize>,
-    absent: Vec<String>,
 }
 
 impl Recipe {
@@ -34,7 +33,7 @@ impl Recipe {
     ///
     /// # Errors
     /// Every column that is missing, with the key of the recipe that names it.
-    pub fn bind(self, source: &Source) -> Result<BoundRecipe, ListError> {
+    pub(crate) fn bind(self, source: &Source) -> Result<BoundRecipe, ListError> {
         let names = source.all_columns()?;
         let columns: BTreeSet<String> = names.iter().map(|name| key_of(name).into_owned()).collect();
         let has = format!("the list has: {}", listed(&names));
@@ -58,7 +57,7 @@ impl Recipe {
         binding.used.insert(ID.to_owned());
         binding.fields();
         let order = binding.order();
-        let absent = binding.templates();
+        binding.templates();
         let used = binding
             .used
             .iter()
@@ -75,7 +74,6 @@ impl Recipe {
         Ok(BoundRecipe {
             used,
             order,
-            absent,
             recipe: self,
         })
     }
@@ -155,43 +153,40 @@ impl Binding<'_> {
     }
 
     /// Checks all templates; the columns that count as empty because the list lacks them.
-    fn templates(&mut self) -> Vec<String> {
-        let mut absent = BTreeSet::new();
+    fn templates(&mut self) {
         for output in self.recipe.outputs() {
             let path = at("outputs", &output.name);
-            self.template(&at(&path, "path"), &output.path, None);
+            self.template(&at(&path, "path"), &output.path, false);
             if let Some(language) = &output.language {
-                self.template(&at(&path, "language"), language, None);
+                self.template(&at(&path, "language"), language, false);
             }
             let lacking = |template: &Template| template.columns().any(|key| !self.is_known(key));
             // Of several, one that lacks a column is merely never used; without any left no row could be made.
             let is_optional = !output.content.iter().all(lacking);
             for content in &output.content {
-                self.template(&at(&path, "content"), content, is_optional.then_some(&mut absent));
+                self.template(&at(&path, "content"), content, is_optional);
             }
             for (provider, values) in &output.params {
                 for (name, value) in values {
                     if let Param::Template(template) = value {
                         let path = at(&at(&at(&path, "params"), provider), name);
-                        self.template(&path, template, Some(&mut absent));
+                        self.template(&path, template, true);
                     }
                 }
             }
         }
         for (name, template) in self.recipe.table().iter().flat_map(|table| &table.columns) {
-            self.template(&at("table.columns", name), template, None);
+            self.template(&at("table.columns", name), template, false);
         }
-        absent.into_iter().collect()
     }
 
-    fn template(&mut self, path: &str, template: &Template, mut absent: Option<&mut BTreeSet<String>>) {
+    /// `is_optional`: a column that the list lacks counts as empty.
+    fn template(&mut self, path: &str, template: &Template, is_optional: bool) {
         for key in template.columns() {
             let is_made = path.starts_with("table.") && made_of(key).is_some();
             if is_made || self.is_known(key) {
                 self.used.insert(key.to_owned());
-            } else if let Some(absent) = &mut absent {
-                absent.insert(key.to_owned());
-            } else {
+            } else if !is_optional {
                 let message = format!(
                     "in the template {}: {}",
                     quoted(template.source()),
@@ -227,14 +222,8 @@ impl Values {
 impl BoundRecipe {
     /// The recipe.
     #[must_use]
-    pub fn recipe(&self) -> &Recipe {
+    pub(crate) fn recipe(&self) -> &Recipe {
         &self.recipe
-    }
-
-    /// Columns that the recipe mentions where they may be missing, and that this list lacks: they count as empty.
-    #[must_use]
-    pub fn absent(&self) -> &[String] {
-        &self.absent
     }
 
     pub(super) fn apply(&self, source: &Source, row: &Row, read_param: &ReadParam<'_>) -> JobRow {
@@ -277,8 +266,6 @@ impl BoundRecipe {
         }
         changes.retain(FieldChange::is_change);
         JobRow {
-            line: row.line(),
-            id,
             jobs,
             problems,
             changes,

@@ -42,7 +42,7 @@ impl Findings {
 
 /// What [`Check::job`] says of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Good, and the first to want its path.
     New,
     /// Good, and made by an earlier job already.
@@ -60,7 +60,7 @@ struct Claim {
 
 /// Takes all jobs of a list and finds what is wrong with them and between them.
 #[derive(Debug)]
-pub struct Check {
+pub(crate) struct Check {
     file: Arc<Path>,
     policy: NamePolicy,
     /// Keyed anew each time, so that nobody can make a list whose ids collide.
@@ -74,7 +74,7 @@ pub struct Check {
 impl Check {
     /// For the jobs of `source`; `policy` is that of the recipe, without one [`NamePolicy::Portable`].
     #[must_use]
-    pub fn new(source: &Source, policy: NamePolicy) -> Check {
+    pub(crate) fn new(source: &Source, policy: NamePolicy) -> Check {
         Check {
             file: Arc::clone(source.shared_path()),
             policy,
@@ -87,12 +87,16 @@ impl Check {
     }
 
     /// Takes what is wrong with a row.
-    pub fn problems(&mut self, problems: Vec<RowProblem>) {
+    pub(crate) fn problems(&mut self, problems: Vec<RowProblem>) {
         problems.into_iter().for_each(|problem| self.add(problem));
     }
 
     /// Takes a job. `hash` resolves its request, or says why it cannot.
-    pub fn job(&mut self, job: &JobSpec, hash: impl FnOnce(&JobSpec) -> Result<[u8; 32], String>) -> Verdict {
+    pub(crate) fn job(
+        &mut self,
+        job: &JobSpec,
+        hash: impl FnOnce(&JobSpec) -> Result<[u8; 32], String>,
+    ) -> Verdict {
         self.findings.jobs += 1;
         let before = self.findings.total;
         let line = u32::try_from(job.line).unwrap_or(u32::MAX);
@@ -135,7 +139,7 @@ impl Check {
 
     /// What was found. A list without any job and without any problem is one too.
     #[must_use]
-    pub fn finish(mut self) -> Findings {
+    pub(crate) fn finish(mut self) -> Findings {
         if self.findings.jobs == 0 && self.findings.total == 0 {
             let message = "there are no rows; write one row per file to make";
             self.add(RowProblem::new(&Arc::clone(&self.file), 0, message));

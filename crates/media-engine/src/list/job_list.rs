@@ -101,15 +101,12 @@ impl JobList {
         };
         let job = reading.job(read_param);
         let problems = reading.problems;
-        let id = job.as_ref().map(|job| job.id.clone()).unwrap_or_default();
         let jobs = if problems.is_empty() {
             job.into_iter().collect()
         } else {
             Vec::new()
         };
         JobRow {
-            line: row.line(),
-            id,
             jobs,
             problems,
             changes: Vec::new(),

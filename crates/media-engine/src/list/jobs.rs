@@ -14,7 +14,7 @@ use super::problem::{ListError, RowProblem};
 use super::source::{Rows, Source};
 
 /// Reads the text of a cell as a parameter: provider, kind of media, name of the parameter, text.
-pub type ReadParam<'a> = dyn Fn(&str, MediaKind, &str, &str) -> Result<Value, String> + 'a;
+pub(crate) type ReadParam<'a> = dyn Fn(&str, MediaKind, &str, &str) -> Result<Value, String> + 'a;
 
 /// One file to make.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,11 +76,7 @@ pub(super) fn id_problem(id: &str) -> Option<String> {
 
 /// What one row comes to.
 #[derive(Clone, Debug)]
-pub struct JobRow {
-    /// The line where it starts.
-    pub line: u64,
-    /// Its id; empty in a job list without ids.
-    pub id: String,
+pub(crate) struct JobRow {
     /// What it makes.
     pub jobs: Vec<JobSpec>,
     /// What it does not make, and why.
@@ -96,7 +92,7 @@ enum Maker<'a> {
 }
 
 /// Row after row of a list, made into jobs. One that cannot be read is an error and the next one is tried.
-pub struct JobRows<'a> {
+pub(crate) struct JobRows<'a> {
     source: &'a Source,
     rows: Rows,
     maker: Maker<'a>,
@@ -117,7 +113,7 @@ impl<'a> JobRows<'a> {
     ///
     /// # Errors
     /// When the list cannot be read, or is no job list and there is no recipe.
-    pub fn new(
+    pub(crate) fn new(
         source: &'a Source,
         recipe: Option<&'a BoundRecipe>,
         read_param: &'a ReadParam<'a>,
@@ -137,7 +133,7 @@ impl<'a> JobRows<'a> {
 
     /// What the fields of the recipe did to the rows so far.
     #[must_use]
-    pub fn counts(&self) -> &FieldCounts {
+    pub(crate) fn counts(&self) -> &FieldCounts {
         &self.counts
     }
 }
@@ -161,7 +157,7 @@ impl Iterator for JobRows<'_> {
 
 /// The jobs of all rows, one after another. All that is wrong with a row is one error.
 #[derive(Debug)]
-pub struct Jobs<'a> {
+pub(crate) struct Jobs<'a> {
     rows: JobRows<'a>,
     ready: VecDeque<Result<JobSpec, Vec<RowProblem>>>,
 }
@@ -171,7 +167,7 @@ impl<'a> Jobs<'a> {
     ///
     /// # Errors
     /// The same.
-    pub fn new(
+    pub(crate) fn new(
         source: &'a Source,
         recipe: Option<&'a BoundRecipe>,
         read_param: &'a ReadParam<'a>,
@@ -180,12 +176,6 @@ impl<'a> Jobs<'a> {
             rows: JobRows::new(source, recipe, read_param)?,
             ready: VecDeque::new(),
         })
-    }
-
-    /// What the fields of the recipe did to the rows so far.
-    #[must_use]
-    pub fn counts(&self) -> &FieldCounts {
-        self.rows.counts()
     }
 }
 

@@ -26,19 +26,20 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub use self::bind::BoundRecipe;
-pub use self::check::{Check, Findings, Verdict};
+pub(crate) use self::bind::BoundRecipe;
+pub use self::check::Findings;
+pub(crate) use self::check::{Check, Verdict};
 pub use self::cut::{FieldChange, FieldCount, FieldCounts};
-pub use self::jobs::{JobRow, JobRows, JobSpec, Jobs, ReadParam};
-pub use self::problem::{ListError, RowProblem};
-pub use self::recipe::{Output, Recipe, Table};
-pub use self::repair::RepairWriter;
-pub use self::row::Row;
-pub use self::source::{Rows, Source};
-pub use self::table::{Made, TableWriter};
+pub use self::jobs::JobSpec;
+pub(crate) use self::jobs::{JobRows, Jobs, ReadParam};
+pub use self::problem::RowProblem;
+pub(crate) use self::recipe::Recipe;
+pub(crate) use self::repair::RepairWriter;
+pub(crate) use self::source::Source;
+pub(crate) use self::table::{Made, TableWriter};
 
 /// The largest cell, in bytes. No prompt and no word comes near it; a forgotten quote does.
-pub const MAX_CELL: usize = 1 << 20;
+pub(crate) const MAX_CELL: usize = 1 << 20;
 
 /// The JSON Schema of a recipe.
 #[must_use]

@@ -21,7 +21,7 @@ const MAX_RECIPE: u64 = 1 << 20;
 
 /// A recipe as its file says, checked in itself; [`bind`](Recipe::bind) checks it against a list.
 #[derive(Clone, Debug)]
-pub struct Recipe {
+pub(crate) struct Recipe {
     pub(super) file: Arc<Path>,
     /// As compared.
     pub(super) needs: Vec<String>,
@@ -42,7 +42,7 @@ pub(super) struct Field {
 
 /// One file to make of every row.
 #[derive(Clone, Debug)]
-pub struct Output {
+pub(crate) struct Output {
     /// Its name: the job's id is the row's id, a slash and this.
     pub name: String,
     /// Picture or sound.
@@ -67,7 +67,7 @@ pub(super) enum Param {
 
 /// The table to write for Anki.
 #[derive(Clone, Debug)]
-pub struct Table {
+pub(crate) struct Table {
     /// Where it goes, below the output folder.
     pub path: String,
     /// The deck, where one is named.
@@ -81,7 +81,7 @@ impl Recipe {
     ///
     /// # Errors
     /// Every mistake in it, with its key.
-    pub fn read(path: &Path) -> Result<Recipe, ListError> {
+    pub(crate) fn read(path: &Path) -> Result<Recipe, ListError> {
         let failed = |error| ListError::io("read", path, error);
         let wrong = |problem: String| ListError::Recipe {
             path: path.to_owned(),
@@ -109,7 +109,7 @@ impl Recipe {
     ///
     /// # Errors
     /// Every mistake in it, with its key.
-    pub fn parse(path: &Path, text: &str) -> Result<Recipe, ListError> {
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Recipe, ListError> {
         let failed = |problems| ListError::Recipe {
             path: path.to_owned(),
             problems,
@@ -130,33 +130,21 @@ impl Recipe {
         }
     }
 
-    /// The file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.file
-    }
-
     /// What is made of every row, in order.
     #[must_use]
-    pub fn outputs(&self) -> &[Output] {
+    pub(crate) fn outputs(&self) -> &[Output] {
         &self.outputs
-    }
-
-    /// The output of this name.
-    #[must_use]
-    pub fn output(&self, name: &str) -> Option<&Output> {
-        self.outputs.iter().find(|output| output.name == name)
     }
 
     /// The table to write, if any.
     #[must_use]
-    pub fn table(&self) -> Option<&Table> {
+    pub(crate) fn table(&self) -> Option<&Table> {
         self.table.as_ref()
     }
 
     /// What the names of its files must be fit for.
     #[must_use]
-    pub fn name_policy(&self) -> NamePolicy {
+    pub(crate) fn name_policy(&self) -> NamePolicy {
         if self.table.is_some() {
             NamePolicy::Anki
         } else {

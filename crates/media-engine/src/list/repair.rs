@@ -13,7 +13,7 @@ const WHY: &str = "_why";
 const NEXT: &str = "_next";
 
 /// Writes rows in the form of the list that they come from: the same columns, the same delimiter, or JSON lines.
-pub struct RepairWriter<W: Write> {
+pub(crate) struct RepairWriter<W: Write> {
     form: Form<W>,
 }
 
@@ -44,7 +44,7 @@ impl<W: Write> RepairWriter<W> {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn new(source: &Source, out: W) -> Result<RepairWriter<W>, ListError> {
+    pub(crate) fn new(source: &Source, out: W) -> Result<RepairWriter<W>, ListError> {
         let Some(header) = source.header() else {
             return Ok(RepairWriter {
                 form: Form::Json(out),
@@ -69,7 +69,7 @@ impl<W: Write> RepairWriter<W> {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn row(&mut self, source: &Source, row: &Row, why: &str, next: &str) -> Result<(), ListError> {
+    pub(crate) fn row(&mut self, source: &Source, row: &Row, why: &str, next: &str) -> Result<(), ListError> {
         match &mut self.form {
             Form::Table { out, columns } => {
                 let cells = columns.iter().map(|name| row.text(name).unwrap_or_default());
@@ -90,7 +90,7 @@ impl<W: Write> RepairWriter<W> {
     ///
     /// # Errors
     /// They cannot be.
-    pub fn finish(self, source: &Source) -> Result<(), ListError> {
+    pub(crate) fn finish(self, source: &Source) -> Result<(), ListError> {
         match self.form {
             Form::Table { mut out, .. } => out.flush().map_err(|error| failed(source, error)),
             Form::Json(mut out) => out.flush().map_err(|error| failed(source, error)),

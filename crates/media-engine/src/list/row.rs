@@ -20,7 +20,7 @@ pub(super) const MAX_KEYS: usize = 1000;
 
 /// One row of a list.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub(crate) struct Row {
     line: u64,
     cells: Cells,
 }
@@ -44,13 +44,13 @@ pub(super) enum Cell<'a> {
 impl Row {
     /// The line where it starts, counted from 1.
     #[must_use]
-    pub fn line(&self) -> u64 {
+    pub(crate) fn line(&self) -> u64 {
         self.line
     }
 
     /// The text of a column, compared without case; `None` where there is no such column or its value is no text.
     #[must_use]
-    pub fn text(&self, column: &str) -> Option<&str> {
+    pub(crate) fn text(&self, column: &str) -> Option<&str> {
         match self.cell(&key_of(column))? {
             Cell::Text(text) => Some(text),
             Cell::Json(Json::Text(text)) => Some(text),

@@ -19,7 +19,7 @@ pub(super) const HEAD: u64 = 64 << 10;
 
 /// A list, opened: its kind and columns are known, its rows are read by [`rows`](Source::rows).
 #[derive(Clone, Debug)]
-pub struct Source {
+pub(crate) struct Source {
     path: Arc<Path>,
     stamp: Stamp,
     layout: Layout,
@@ -53,7 +53,7 @@ impl Source {
     ///
     /// # Errors
     /// When it cannot be read, is no UTF-8 text, is empty, or has an unusable header.
-    pub fn open(path: &Path) -> Result<Source, ListError> {
+    pub(crate) fn open(path: &Path) -> Result<Source, ListError> {
         let wrong = |message: String| ListError::list(path, message);
         // A pipe would wait for a writer when opened.
         let metadata = path
@@ -105,7 +105,7 @@ impl Source {
 
     /// The file.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -123,7 +123,7 @@ impl Source {
 
     /// The columns as the header writes them; `None` for JSON lines, which have none.
     #[must_use]
-    pub fn header(&self) -> Option<&[String]> {
+    pub(crate) fn header(&self) -> Option<&[String]> {
         match &self.layout {
             Layout::JsonLines => None,
             Layout::Table(table) => Some(&table.columns.names),
@@ -157,7 +157,7 @@ impl Source {
     ///
     /// # Errors
     /// When it cannot be read, or is not the file that was opened.
-    pub fn rows(&self) -> Result<Rows, ListError> {
+    pub(crate) fn rows(&self) -> Result<Rows, ListError> {
         let file = open(&self.path)?;
         if stamp(&file, &self.path)? != self.stamp {
             return Err(ListError::Changed {
@@ -218,7 +218,7 @@ const CHANGED: &str = "it changed while it was being read; run the same command 
 
 /// The rows of a list; one that cannot be read is an error and the next one is tried.
 #[derive(Debug)]
-pub struct Rows {
+pub(crate) struct Rows {
     source: Source,
     records: Records<Unchanged>,
     is_over: bool,

@@ -20,14 +20,14 @@ const START: &str = "#separator:tab\n#html:true\n#columns:";
 
 /// What there is of a job whose file exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Made {
+pub(crate) struct Made {
     /// Whom to name.
     pub credit: Option<String>,
 }
 
 /// Writes the table row by row into a hidden file beside it, which takes its name when it is whole.
 #[derive(Debug)]
-pub struct TableWriter {
+pub(crate) struct TableWriter {
     path: PathBuf,
     columns: Vec<(String, Template)>,
     rows: csv::Writer<BufWriter<NamedTempFile>>,
@@ -39,7 +39,7 @@ impl TableWriter {
     ///
     /// # Errors
     /// When it cannot be written, or a file that is no table of ours (or is the list itself) is there.
-    pub fn create(
+    pub(crate) fn create(
         folder: &Path,
         staging: &Path,
         recipe: &BoundRecipe,
@@ -68,7 +68,7 @@ impl TableWriter {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn row(
+    pub(crate) fn row(
         &mut self,
         row: &JobRow,
         mut made: impl FnMut(&JobSpec) -> Option<Made>,
@@ -91,7 +91,7 @@ impl TableWriter {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn finish(self) -> Result<PathBuf, ListError> {
+    pub(crate) fn finish(self) -> Result<PathBuf, ListError> {
         let failed = |error| ListError::io("write", &self.path, error);
         let out = self
             .rows

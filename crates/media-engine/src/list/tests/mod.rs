@@ -14,6 +14,8 @@ use media_core::MediaKind;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::problem::ListError;
+use super::row::Row;
 use super::*;
 
 /// A folder with files, and what they are read as.

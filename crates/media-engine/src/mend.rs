@@ -3,13 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use media_core::{CostBasis, Error, ErrorKind, MADE, MediaFile, Provenance, Result, format_of, validate};
+use media_core::{CostBasis, Error, ErrorKind, MADE, Provenance, Result};
 
 use crate::chain::Tried;
 use crate::found::{Found, find, hash_of};
-use crate::ledger::{
-    AttemptRow, Entry, Finished, JobStatus, Ledger, Made, OpenAttempt, Reader, Settled, TakeRow,
-};
+use crate::ledger::{Entry, Finished, JobStatus, Ledger, Made, OpenAttempt, Reader, Settled, TakeRow};
 use crate::line::{Line, Subject};
 use crate::place;
 
@@ -163,7 +161,7 @@ fn finished(out: &Path, entry: &Entry, open: &OpenAttempt, simulated: bool) -> R
         request: Some(open.hash.short()),
         tried: tried_before(entry),
     };
-    let file = file_at(&out.join(path_of(entry, open)), attempt)?;
+    let file = place::describe(&out.join(path_of(entry, open)), attempt.sha256.as_deref())?;
     let model = attempt.model.as_ref().unwrap_or(&entry.model);
     let provenance = Provenance::of(&subject.provider, Some(model), attempt.facts.clone());
     let line = Line::finished(
@@ -204,25 +202,6 @@ fn tried_before(entry: &Entry) -> Vec<Tried> {
     let mut tried = line.map(|line| line.tried).unwrap_or_default();
     tried.retain(|tried| tried.provider != entry.provider);
     tried
-}
-
-/// The file as it was made: as it stands, or what is known of it when it is gone.
-fn file_at(path: &Path, attempt: &AttemptRow) -> Result<MediaFile> {
-    let inspection = fs::File::open(path)
-        .ok()
-        .and_then(|file| validate::inspect_reader(file).ok()?.ok());
-    let format = match &inspection {
-        Some(inspection) => inspection.format,
-        None => format_of(path)?,
-    };
-    Ok(MediaFile {
-        path: path.to_owned(),
-        format,
-        bytes: attempt.bytes.unwrap_or(0),
-        sha256: attempt.sha256.clone().unwrap_or_default(),
-        dimensions: inspection.as_ref().and_then(|inspection| inspection.dimensions),
-        duration: inspection.and_then(|inspection| inspection.duration),
-    })
 }
 
 #[cfg(test)]

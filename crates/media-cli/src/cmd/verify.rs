@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Seek as _;
 use std::path::{Path, PathBuf};
 
-use media_core::{CheckLevel, Error, ErrorKind, Format, MediaKind, Result, format_of, validate};
+use media_core::{Error, ErrorKind, Format, MediaKind, Result, format_of, validate};
 
 use crate::args::Verify;
 use crate::exit::Exit;
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Verify) -> Result<Exit> {
         say!("error: {}", error.full());
     }
     for path in &files {
-        match look(path, CheckLevel::Full) {
+        match look(path) {
             Ok(what) => put!("ok   {}  {what}", path.display()),
             Err(why) => {
                 bad += 1;
@@ -68,7 +68,7 @@ fn collect(path: &Path, named: bool, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn look(path: &Path, level: CheckLevel) -> std::result::Result<String, String> {
+fn look(path: &Path) -> std::result::Result<String, String> {
     // Opening a pipe would wait for somebody to write into it.
     if !fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
         return Err("it is not a file".to_owned());
@@ -86,16 +86,12 @@ fn look(path: &Path, level: CheckLevel) -> std::result::Result<String, String> {
     if !inspection.mends.is_empty() {
         return Err("its header holds placeholders for its sizes".to_owned());
     }
-    if level == CheckLevel::Full {
-        file.rewind().map_err(|error| error.to_string())?;
-        let decoded = match format.kind() {
-            MediaKind::Image => {
-                validate::decode_image(file, format, validate::DecodeLimits::default()).map(drop)
-            }
-            MediaKind::Audio => validate::decode_audio(file, format).map(drop),
-        };
-        decoded.map_err(|defect| defect.to_string())?;
-    }
+    file.rewind().map_err(|error| error.to_string())?;
+    let decoded = match format.kind() {
+        MediaKind::Image => validate::decode_image(file, format, validate::DecodeLimits::default()).map(drop),
+        MediaKind::Audio => validate::decode_audio(file, format).map(drop),
+    };
+    decoded.map_err(|defect| defect.to_string())?;
     let size = inspection
         .dimensions
         .map(|size| format!(" {}x{}", size.width, size.height))

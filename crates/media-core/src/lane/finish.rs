@@ -91,13 +91,6 @@ struct Waiting {
     answer: oneshot::Sender<Finished>,
 }
 
-/// A piece after its checks.
-struct Checked {
-    piece: Piece,
-    answer: oneshot::Sender<Finished>,
-    secured: Result<(Event, Option<String>)>,
-}
-
 impl Finisher {
     pub(super) fn new(http: Http, decodes: bool, keeps: bool) -> Arc<Finisher> {
         Arc::new(Finisher {
@@ -145,20 +138,15 @@ impl Finisher {
     }
 
     fn see_to(&self, pieces: Vec<Waiting>, runtime: &Handle) {
-        let mut checked: Vec<Checked> = pieces
+        let mut events = Vec::new();
+        let checked: Vec<_> = pieces
             .into_iter()
-            .map(|Waiting { mut piece, answer }| Checked {
-                secured: whatever_happens(|| self.secure(&mut piece)),
-                piece,
-                answer,
-            })
-            .collect();
-        let events: Vec<(AttemptKey, Event)> = checked
-            .iter_mut()
-            .filter_map(|checked| {
-                let (event, _) = checked.secured.as_mut().ok()?;
-                // `Done` says nothing, and stands where the event was.
-                Some((checked.piece.key, std::mem::replace(event, Event::Done)))
+            .map(|Waiting { mut piece, answer }| {
+                let secured = whatever_happens(|| self.secure(&mut piece)).map(|(event, warning)| {
+                    events.push((piece.key, event));
+                    warning
+                });
+                (piece, answer, secured)
             })
             .collect();
         let record = || {
@@ -168,14 +156,9 @@ impl Finisher {
             runtime.block_on(self.http.journal().record(&events))
         };
         let unrecorded = whatever_happens(record).err();
-        for Checked {
-            mut piece,
-            answer,
-            secured,
-        } in checked
-        {
+        for (mut piece, answer, secured) in checked {
             let is_secured = secured.is_ok() && unrecorded.is_none();
-            let placed = secured.and_then(|(_, warning)| {
+            let placed = secured.and_then(|warning| {
                 if unrecorded.is_some() {
                     // Then the file system has to remember whose it is.
                     piece.staged.mark_as(piece.key, &self.http.wiring().staging);

@@ -35,12 +35,13 @@ pub struct Pacer {
     turn: Semaphore,
     state: Mutex<State>,
     changed: Notify,
-    raise_to_reported: bool,
 }
 
 #[derive(Debug)]
 struct State {
     gauges: Vec<Gauge>,
+    /// For gauges that come later; see [`Gauge::raises`].
+    raises: bool,
     paused_until: Option<Instant>,
     /// Spacing found by trial: wider after each refusal, narrower with each success.
     adaptive: Option<Duration>,
@@ -69,6 +70,8 @@ struct Gauge {
     /// The ceiling of the configuration; `None` for a bucket that only the service has spoken of.
     configured: Option<u64>,
     reported: Option<u64>,
+    /// A higher limit that the service reports replaces ours.
+    raises: bool,
     log: VecDeque<Entry>,
     in_log: u64,
     next_free: Option<Instant>,
@@ -94,13 +97,14 @@ const ADAPTIVE_MOST: Duration = Duration::from_secs(10);
 const ADAPTIVE_LEAST: Duration = Duration::from_millis(5);
 
 impl Gauge {
-    fn new(bucket: String, length: Duration, configured: Option<u64>) -> Gauge {
+    fn new(bucket: String, length: Duration, configured: Option<u64>, raises: bool) -> Gauge {
         Gauge {
             bucket,
             // The service measures arrivals, we departures: a hundredth more keeps jitter from making one too many.
             length: length + length / 100,
             configured,
             reported: None,
+            raises,
             log: VecDeque::new(),
             in_log: 0,
             next_free: None,
@@ -109,17 +113,17 @@ impl Gauge {
         }
     }
 
-    fn limit(&self, raise: bool) -> Option<u64> {
+    fn limit(&self) -> Option<u64> {
         match (self.configured, self.reported) {
-            (Some(_), Some(theirs)) if raise => Some(theirs),
+            (Some(_), Some(theirs)) if self.raises => Some(theirs),
             (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
             (ours, theirs) => ours.or(theirs),
         }
     }
 
     /// The first moment from `now` on at which `amount` may pass.
-    fn earliest(&mut self, now: Instant, amount: u64, raise: bool) -> Result<Instant> {
-        let Some(limit) = self.limit(raise) else {
+    fn earliest(&mut self, now: Instant, amount: u64) -> Result<Instant> {
+        let Some(limit) = self.limit() else {
             return Ok(now);
         };
         if amount > limit {
@@ -150,8 +154,8 @@ impl Gauge {
         Ok(at)
     }
 
-    fn commit(&mut self, now: Instant, amount: u64, id: u64, raise: bool) {
-        let Some(limit) = self.limit(raise).filter(|limit| *limit > 0) else {
+    fn commit(&mut self, now: Instant, amount: u64, id: u64) {
+        let Some(limit) = self.limit().filter(|limit| *limit > 0) else {
             return;
         };
         if amount == 0 {
@@ -187,7 +191,7 @@ fn ratio(amount: u64, limit: u64) -> f64 {
 
 impl State {
     /// When a send that takes `units` may start, and the gauge that decides it; `None` for now.
-    fn due(&mut self, now: Instant, units: &Units, raise: bool) -> Result<Option<(Instant, Option<usize>)>> {
+    fn due(&mut self, now: Instant, units: &Units) -> Result<Option<(Instant, Option<usize>)>> {
         let mut at = now;
         let mut slowest = None;
         for (index, gauge) in self.gauges.iter_mut().enumerate() {
@@ -195,7 +199,7 @@ impl State {
             if amount == 0 {
                 continue;
             }
-            let earliest = gauge.earliest(now, amount, raise)?;
+            let earliest = gauge.earliest(now, amount)?;
             if earliest > at {
                 at = earliest;
                 slowest = Some(index);
@@ -211,12 +215,12 @@ impl State {
     }
 
     /// Takes the place of one send from every window; gives its number, to give it back by.
-    fn take(&mut self, now: Instant, units: &Units, raise: bool) -> u64 {
+    fn take(&mut self, now: Instant, units: &Units) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         for gauge in &mut self.gauges {
             let amount = units.of(&gauge.bucket);
-            gauge.commit(now, amount, id, raise);
+            gauge.commit(now, amount, id);
         }
         self.adaptive_next = self.adaptive.map(|spacing| now + spacing);
         id
@@ -243,12 +247,13 @@ impl Pacer {
     pub fn new(windows: Vec<Window>, raise_to_reported: bool) -> Pacer {
         let gauges = windows
             .into_iter()
-            .map(|w| Gauge::new(w.bucket, w.length, Some(w.limit)))
+            .map(|w| Gauge::new(w.bucket, w.length, Some(w.limit), raise_to_reported))
             .collect();
         Pacer {
             turn: Semaphore::new(1),
             state: Mutex::new(State {
                 gauges,
+                raises: raise_to_reported,
                 paused_until: None,
                 adaptive: None,
                 is_dry: false,
@@ -257,7 +262,6 @@ impl Pacer {
                 waiting: None,
             }),
             changed: Notify::new(),
-            raise_to_reported,
         }
     }
 
@@ -292,8 +296,8 @@ impl Pacer {
             let mut state = self.state();
             // Time went by while a place was waited for; a pause may have come.
             let now = Instant::now();
-            if state.due(now, units, self.raise_to_reported)?.is_none() {
-                let id = state.take(now, units, self.raise_to_reported);
+            if state.due(now, units)?.is_none() {
+                let id = state.take(now, units);
                 let grant = Grant {
                     pacer: Arc::clone(self),
                     id,
@@ -311,7 +315,7 @@ impl Pacer {
             let began = Instant::now();
             let (at, slowest) = {
                 let mut state = self.state();
-                let Some((at, slowest)) = state.due(began, units, self.raise_to_reported)? else {
+                let Some((at, slowest)) = state.due(began, units)? else {
                     return Ok(());
                 };
                 let bucket = slowest.and_then(|index| Some(state.gauges.get(index)?.bucket.clone()));
@@ -374,7 +378,7 @@ impl Pacer {
     pub(crate) fn tighten(&self, windows: Vec<Window>) {
         let mut state = self.state();
         for window in windows {
-            let new = Gauge::new(window.bucket, window.length, Some(window.limit));
+            let new = Gauge::new(window.bucket, window.length, Some(window.limit), state.raises);
             let same = |gauge: &&mut Gauge| gauge.bucket == new.bucket && gauge.length == new.length;
             match state.gauges.iter_mut().find(same) {
                 Some(gauge) => gauge.configured = gauge.configured.into_iter().chain(new.configured).min(),
@@ -394,9 +398,8 @@ impl Pacer {
         let window = REPORTED_WINDOW + REPORTED_WINDOW / 100;
         let known = |gauge: &Gauge| gauge.bucket == report.bucket && gauge.length == window;
         let place = state.gauges.iter().position(known).unwrap_or_else(|| {
-            state
-                .gauges
-                .push(Gauge::new(report.bucket.clone(), REPORTED_WINDOW, None));
+            let new = Gauge::new(report.bucket.clone(), REPORTED_WINDOW, None, state.raises);
+            state.gauges.push(new);
             state.gauges.len() - 1
         });
         if let Some(gauge) = state.gauges.get_mut(place) {

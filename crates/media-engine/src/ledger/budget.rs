@@ -68,24 +68,38 @@ impl Bound {
     }
 }
 
+impl Spending {
+    fn of(&self, bound: Bound) -> Usd {
+        match bound {
+            Bound::All => self.total,
+            Bound::Run => self.run,
+            Bound::Day => self.day,
+        }
+    }
+}
+
 impl Caps {
     /// The ceiling that leaves the least after what was spent; `None` when there is none.
     #[must_use]
     pub fn left(&self, spent: &Spending) -> Option<Left> {
+        self.all_left(spent).min_by_key(|left| left.left)
+    }
+
+    /// What each ceiling leaves.
+    fn all_left(&self, spent: &Spending) -> impl Iterator<Item = Left> {
         let caps = [
-            (Bound::All, self.total, spent.total),
-            (Bound::Run, self.run, spent.run),
-            (Bound::Day, self.day, spent.day),
+            (Bound::All, self.total),
+            (Bound::Run, self.run),
+            (Bound::Day, self.day),
         ];
-        let left = caps.into_iter().filter_map(|(bound, cap, spent)| {
-            let left = cap?.saturating_sub(spent);
+        caps.into_iter().filter_map(|(bound, cap)| {
+            let left = cap?.saturating_sub(spent.of(bound));
             Some(Left {
                 bound,
                 cap: cap?,
                 left,
             })
-        });
-        left.min_by_key(|left| left.left)
+        })
     }
 }
 
@@ -266,15 +280,12 @@ impl Budget {
     }
 
     fn fits(&self, wanted: &Spending) -> Result<()> {
-        let caps = [
-            ("in all", self.caps.total, self.spending.total, wanted.total),
-            ("for one run", self.caps.run, self.spending.run, wanted.run),
-            ("for one day", self.caps.day, self.spending.day, wanted.day),
-        ];
-        for (name, cap, spent, wanted) in caps {
-            if let Some(cap) = cap.filter(|cap| wanted > cap.saturating_sub(spent)) {
-                let left = cap.saturating_sub(spent);
-                let message = format!("the cap of {cap} USD {name} is reached: {left} USD are left");
+        for Left { bound, cap, left } in self.caps.all_left(&self.spending) {
+            if wanted.of(bound) > left {
+                let message = format!(
+                    "the cap of {cap} USD {} is reached: {left} USD are left",
+                    bound.as_str()
+                );
                 return Err(Error::new(ErrorKind::BudgetExceeded, message)
                     .not_billed()
                     .hint("raise the cap, and run the same command again"));

@@ -1,6 +1,6 @@
 //! The program `media`: a list of words or prompts in, valid files on disk out.
 //!
-//! It names no provider. A program of one's own with a provider of one's own is three lines:
+//! It knows no provider's API. A program of one's own with a provider of one's own is three lines:
 //!
 //! ```no_run
 //! fn main() -> std::process::ExitCode {

@@ -35,8 +35,7 @@ pub struct RunOptions {
     pub only_fetch: bool,
     /// Leave out what is expected to cost more than is left of this.
     pub allowance: Option<Usd>,
-    /// What may be spent. The ledger must be held under it already; here it decides how much of what passed on to another
-    /// provider is begun.
+    /// What may be spent.
     pub caps: Caps,
     /// The wish to stop; share it with the wiring of the clients.
     pub stop: Stop,
@@ -115,6 +114,7 @@ pub async fn run(
         .keys()
         .map(|name| Ok((name.clone(), project.client(name)?.clone())))
         .collect::<Result<_>>()?;
+    folder.ledger().cap(options.caps)?;
     let reader = folder.ledger().reader()?;
     let estimates = Estimates::of_ledger((!folder.was_empty()).then_some(&reader))?;
     drop(reader);

@@ -84,7 +84,7 @@ fn lines_of(path: &Path) -> std::io::Result<Vec<(String, Range<u64>)>> {
     loop {
         let piece = reader.fill_buf()?;
         let is_end = piece.is_empty();
-        let end = memchr(piece);
+        let end = end_of_line(piece);
         let part = piece.get(..end.unwrap_or(piece.len())).unwrap_or_default();
         let room = EDGE.saturating_sub(head.len()).min(part.len());
         head.extend_from_slice(part.get(..room).unwrap_or_default());
@@ -109,7 +109,7 @@ fn lines_of(path: &Path) -> std::io::Result<Vec<(String, Range<u64>)>> {
     }
 }
 
-fn memchr(piece: &[u8]) -> Option<usize> {
+fn end_of_line(piece: &[u8]) -> Option<usize> {
     piece.iter().position(|byte| *byte == b'\n')
 }
 

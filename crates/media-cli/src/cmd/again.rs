@@ -73,12 +73,14 @@ pub(crate) async fn retry(
         session: &session,
         worklist,
         plan,
-        options: RunOptions::default(),
+        options: RunOptions {
+            caps: session.caps(&args.budget),
+            ..RunOptions::default()
+        },
         stop_after: None,
         json: args.json,
         quiet,
         then: Then::AsItWas(again),
-        caps: session.caps(&args.budget),
     };
     let keys = work.keys()?;
     // Before anything is given up. What is sent again may be billed a second time, so it is counted beside what it may have
@@ -286,7 +288,6 @@ pub(crate) async fn rescue(
         json: args.json,
         quiet,
         then: Then::Fetch(again),
-        caps: Caps::default(),
     };
     let keys = work.keys()?;
     let folder = Folder::open(&list.out, list.named_ledger(), session.is_simulated())?;

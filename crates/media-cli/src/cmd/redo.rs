@@ -61,8 +61,10 @@ pub(crate) async fn redo(registry: &Registry, global: &Global, quiet: bool, args
         session: &session,
         worklist,
         plan,
-        options: RunOptions::default(),
-        caps,
+        options: RunOptions {
+            caps,
+            ..RunOptions::default()
+        },
         stop_after: None,
         json: args.json,
         quiet,

@@ -120,7 +120,6 @@ async fn once(
             caps,
             ..RunOptions::default()
         },
-        caps,
         stop_after,
         json: args.json,
         quiet,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use media_core::{ApiKey, Client, Result, Stop, Usd};
-use media_engine::{Caps, Folder, Outcome, Plan, RunOptions, Stats, Status, Worklist};
+use media_engine::{Folder, Outcome, Plan, RunOptions, Stats, Status, Worklist};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -24,8 +24,6 @@ pub(crate) struct Work<'a> {
     pub(crate) worklist: Worklist,
     pub(crate) plan: Plan,
     pub(crate) options: RunOptions,
-    /// What may be spent, all of it and by this run.
-    pub(crate) caps: Caps,
     pub(crate) stop_after: Option<StopAfter>,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
@@ -82,7 +80,6 @@ impl Work<'_> {
             );
         }
         let project = session.online(keys, &folder)?;
-        folder.ledger().cap(self.caps)?;
         let stats = Arc::new(Stats::of_plan(&self.plan));
         let clients: Vec<(String, Client)> = project
             .instances()
@@ -95,7 +92,6 @@ impl Work<'_> {
         let only_fetch = self.options.only_fetch;
         let options = RunOptions {
             stop: session.stop.clone(),
-            caps: self.caps,
             ..self.options
         };
         let observer = progress.observer();

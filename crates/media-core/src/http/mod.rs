@@ -97,6 +97,7 @@ pub enum Auth {
     /// Not in a header: the provider puts it where it belongs, or there is none.
     None,
 }
+
 /// What a provider is set up with.
 #[derive(Debug)]
 pub struct HttpOptions {
@@ -126,6 +127,7 @@ struct Inner {
     options: HttpOptions,
     limiter: Arc<Limiter>,
 }
+
 impl Http {
     /// Sets up the way to one service.
     #[must_use]

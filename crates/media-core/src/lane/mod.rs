@@ -130,7 +130,6 @@ impl Lane {
 
     pub(crate) async fn run(self: Arc<Self>, mut orders: mpsc::Receiver<Order>) {
         let batch = self.client.provider().info().capabilities.max_batch.max(1);
-        let fills = self.client.provider().info().capabilities.remote_batch;
         let mut units = JoinSet::new();
         while let Some(Some(order)) = self.unless_over(orders.recv()).await {
             let Some(Ok(room)) = self.unless_over(Arc::clone(&self.room).acquire_owned()).await else {
@@ -141,35 +140,17 @@ impl Lane {
             if unit.is_empty() {
                 continue;
             }
-            let Some(Ok(call)) = self.unless_over(Arc::clone(&self.calls).acquire_owned()).await else {
+            let Some(call) = self.call(None).await else {
                 self.cancel(unit).await;
                 break;
             };
-            while unit.len() < batch {
-                // What is there by now goes along. Only a remote batch waits to be filled, and none waits for room: those
-                // who have it may be waiting for the call that is held here.
-                let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
-                    break;
-                };
-                let order = if fills {
-                    // It is sent once, and done in hours: a wait for the list is nothing.
-                    self.unless_over(orders.recv()).await.flatten()
-                } else {
-                    orders.try_recv().ok()
-                };
-                let Some(order) = order else { break };
-                unit.extend(self.admit(order, room).await);
-            }
+            self.gather(&mut unit, &mut orders, batch).await;
             // The first job of a model goes alone: a wrong model or key then costs one refusal, not a lane full.
             let mut call = Some(call);
             while let Some(first) = unit.iter().position(|task| !self.is_proven(task)) {
                 let task = unit.swap_remove(first);
                 let model = probe_key(&task.resolved);
-                let call = match call.take() {
-                    Some(call) => Some(Ok(call)),
-                    None => self.unless_over(Arc::clone(&self.calls).acquire_owned()).await,
-                };
-                let Some(Ok(call)) = call else {
+                let Some(call) = self.call(call.take()).await else {
                     self.cancel(vec![task]).await;
                     break;
                 };
@@ -177,11 +158,7 @@ impl Lane {
                 lock(&self.proven).insert(model);
             }
             if !unit.is_empty() {
-                let call = match call {
-                    Some(call) => Some(Ok(call)),
-                    None => self.unless_over(Arc::clone(&self.calls).acquire_owned()).await,
-                };
-                let Some(Ok(call)) = call else {
+                let Some(call) = self.call(call).await else {
                     self.cancel(unit).await;
                     break;
                 };
@@ -197,6 +174,36 @@ impl Lane {
             self.refuse(order).await;
         }
         while units.join_next().await.is_some() {}
+    }
+
+    /// Takes along what else can go in the same call.
+    async fn gather(&self, unit: &mut Vec<Task>, orders: &mut mpsc::Receiver<Order>, most: usize) {
+        while unit.len() < most {
+            // What is there by now goes along. Only a remote batch waits to be filled, and none waits for room: those who
+            // have it may be waiting for the call that is held here.
+            let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
+                return;
+            };
+            let order = if self.client.provider().info().capabilities.remote_batch {
+                // It is sent once, and done in hours: a wait for the list is nothing.
+                self.unless_over(orders.recv()).await.flatten()
+            } else {
+                orders.try_recv().ok()
+            };
+            let Some(order) = order else { return };
+            unit.extend(self.admit(order, room).await);
+        }
+    }
+
+    /// A place among the calls in progress: the one that is kept, or the next that is free. `None` at the end.
+    async fn call(&self, kept: Option<OwnedSemaphorePermit>) -> Option<OwnedSemaphorePermit> {
+        match kept {
+            Some(call) => Some(call),
+            None => self
+                .unless_over(Arc::clone(&self.calls).acquire_owned())
+                .await?
+                .ok(),
+        }
     }
 
     /// Waits for something unless a stop is asked for or nobody waits for results any more.

@@ -19,7 +19,7 @@ pub struct RateReport {
 
 /// Every `x-ratelimit-{limit,remaining,reset}-BUCKET` of an answer, whatever the bucket is called.
 #[must_use]
-pub fn rate_reports(headers: &HeaderMap) -> Vec<RateReport> {
+pub(crate) fn rate_reports(headers: &HeaderMap) -> Vec<RateReport> {
     let mut reports: Vec<RateReport> = Vec::new();
     for (name, value) in headers {
         let Some((field, bucket)) = name

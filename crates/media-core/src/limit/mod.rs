@@ -14,7 +14,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::accounts::Accounts;
-pub use self::headers::{RateReport, parse_duration, rate_reports, retry_after};
+pub(crate) use self::headers::rate_reports;
+pub use self::headers::{RateReport, parse_duration, retry_after};
 pub use self::pacer::{Grant, Pacer, Waiting, Window};
 pub(crate) use self::places::Places;
 pub(crate) use self::quota::HoldSlot;

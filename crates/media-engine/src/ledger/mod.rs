@@ -142,14 +142,11 @@ impl Ledger {
     }
 
     /// Holds everything that is sent from now on under these ceilings.
-    ///
-    /// # Errors
-    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
-    pub fn cap(&self, caps: Caps) -> Result<()> {
+    pub(crate) fn cap(&self, caps: Caps) -> Result<()> {
         self.writer.cap(caps)
     }
 
-    /// What was spent, or may have been, since [`cap`](Ledger::cap).
+    /// What was spent, or may have been, since this run began.
     ///
     /// # Errors
     /// The ledger broke down.

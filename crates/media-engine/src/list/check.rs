@@ -19,7 +19,7 @@ const MOST: usize = 200;
 /// 64 bits that need no alignment, so that entries stay small.
 type Short = [u32; 2];
 
-/// What [`Check`] found.
+/// What is wrong with a list, and what it holds.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
     /// The first problems, in the order of the list.

@@ -40,7 +40,7 @@ pub struct JobSpec {
     pub language: Option<String>,
     /// Another number makes a different purchase of an otherwise equal request.
     pub variant: u32,
-    /// Where the file goes, below the output folder; not checked here, see [`Check`](super::Check).
+    /// Where the file goes, below the output folder; not checked here: `Check` does.
     pub path: String,
     /// Parameters by provider.
     pub params: BTreeMap<String, BTreeMap<String, Value>>,

@@ -60,18 +60,22 @@ pub struct ProviderPlan {
     pub because: String,
     /// How many files a minute the limits allow, where they set a pace.
     pub per_minute: Option<f64>,
-    /// Calls needed and allowed per day, where a daily quota is the limit.
-    pub days: Option<DayPlan>,
+    /// Calls needed and allowed per day, where they are counted.
+    pub daily: Option<DayPlan>,
     tally: Tally,
 }
 
 /// Counted calls against a daily quota.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DayPlan {
+    /// The group of calls that is counted.
+    pub group: String,
     /// Calls that the files to make need.
     pub calls: u64,
     /// Calls that a day allows.
     pub per_day: u64,
+    /// Calls of today that were used already; a plan without a key does not know.
+    pub used: u64,
     /// Calls that one file needs.
     pub per_file: u64,
     /// The moment at which today's quota ends.
@@ -79,18 +83,25 @@ pub struct DayPlan {
 }
 
 impl DayPlan {
-    /// Days that it takes.
+    /// Days that it takes, today among them.
     #[must_use]
     pub fn days(&self) -> u64 {
-        // A file is only begun with all of its calls left, so what does not fill a file is not used.
-        let files_per_day = (self.per_day / self.per_file.max(1)).max(1);
-        (self.calls / self.per_file.max(1)).div_ceil(files_per_day)
+        let files = self.calls / self.per_file.max(1);
+        let later = files.saturating_sub(self.files_today());
+        1 + later.div_ceil(self.files_per_day().max(1))
     }
 
-    /// Files that today's quota allows at most.
+    /// Files that a day's quota allows at most.
     #[must_use]
     pub fn files_per_day(&self) -> u64 {
+        // A file is only begun with all of its calls left, so what does not fill a file is not used.
         self.per_day / self.per_file.max(1)
+    }
+
+    /// Files that what is left of today's quota allows at most.
+    #[must_use]
+    pub fn files_today(&self) -> u64 {
+        self.per_day.saturating_sub(self.used) / self.per_file.max(1)
     }
 }
 
@@ -169,6 +180,13 @@ impl Plan {
 }
 
 impl ProviderPlan {
+    /// The daily quota, where it is what decides the time.
+    #[must_use]
+    pub fn days(&self) -> Option<&DayPlan> {
+        let daily = self.daily.as_ref();
+        daily.filter(|daily| daily.calls > daily.per_day.saturating_sub(daily.used))
+    }
+
     /// Files that are there.
     #[must_use]
     pub fn there(&self) -> u64 {
@@ -247,15 +265,14 @@ impl ProviderPlan {
                 continue;
             };
             let resets = limits.day_starts.day_of(http.wiring().clock.now()).end;
-            let plan = DayPlan {
+            self.daily = Some(DayPlan {
+                group: group.clone(),
                 calls: *calls,
                 per_day,
+                used: 0,
                 per_file: *per_file,
                 resets,
-            };
-            if *calls > per_day {
-                self.days = Some(plan);
-            }
+            });
         }
     }
 }

@@ -178,6 +178,10 @@ impl QuotaStore for SharedQuota {
     }
 
     async fn used(&self, key: &QuotaKey, day: &Day) -> Result<DayUse> {
+        if !self.path.as_ref().is_some_and(|path| path.exists()) {
+            // Nothing was counted yet, and a question begins no file.
+            return Ok(DayUse::default());
+        }
         self.change(key, day, |day| *day).await
     }
 }

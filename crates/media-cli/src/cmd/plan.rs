@@ -20,7 +20,8 @@ pub(crate) async fn run(registry: &Registry, global: &Global, args: &Plan) -> Re
     });
     let session = Session::load_for(registry, global, simulation, None, batches)?;
     let list = session.list(&args.list)?;
-    let (_, plan, budget) = make(&session, &list, session.caps(&args.budget))?;
+    let (_, mut plan, budget) = make(&session, &list, session.caps(&args.budget))?;
+    note_used(&session, &mut plan).await;
     if args.json {
         put!("{}", words::plan_json(&plan));
     } else {
@@ -34,6 +35,22 @@ pub(crate) async fn run(registry: &Registry, global: &Global, args: &Plan) -> Re
         put!("Nothing was sent.  Do it: {}", words::run_command(global, args));
     }
     Ok(Exit::Done)
+}
+
+/// Notes what was used of daily quotas today, where the keys are there: it is counted by account.
+async fn note_used(session: &Session<'_>, plan: &mut Planned) {
+    for (name, provider) in &mut plan.providers {
+        let Some(daily) = &mut provider.daily else {
+            continue;
+        };
+        let Ok(client) = session.alone(name) else {
+            continue;
+        };
+        match client.provider().http().used_today(&daily.group).await {
+            Ok(used) => daily.used = used,
+            Err(error) => tracing::debug!(%error, "what is left of today is not known"),
+        }
+    }
 }
 
 /// What a run offers where the budget does not allow all of it.

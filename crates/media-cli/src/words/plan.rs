@@ -43,11 +43,11 @@ pub(crate) fn plan(plan: &Plan, list: &List) -> String {
         "", "make", "there", "cost"
     );
     for ((name, provider), cost) in plan.providers.iter().zip(costs) {
-        let time = match &provider.days {
+        let time = match provider.days() {
             Some(days) => format!(
                 "{}: {} now, {} a day after {}",
                 counted(days.days(), "day"),
-                number(days.files_per_day().min(provider.make)),
+                number(days.files_today().min(provider.make)),
                 number(days.files_per_day()),
                 moment(days.resets),
             ),
@@ -106,8 +106,14 @@ pub(crate) fn plan(plan: &Plan, list: &List) -> String {
 }
 
 fn cost_of(provider: &ProviderPlan) -> String {
-    match (&provider.days, provider.unpriced) {
-        (Some(days), _) => format!("{} of {} a day", number(days.calls), number(days.per_day)),
+    match (provider.days(), provider.unpriced) {
+        (Some(days), _) => {
+            let used = match days.used {
+                0 => String::new(),
+                used => format!(", {} used today", number(used)),
+            };
+            format!("{} of {} a day{used}", number(days.calls), number(days.per_day))
+        }
         (None, 0) if provider.cost == Usd::ZERO => "nothing by the file".to_owned(),
         (None, 0) => format!("about {} USD", cents(provider.cost)),
         (None, unpriced) if provider.cost == Usd::ZERO => format!("{} without a price", number(unpriced)),
@@ -153,8 +159,8 @@ pub(crate) fn plan_json(plan: &Plan) -> serde_json::Value {
         .providers
         .iter()
         .map(|(name, provider)| {
-            let days = provider.days.map(|days| {
-                json!({ "calls": days.calls, "calls_per_day": days.per_day, "days": days.days(), "resets": days.resets.to_string() })
+            let days = provider.days().map(|days| {
+                json!({ "calls": days.calls, "calls_per_day": days.per_day, "used_today": days.used, "days": days.days(), "resets": days.resets.to_string() })
             });
             let stays: serde_json::Map<_, _> = provider
                 .stays

@@ -121,3 +121,26 @@ fn a_run_that_waits_for_the_next_day_can_be_stopped() {
     ];
     desk.run(&bounded).ended(4).said(&["waiting until"]);
 }
+
+#[test]
+fn a_plan_knows_what_was_used_today() {
+    let desk = desk(20);
+    desk.file("list.jsonl", list(&WORDS));
+    desk.file("few.jsonl", list(&WORDS[..6]));
+    let plan = |list: &str| {
+        let ran = desk.run(&["plan", list, "--out", "out", "--json"]).ended(0);
+        let plan: Value = serde_json::from_str(&ran.stdout).unwrap();
+        plan["providers"]["forvo"]["daily_quota"].clone()
+    };
+    // Twenty words are 40 calls.
+    assert_eq!(plan("list.jsonl")["days"], 2);
+    assert_eq!(plan("few.jsonl"), Value::Null);
+    desk.run(&["run", "few.jsonl", "--out", "else"]).ended(0);
+    let later = plan("list.jsonl");
+    assert_eq!((&later["used_today"], &later["days"]), (&json!(12), &json!(3)));
+    // Six words would be twelve calls, and eight are left.
+    assert_eq!(plan("few.jsonl")["days"], 2);
+    let told = desk.run(&["plan", "list.jsonl", "--out", "out"]).ended(0);
+    assert!(told.stdout.contains("40 of 20 a day, 12 used today"), "{told:#?}");
+    assert!(told.stdout.contains("4 now, 10 a day after"), "{told:#?}");
+}

@@ -189,6 +189,14 @@ impl Http {
         self.0.limiter.waiting()
     }
 
+    /// How many calls of a limit group that is counted by the day were used today, as far as the quota store knows.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn used_today(&self, group: &str) -> Result<u64> {
+        self.0.limiter.used_today(group).await
+    }
+
     /// The address of `path` (segments, each encoded whole) below the base URL.
     #[must_use]
     pub fn url(&self, path: &[&str]) -> Url {

@@ -169,6 +169,14 @@ impl Limiter {
         Some(Today { limit, day, now })
     }
 
+    /// How many counted calls of a group were used today, by anybody who shares the store.
+    pub(crate) async fn used_today(&self, group: &str) -> Result<u64> {
+        match self.day(group) {
+            Some(Today { day, .. }) => Ok(self.quota.used(&self.quota_key(group), &day).await?.units),
+            None => Ok(0),
+        }
+    }
+
     fn quota_key(&self, group: &str) -> QuotaKey {
         QuotaKey {
             account: self.account.clone(),

@@ -229,6 +229,9 @@ mod picture {
         Ok(dimensions)
     }
 
+    /// More bytes than the decoder of JPEGs reads ahead.
+    const READ_AHEAD: usize = 32;
+
     fn jpeg(file: impl Read, limits: DecodeLimits) -> Result<Dimensions, Defect> {
         let mut bytes = Vec::new();
         file.take(limits.max_bytes.saturating_add(1))
@@ -237,11 +240,14 @@ mod picture {
         let length = bytes.len() as u64;
         check_bytes(Format::Jpeg, length, limits)?;
         // Data that is missing in front of the end-of-image marker is read as zeros without a word; only at the end
-        // of the buffer is it an error (zune-jpeg 0.5.15, strict). So that marker, which the walk has seen, goes.
-        // With several scans it must stay, or the next scan is missed.
+        // of the buffer is it an error (zune-jpeg 0.5.15, strict). So ones go in front of that marker, which the walk has
+        // seen: no Huffman code is all ones, so whoever needs them lacks data, and whoever only reads ahead does not mind.
+        // With several scans nothing may stand there, or the next scan is missed.
         let scans = memchr::memmem::find_iter(&bytes, b"\xff\xda").take(2).count();
         if scans == 1 && bytes.ends_with(&[0xff, 0xd9]) {
             bytes.truncate(bytes.len() - 2);
+            bytes.extend([0xff, 0x00].repeat(READ_AHEAD));
+            bytes.extend([0xff, 0xd9]);
         }
         let side = usize::from(u16::MAX);
         let options = DecoderOptions::default()
@@ -446,6 +452,16 @@ mod tests {
             inspect(&half).unwrap();
             let defect = image(&half, Format::Jpeg).unwrap_err();
             assert!(matches!(defect, Defect::Undecodable { .. }), "{defect:?}");
+        }
+        let plain = fixture("plain.jpg");
+        let scan = memchr::memmem::rfind(plain, b"\xff\xda").unwrap() + 14;
+        for end in scan..plain.len() - 4 {
+            let cut = [&plain[..end], b"\xff\xd9"].concat();
+            assert!(
+                image(&cut, Format::Jpeg).is_err(),
+                "cut at {end} of {}",
+                plain.len()
+            );
         }
     }
 

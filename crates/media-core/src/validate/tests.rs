@@ -36,9 +36,9 @@ enum End {
 
 /// How they were made is told in `fixtures/README.md`.
 #[rustfmt::skip]
-pub(super) static FIXTURES: [Fixture; 28] = fixtures![
+pub(super) static FIXTURES: [Fixture; 29] = fixtures![
     "interlaced.png" Certain, "palette.png" Certain, "animated.png" Certain,
-    "progressive-exif.jpg" Certain, "restarts.jpg" Certain, "scans.jpg" Certain,
+    "progressive-exif.jpg" Certain, "restarts.jpg" Certain, "scans.jpg" Certain, "plain.jpg" Certain,
     "lossy.webp" Certain, "alpha.webp" Certain, "animated.webp" Certain,
     "animated.gif" Certain,
     "vbr-tags.mp3" Tag, "mpeg25-lavf.mp3" Certain, "cbr-plain.mp3" Frame, "piped.mp3" Frame,

@@ -54,6 +54,18 @@ fn whole(number: f64) -> Option<u64> {
     (0.0..=EXACT).contains(&number).then_some(number as u64)
 }
 
+/// A number in whatever dress (`0.5`, `"0.5"`), or none.
+///
+/// # Errors
+/// It is not even JSON.
+pub fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok().filter(|number: &f64| number.is_finite()),
+        _ => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;

@@ -50,6 +50,14 @@ pub(crate) fn standing(spec: &JobSpec, reader: Option<&Reader>) -> Result<Standi
     Ok(after(spec, &entry).unwrap_or(first))
 }
 
+/// The provider that a job is at.
+///
+/// # Errors
+/// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
+pub fn stands_at(spec: &JobSpec, reader: &Reader) -> Result<String> {
+    Ok(standing(spec, Some(reader))?.provider)
+}
+
 fn after(spec: &JobSpec, entry: &Entry) -> Option<Standing> {
     let line = entry.last_line();
     if entry.asked != asked(spec) {

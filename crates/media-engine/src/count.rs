@@ -92,6 +92,11 @@ impl<'a> Counter<'a> {
         if !is_first {
             self.shared.insert(key);
         }
+        for name in &spec.providers {
+            if !self.plan.named.contains(name) {
+                self.plan.named.insert(name.clone());
+            }
+        }
         let client = self.project.client(name)?;
         let provider = self.plan.providers.entry(name.to_owned()).or_default();
         provider.kinds.insert(spec.kind);

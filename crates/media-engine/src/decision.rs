@@ -141,6 +141,21 @@ pub(crate) fn with_its_key(id: &str) -> String {
     )
 }
 
+/// Row and path were changed, so its file is another one's by now, and none stands at its path.
+pub(crate) fn gone_to(former: &Path, is_broken: bool) -> Decision {
+    let message = format!(
+        "the row was changed after its file was made, which stands at {}; nothing is made for it by itself",
+        former.display()
+    );
+    let error = LineError::new(Status::Gone.as_str(), Charge::None, message)
+        .next("give the row its earlier path, or buy it anew: media redo --missing");
+    Decision::from(Stay {
+        is_broken,
+        is_made: true,
+        ..Stay::new(Status::Gone).because(error)
+    })
+}
+
 pub(crate) fn gone(take: TakeRow, is_broken: bool) -> Decision {
     let message = if is_broken {
         "its file is damaged and was moved to .media/old; it is not bought again by itself"

@@ -201,7 +201,7 @@ impl Feeder<'_> {
                 if is_broken {
                     place::move_aside(out, &prepared.request.output_path)?;
                 }
-                self.copy(&wish, &from, &take, &prepared);
+                self.copy(wish, &from, &take, &prepared);
                 Ok(More::Yes)
             }
             Decision::Make(start) => {
@@ -350,8 +350,11 @@ impl Feeder<'_> {
     }
 
     /// Puts a file in its place that is there already under another name.
-    fn copy(&self, wish: &Wish, from: &std::path::Path, take: &TakeRow, prepared: &Prepared) {
+    fn copy(&self, mut wish: Wish, from: &std::path::Path, take: &TakeRow, prepared: &Prepared) {
         let shared = self.shared;
+        // It stays what it was made for, so that a later run knows what has changed since.
+        wish.planned.hash = take.hash;
+        let wish = &wish;
         let to = &prepared.request.output_path;
         let is_simulated = shared.folder.is_simulated();
         // It may stand there already: a kill came between the copy and its entry.

@@ -29,7 +29,7 @@ mod stats;
 mod sync;
 mod worklist;
 
-pub use self::chain::Tried;
+pub use self::chain::{Tried, stands_at};
 pub use self::count::How;
 pub use self::export::{export_failed, export_results};
 pub use self::folder::{Folder, check_ledger_place, ledger_path, noted_list};

@@ -116,15 +116,25 @@ pub(crate) fn move_aside(out: &Path, path: &Path) -> Result<PathBuf> {
 
 /// Looks in `.media/old` for the file that was made as this take.
 pub(crate) fn find_aside(out: &Path, take: &TakeRow) -> Option<PathBuf> {
-    let old = out.join(".media").join("old").join(&take.path);
+    find_kept(&aside(out, &out.join(&take.path)), take.bytes, &take.sha256)
+}
+
+/// Whether these very bytes are kept already.
+fn is_aside(out: &Path, path: &Path) -> bool {
+    let found = || find_kept(&aside(out, path), fs::metadata(path).ok()?.len(), &hash_of(path)?);
+    found().is_some()
+}
+
+/// A file that is kept under this name, or with a number before it.
+fn find_kept(old: &Path, bytes: u64, sha256: &str) -> Option<PathBuf> {
     let name = old.file_name()?.to_string_lossy().into_owned();
     let entries = fs::read_dir(old.parent()?).ok()?;
     let mut found = entries.flatten().map(|entry| entry.path()).filter(|path| {
         let is_named = path
             .file_name()
             .is_some_and(|found| found.to_string_lossy().ends_with(&name));
-        let has_length = || fs::metadata(path).is_ok_and(|file| file.len() == take.bytes);
-        is_named && has_length() && hash_of(path).as_deref() == Some(&take.sha256)
+        let has_length = || fs::metadata(path).is_ok_and(|file| file.len() == bytes);
+        is_named && has_length() && hash_of(path).as_deref() == Some(sha256)
     });
     found.next()
 }
@@ -139,7 +149,9 @@ pub(crate) fn aside(out: &Path, path: &Path) -> PathBuf {
 pub(crate) fn swap_in(from: &Path, to: &Path, out: &Path, sha256: &str) -> Result<()> {
     let failed = |error| storage("cannot put a file at", to, error);
     let staged = stage_exactly(from, to, &out.join(".media"), sha256)?;
-    media_core::keep_aside(to, &aside(out, to))?;
+    if !is_aside(out, to) {
+        media_core::keep_aside(to, &aside(out, to))?;
+    }
     staged
         .persist(to)
         .map(drop)

@@ -21,6 +21,8 @@ pub struct Plan {
     pub by_output: BTreeMap<String, u64>,
     /// By provider instance.
     pub providers: BTreeMap<String, ProviderPlan>,
+    /// All instances that the jobs name, whether there is anything left to ask of them or not.
+    pub named: BTreeSet<String>,
     /// How often the rules of each field changed something.
     pub fields: FieldCounts,
     /// What is wrong with the list.

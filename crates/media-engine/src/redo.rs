@@ -59,8 +59,12 @@ pub fn choose(
     let mut look = |spec: JobSpec| -> Result<()> {
         let is_wanted = match redo {
             Redo::Ids(_) => named.remove(spec.id.as_str()),
-            Redo::Standing(statuses) => stands(project, &spec, place, statuses)?,
+            Redo::Standing(statuses) => stands(project, &spec, place, worklist, statuses)?,
         };
+        let is_known = || Ok::<_, Error>(reader.job(&spec.id)?.is_some());
+        if is_wanted && !is_known()? && !stands(project, &spec, place, worklist, &GONE.into())? {
+            return Err(not_made(&spec, out));
+        }
         if is_wanted && may_be_redone(reader, &spec.id, redo, &mut chosen)? {
             paths.insert(spec.path.clone());
         }
@@ -102,14 +106,36 @@ pub fn choose(
     Ok(chosen)
 }
 
-fn stands(project: &Project, spec: &JobSpec, place: Place<'_>, statuses: &BTreeSet<Status>) -> Result<bool> {
+/// Why a job that the ledger does not know is not made anew.
+fn not_made(spec: &JobSpec, out: &Path) -> Error {
+    let id = &spec.id;
+    if fs::symlink_metadata(out.join(&spec.path)).is_ok() {
+        let message = format!(
+            "what stands at {} was not made by this ledger for {id}",
+            spec.path
+        );
+        return Error::config(message).hint("move it away, and media run makes another");
+    }
+    Error::config(format!("{id} was not made yet")).hint("media run makes it")
+}
+
+/// An equal row's file was made and is gone: that is the one thing which stands in the way of a job that was never begun.
+const GONE: [Status; 1] = [Status::Gone];
+
+fn stands(
+    project: &Project,
+    spec: &JobSpec,
+    place: Place<'_>,
+    worklist: Option<&Worklist>,
+    statuses: &BTreeSet<Status>,
+) -> Result<bool> {
     let standing = standing(spec, place.ledger)?;
     let prepared = prepared(project, spec, &standing.provider, place.out)?;
     let decision = resume_at(place).decide(Case {
         client: project.client(&standing.provider)?,
         spec,
         prepared: &prepared,
-        is_shared: false,
+        is_shared: worklist.is_some_and(|worklist| worklist.is_shared(&prepared)),
     })?;
     Ok(matches!(decision, Decision::Stay(stay) if statuses.contains(&stay.status)))
 }
@@ -118,10 +144,7 @@ fn stands(project: &Project, spec: &JobSpec, place: Place<'_>, statuses: &BTreeS
 fn may_be_redone(reader: &Reader, id: &str, redo: &Redo, chosen: &mut Chosen) -> Result<bool> {
     let by_name = matches!(redo, Redo::Ids(_));
     let refuse = |message: String, next: &str| Err(Error::config(message).hint(next));
-    let Some(job) = reader.job(id)? else {
-        return refuse(format!("{id} was not made yet"), "media run makes it");
-    };
-    if !job.is_protected {
+    if !reader.job(id)?.is_some_and(|job| job.is_protected) {
         return Ok(true);
     }
     if by_name {
@@ -145,7 +168,10 @@ pub fn pick(folder: &Folder, id: &str, take: u32) -> Result<()> {
     let takes = reader.takes(id)?;
     let Some(wanted) = takes.iter().find(|made| made.take == take) else {
         let known: Vec<_> = takes.iter().map(|made| made.take.to_string()).collect();
-        let message = format!("{id} has no take {take}; it has {}", known.join(", "));
+        let message = match known.as_slice() {
+            [] => format!("{id} has no takes: it was not made yet"),
+            known => format!("{id} has no take {take}; it has {}", known.join(", ")),
+        };
         return refuse(message, format!("media status {id} tells of each"));
     };
     let out = folder.out();
@@ -168,8 +194,13 @@ pub fn pick(folder: &Folder, id: &str, take: u32) -> Result<()> {
             matches!(find(out, &elsewhere, Some(wanted)), Found::AsMade).then_some(elsewhere)
         });
         let Some(aside) = aside else {
-            let message = format!("the file of take {take} of {id} is no longer in .media/old");
-            return refuse(message, format!("make another one: media redo {id}"));
+            let message = format!(
+                "the file of take {take} of {id} is not in .media/old as it was made: it was edited, or moved away"
+            );
+            return refuse(
+                message,
+                format!("copy it from there by hand, or make another one: media redo {id}"),
+            );
         };
         if fs::symlink_metadata(&path).is_ok() {
             place::swap_in(&aside, &path, out, &wanted.sha256)?;

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use media_core::{Charge, Client, ErrorKind, Prior, Result};
 
 use crate::decision::{
-    ANOTHER_VARIANT, ASK_AGAIN, Decision, SEND_AGAIN, Start, Stay, copy, gone, in_the_way, is_of_another,
-    start, stay, with_its_key,
+    ANOTHER_VARIANT, ASK_AGAIN, Decision, SEND_AGAIN, Start, Stay, copy, gone, gone_to, in_the_way,
+    is_of_another, start, stay, with_its_key,
 };
 use crate::found::{Found, find, is_as_made};
 use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, Reader, TakeRow, asked};
@@ -76,7 +76,13 @@ impl Resume<'_> {
             .transpose()?
             .flatten();
         let (Some(entry), Some(reader)) = (entry, self.reader) else {
-            return self.decide_new(case);
+            return Ok(match self.decide_new(case)? {
+                // What is gone is another row's, and a person wants this one's.
+                Decision::Stay(stay) if stay.status == Status::Gone => {
+                    Decision::Make(start(1, 1, Prior::Fresh))
+                }
+                decision => decision,
+            });
         };
         if let Some(stay) = self.open_for_other_request(case, &entry)? {
             return Ok(stay);
@@ -303,14 +309,14 @@ impl Resume<'_> {
             Found::Nothing => false,
             Found::Broken(_) => true,
         };
-        // Gone. What costs nothing is brought back.
+        // Gone. What costs nothing is brought back: the file of this row, by whatever configuration it was made.
         let former = self.out.join(&take.path);
         if former != *path && matches!(self.find(&former, Some(&take)), Found::AsMade) {
-            if !is_same {
-                return Ok(stay(differs, Some(take)));
+            if is_same || differs == Status::Outdated {
+                let number = take.take;
+                return Ok(copy(former, take, number, is_broken));
             }
-            let number = take.take;
-            return Ok(copy(former, take, number, is_broken));
+            return Ok(gone_to(&former, is_broken));
         }
         if !is_same {
             return Ok(gone(take, is_broken));

@@ -81,16 +81,26 @@ fn is_gone(error: &Error) -> bool {
 }
 
 /// Nothing will bring it back, and nobody can tell what was made and billed.
+fn lost(message: String) -> Error {
+    // By this kind a person may go on without it; what only could not be asked for just now has another.
+    Error::new(ErrorKind::NotFound, message)
+        .with_charge(Charge::Unknown)
+        .with_retry(Retry::Spent)
+        .hint("batches are seen only by keys of their project, and kept for a month; else media retry --unknown, with the ids, sends it anew")
+}
+
 fn gone(what: &str, error: &Error) -> Error {
-    Error::new(
-        // By this kind a person may go on without it; what only could not be asked for just now has another.
-        ErrorKind::NotFound,
-        format!("the service does not have {what} (any more)"),
-    )
-    .because(error.clone())
-    .with_charge(Charge::Unknown)
-    .with_retry(Retry::Spent)
-    .hint("batches are seen only by keys of their project, and kept for a month; else media retry --unknown, with the ids, sends it anew")
+    lost(format!("the service does not have {what} (any more)")).because(error.clone())
+}
+
+/// Results that could not be fetched, now or ever.
+fn unfetched(batch: &Batch, error: &Error) -> Error {
+    let results = format!("the results of the batch {}", batch.id);
+    if is_gone(error) {
+        gone(&results, error)
+    } else {
+        pending(format!("{results} could not be fetched")).because(error.clone())
+    }
 }
 
 /// It comes to nothing in this run. A later one sends it again, with others.
@@ -416,12 +426,7 @@ impl Batches {
                 match Box::pin(self.fetch(batch, &job.request().output_path)).await {
                     Ok(fetched) => *results = Some(fetched),
                     Err(error) => {
-                        let results = format!("the results of the batch {}", batch.id);
-                        let error = if is_gone(&error) {
-                            gone(&results, &error)
-                        } else {
-                            pending(format!("{results} could not be fetched")).because(error)
-                        };
+                        let error = unfetched(batch, &error);
                         for one in wanted {
                             let _ = one.answer.send(Err(error.clone()));
                         }
@@ -454,9 +459,15 @@ impl Batches {
             let file = self.http.wiring().staging.scratch(output)?;
             let url = self.http.url(&["files", id, "content"]);
             let request = Request::free(FETCH_OP, url).in_group(BATCH_GROUP, &Units::default());
-            self.http.save(request, &file).await?;
-            let is_output = Some(id) == batch.output_file_id.as_ref();
-            results.add(file, is_output).await?;
+            match self.http.save(request, &file).await {
+                Ok(_) => {
+                    let is_output = Some(id) == batch.output_file_id.as_ref();
+                    results.add(file, is_output).await?;
+                }
+                // What the other file tells of is no less true.
+                Err(error) if !error.kind().stops_lane() => results.lacks(error),
+                Err(error) => return Err(error),
+            }
         }
         Ok(results)
     }
@@ -509,6 +520,9 @@ impl Batches {
 
     /// Why a batch says nothing of a line. Not billed is only what its own counts leave no place for.
     fn missing(&self, batch: &Batch, results: &Results) -> Error {
+        if let Some(error) = results.unread() {
+            return unfetched(batch, error);
+        }
         let completed = batch.request_counts.map(|counts| counts.completed);
         let is_refused = batch.status == "failed" && completed.unwrap_or(0) == 0;
         if is_refused {
@@ -547,11 +561,19 @@ impl Batches {
                 );
                 for_later(Error::new(ErrorKind::Cancelled, message))
             }
-            // The service counts slower than it writes, or it lost something.
-            status => pending(format!(
-                "the batch {} is {status}, and says nothing of this line",
-                batch.id
-            )),
+            status => {
+                let message = format!(
+                    "the batch {} is {status}, and says nothing of this line",
+                    batch.id
+                );
+                let now = self.http.wiring().clock.now().as_second();
+                let lost_after = i64::try_from(self.config.lost_after.0.as_secs()).unwrap_or(i64::MAX);
+                // At first the service may count slower than it writes. Later it has lost the line.
+                let is_lost = batch
+                    .ended_at()
+                    .is_some_and(|ended| now.saturating_sub(ended) >= lost_after);
+                if is_lost { lost(message) } else { pending(message) }
+            }
         }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Results {
     lines: HashMap<String, (usize, Range<u64>)>,
     /// Lines of the output file, whether they were read or not.
     found: u64,
+    /// Why one of the files could not be fetched.
+    unread: Option<Error>,
 }
 
 impl Results {
@@ -27,6 +29,7 @@ impl Results {
             files: Vec::new(),
             lines: HashMap::new(),
             found: 0,
+            unread: None,
         }
     }
 
@@ -47,6 +50,15 @@ impl Results {
         }
         self.files.push(file);
         Ok(())
+    }
+
+    /// One of the files could not be fetched: what no other one tells may stand in it.
+    pub(crate) fn lacks(&mut self, error: Error) {
+        self.unread.get_or_insert(error);
+    }
+
+    pub(crate) fn unread(&self) -> Option<&Error> {
+        self.unread.as_ref()
     }
 
     /// How many results there are.

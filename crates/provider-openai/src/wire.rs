@@ -103,9 +103,20 @@ pub(crate) struct Batch {
     pub(crate) request_counts: Option<BatchCounts>,
     #[serde(default)]
     pub(crate) metadata: Option<BTreeMap<String, Value>>,
+    #[serde(default, deserialize_with = "lenient::optional")]
+    completed_at: Option<i64>,
+    #[serde(default, deserialize_with = "lenient::optional")]
+    expired_at: Option<i64>,
+    #[serde(default, deserialize_with = "lenient::optional")]
+    cancelled_at: Option<i64>,
 }
 
 impl Batch {
+    /// When it came to its end, in seconds since 1970.
+    pub(crate) fn ended_at(&self) -> Option<i64> {
+        self.completed_at.or(self.expired_at).or(self.cancelled_at)
+    }
+
     /// Whether it will change no more.
     pub(crate) fn is_over(&self) -> bool {
         ["completed", "failed", "expired", "cancelled"].contains(&self.status.as_str())

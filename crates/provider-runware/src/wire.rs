@@ -90,7 +90,7 @@ pub(crate) struct Item {
     pub(crate) seed: Option<u64>,
     #[serde(default, rename = "NSFWContent", deserialize_with = "lenient::optional")]
     pub(crate) nsfw: Option<bool>,
-    #[serde(default, deserialize_with = "lenient::optional")]
+    #[serde(default, deserialize_with = "lenient::number")]
     pub(crate) cost: Option<f64>,
     /// `getTaskDetails`: the answer as it was given.
     #[serde(default, deserialize_with = "lenient::optional")]
@@ -137,7 +137,7 @@ pub(crate) struct TaskError {
     #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) status: Option<String>,
     /// US dollars. Errors are free as far as anybody has seen; one that says otherwise is believed.
-    #[serde(default, deserialize_with = "lenient::optional")]
+    #[serde(default, deserialize_with = "lenient::number")]
     pub(crate) cost: Option<f64>,
 }
 
@@ -200,6 +200,8 @@ mod tests {
             read(r#"{"data":[{"taskUUID":"U","seed":-1,"cost":"free","imageURL":"https://h/x.png"}]}"#);
         assert_eq!(item.data[0].seed, None);
         assert_eq!(item.data[0].cost, None);
+        let item = read(r#"{"data":[{"taskUUID":"U","cost":"0.0008"}]}"#);
+        assert_eq!(item.data[0].cost, Some(0.0008));
         assert_eq!(item.data[0].image_url.as_deref(), Some("https://h/x.png"));
     }
 

@@ -100,10 +100,15 @@ pub(crate) async fn retry(
             return Ok(Exit::Done);
         }
     }
-    folder
-        .ledger()
-        .ask_again(specs.iter().map(|spec| spec.id.clone()).collect(), args.unknown)?;
     let reader = folder.ledger().reader()?;
+    let mut again_at_it = Vec::new();
+    for job in &chosen {
+        // What passed on in its chain is asked of the next one, by the failure that passed it on.
+        if media_engine::stands_at(&job.spec, &reader)? == job.provider {
+            again_at_it.push(job.spec.id.clone());
+        }
+    }
+    folder.ledger().ask_again(again_at_it, args.unknown)?;
     let place = Place::new(&list.out, Some(&reader));
     (work.worklist, work.plan) = plan_jobs(&project, specs, How::Resumed, place)?;
     drop(reader);

@@ -36,7 +36,7 @@ impl Budget {
         let unpriced = |provider: &ProviderPlan| provider.unpriced + provider.fallback_unpriced;
         if let Some((name, provider)) = plan.providers.iter().find(|(_, provider)| unpriced(provider) > 0) {
             let message = format!(
-                "{} from {name} have no price, so nobody can tell whether they fit the budget",
+                "there is no price for {} from {name}, so nobody can tell what fits the budget",
                 counted(unpriced(provider), "file")
             );
             return Err(Error::new(ErrorKind::BudgetExceeded, message)

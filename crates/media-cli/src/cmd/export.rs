@@ -21,13 +21,12 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Export) -> Result
             media_engine::export_results(&reader, &mut out)?;
         }
         ExportWhat::Failed { list } => {
-            let named = session.list(list);
-            let place = session.list_or_place(list)?;
-            let list = match &named {
-                // What the folder was last made from, where the command names none.
-                Err(_) => status::noted_list(place)?.map_or(named, Ok)?,
-                Ok(_) => named?,
+            // What the folder was last made from, where the command names none.
+            let noted = match &list.list {
+                Some(_) => None,
+                None => status::noted_list(session.list_or_place(list)?)?,
             };
+            let list = noted.map_or_else(|| session.list(list), Ok)?;
             let reader = status::open(&list.ledger())?;
             let project = session.offline()?;
             let rows =

@@ -56,13 +56,13 @@ async fn note_used(session: &Session<'_>, plan: &mut Planned) {
 /// What a run offers where the budget does not allow all of it.
 pub(crate) const UP_TO_CAP: &str = "--up-to-cap makes those that fit; or ";
 
-/// Whether any of the files is made in a remote batch.
+/// Whether anybody whom the rows name makes files in remote batches.
 ///
 /// # Errors
-/// None is.
+/// Nobody does.
 pub(crate) fn has_batches(session: &Session<'_>, plan: &Planned) -> Result<()> {
     let project = session.offline()?;
-    for name in plan.providers.keys() {
+    for name in &plan.named {
         if project.client(name)?.provider().info().capabilities.remote_batch {
             return Ok(());
         }

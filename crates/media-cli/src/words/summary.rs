@@ -140,10 +140,7 @@ fn headline(outcome: &Outcome, exit: Exit, then: Then<'_>) -> String {
             });
             let budget = || match outcome.unaffordable {
                 0 => "stopped".to_owned(),
-                count => format!(
-                    "the budget is used up, and {} are not made",
-                    counted(count, "file")
-                ),
+                count => format!("the budget is used up, {} not made", counted(count, "file")),
             };
             format!("{},", why.unwrap_or_else(budget))
         }
@@ -232,9 +229,16 @@ fn next(outcome: &Outcome, exit: Exit, then: Then<'_>) -> Option<String> {
                 steps.push(format!("what failed is asked for again by  {again}"));
             }
             Exit::SomeFailed if failures().any(|(_, failure)| failure.is_spent) => {
+                let refused = failures().any(|(kind, failure)| !passes(kind) && !failure.is_spent);
+                let mend = match refused {
+                    true => here("; rows that were refused want a change, or  media retry"),
+                    false => String::new(),
+                };
                 let anew =
-                    here("what was billed and is no good is bought anew only by  media redo, with its id");
-                steps.push(format!("{anew}; the rest by  {again}"));
+                    here("what came is no good, and that is bought anew only by  media redo, with its id");
+                steps.push(format!(
+                    "{again}  fetches what was billed and can still come; {anew}{mend}"
+                ));
             }
             Exit::SomeFailed if any(Status::Failed) => {
                 let mend = here("mend the rows named above (media export failed lists them)");

@@ -679,3 +679,38 @@ fn what_failed_is_asked_again_in_a_batch() {
     assert_eq!(created(&desk), 2);
     desk.assert_bill_is(1);
 }
+
+/// A file of failures that cannot be read takes nothing from the file of results.
+#[test]
+fn what_one_result_file_tells_is_taken_whatever_becomes_of_the_other() {
+    let mut scenario = Scenario::instant();
+    scenario.openai.moderation_output = vec!["picture 1".to_owned()];
+    let desk = desk(scenario);
+    desk.file("list.jsonl", pictures(0, 5));
+    let error = json!({ "error": { "message": "No such File object: file-e", "type": "invalid_request_error",
+        "param": "id", "code": null } });
+    let gone = FaultKind::Status {
+        status: 404,
+        retry_after: None,
+        retry_after_ms: None,
+        headers: Default::default(),
+        body: Some(error),
+        billed: false,
+    };
+    // The upload and the results pass.
+    desk.sim().arm(
+        Fault::new(Provider::Openai, gone)
+            .on(Op::File)
+            .after(2)
+            .times(100),
+    );
+    let ran = run(&desk, &[]).ended(1);
+    assert_eq!((ran.count("done"), ran.count("unknown")), (4, 1), "{ran:#?}");
+    desk.disarm();
+    let ran = run(&desk, &[]).ended(1);
+    assert_eq!((ran.count("skipped"), ran.count("failed")), (4, 1), "{ran:#?}");
+    assert_once(&desk, 4);
+    // What is done needs no batch, and the same command is still no mistake.
+    desk.file("list.jsonl", pictures(2, 3));
+    run(&desk, &[]).ended(0);
+}

@@ -366,3 +366,20 @@ fn a_lost_ledger_is_asked_about_for_those_further_on_in_a_chain() {
     desk.make("list.jsonl").ended(3).said(&["--adopt"]);
     desk.assert_bill_is(1);
 }
+
+/// What passed on is retried where it stands, with the key of that one.
+#[test]
+fn a_retry_goes_on_with_the_one_who_is_next() {
+    let mut desk = desk();
+    let price = json!({ "items": [{ "when": {}, "usd": 0.001 }] });
+    desk.configure("runware", "prices", &price);
+    desk.file("list.jsonl", list(&["xyzzya", "xyzzyb"], &CHAIN, &[]));
+    let args = ["--out", "out", "--max-run-cost", "0.0015", "--up-to-cap"];
+    desk.run(&[&["run", "list.jsonl"], args.as_slice()].concat())
+        .ended(3);
+    desk.assert_bill_is(1);
+    desk.unset("FORVO_API_KEY");
+    let ran = desk.run(&["retry", "--out", "out", "--json"]).ended(0);
+    assert_eq!(ran.line("xyzzyb")["provider"], "runware", "{ran:#?}");
+    desk.assert_bill_is(2);
+}

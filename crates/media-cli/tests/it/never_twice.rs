@@ -43,17 +43,25 @@ fn killed(provider: &str, rows: &[(&str, &str, &str, &str)]) -> Desk {
 
 #[test]
 fn a_changed_row_never_gets_the_old_file_under_its_new_name() {
-    let desk = Desk::with_sim();
+    let mut desk = Desk::with_sim();
     desk.file("list.jsonl", jobs(&[("1", "runware", "a dog", "dog.webp")]));
     desk.make("list.jsonl").ended(0);
     desk.file("list.jsonl", jobs(&[("1", "runware", "a cat", "cat.webp")]));
-    let ran = desk.make("list.jsonl");
-    assert_eq!(ran.line("1")["status"], "changed", "{ran:#?}");
+    // Nothing stands at its path, so not all is there.
+    let ran = desk.make("list.jsonl").ended(1);
+    assert_eq!(ran.line("1")["status"], "gone", "{ran:#?}");
     assert_eq!(desk.outputs("out"), ["dog.webp"]);
     // Only the path changed: the same file, under its new name, for nothing.
     desk.file("list.jsonl", jobs(&[("1", "runware", "a dog", "new/dog.webp")]));
     let ran = desk.make("list.jsonl").ended(0);
     assert_eq!(ran.line("1")["status"], "done");
+    assert_eq!(desk.charges(), 1);
+    // So it is when the configuration has changed too; it stays what it was made by.
+    desk.file("list.jsonl", jobs(&[("1", "runware", "a dog", "newer/dog.webp")]));
+    desk.configure("runware", "image", &serde_json::json!({ "quality": 80 }));
+    let ran = desk.make("list.jsonl").ended(0);
+    assert_eq!(ran.line("1")["status"], "done", "{ran:#?}");
+    assert_eq!(desk.make("list.jsonl").ended(0).line("1")["status"], "outdated");
     assert_eq!(desk.charges(), 1);
 }
 
@@ -547,4 +555,23 @@ fn an_equal_row_gets_what_came_later() {
     let ran = run(&desk, &[]).ended(0);
     assert_eq!(ran.line("b")["status"], "done", "{ran:#?}");
     assert_eq!(desk.charges(), 1);
+}
+
+/// What an equal row's file that is gone stands in the way of, a person can have made.
+#[test]
+fn rows_whose_equal_is_gone_can_be_made_anew() {
+    let mut desk = Desk::with_sim();
+    desk.configure("openai", "reuse", &serde_json::json!(true));
+    desk.file("list.jsonl", jobs(&[("a", "openai", "a hat", "a.webp")]));
+    run(&desk, &[]).ended(0);
+    fs::remove_file(desk.path("out/a.webp")).unwrap();
+    let rows = [
+        ("c", "openai", "a hat", "c.webp"),
+        ("d", "openai", "a hat", "d.webp"),
+    ];
+    desk.file("list.jsonl", jobs(&rows));
+    assert_eq!(run(&desk, &[]).ended(1).count("gone"), 2);
+    desk.run(&["redo", "--missing", "--out", "out", "--yes"]).ended(0);
+    assert_eq!(desk.charges(), 2);
+    assert_eq!(run(&desk, &[]).ended(0).count("skipped"), 2);
 }

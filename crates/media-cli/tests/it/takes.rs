@@ -572,3 +572,14 @@ fn a_killed_redo_of_a_changed_row_is_rescued() {
     assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 1);
     desk.assert_bill_is(2);
 }
+
+#[test]
+fn what_is_kept_aside_is_kept_once() {
+    let desk = made("runware");
+    redo(&desk, &["a"]).ended(0);
+    for take in ["1", "2", "1", "2", "1"] {
+        desk.run(&["pick", "a", take, "--out", "out"]).ended(0);
+    }
+    let kept = fs::read_dir(desk.path("out/.media/old")).unwrap().count();
+    assert_eq!(kept, 2);
+}

@@ -17,6 +17,7 @@ mod ledger;
 mod line;
 mod list;
 mod mend;
+mod pace;
 mod place;
 mod plan;
 mod project;

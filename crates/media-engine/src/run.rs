@@ -19,6 +19,7 @@ use crate::folder::Folder;
 use crate::ledger::{Caps, Finished, JobStatus, Made, Planned, Settled, Spending};
 use crate::line::{Line, Status};
 use crate::list::JobSpec;
+use crate::pace::keep_pace;
 use crate::place;
 use crate::plan::Plan;
 use crate::project::Project;
@@ -117,6 +118,7 @@ pub async fn run(
     folder.ledger().cap(options.caps)?;
     let reader = folder.ledger().reader()?;
     let estimates = Estimates::of_ledger((!folder.was_empty()).then_some(&reader))?;
+    keep_pace(&clients, &project, &folder, &reader)?;
     drop(reader);
     let mut shared = Shared {
         project,

@@ -200,9 +200,9 @@ mod tests {
             read(r#"{"data":[{"taskUUID":"U","seed":-1,"cost":"free","imageURL":"https://h/x.png"}]}"#);
         assert_eq!(item.data[0].seed, None);
         assert_eq!(item.data[0].cost, None);
-        let item = read(r#"{"data":[{"taskUUID":"U","cost":"0.0008"}]}"#);
-        assert_eq!(item.data[0].cost, Some(0.0008));
         assert_eq!(item.data[0].image_url.as_deref(), Some("https://h/x.png"));
+        let dressed = read(r#"{"data":[{"taskUUID":"U","cost":"0.0008"}]}"#);
+        assert_eq!(dressed.data[0].cost, Some(0.0008));
     }
 
     #[test]

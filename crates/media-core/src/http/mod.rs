@@ -16,7 +16,6 @@ mod turns;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-#[cfg(feature = "http")]
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, StatusCode};
@@ -35,7 +34,9 @@ pub use self::transport::{Body, Sent, Transport, TransportError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Journal, NoJournal};
 use crate::key::AttemptKey;
-use crate::limit::{Accounts, Clock, Hold, Limiter, MemoryQuota, QuotaStore, Slowed, SystemClock, Waiting};
+use crate::limit::{
+    Accounts, Clock, Hold, Limiter, MemoryQuota, QuotaStore, Slowed, SystemClock, Units, Waiting,
+};
 use crate::output::{Staged, Staging};
 use crate::secret::ApiKey;
 use crate::settings::{ServiceSettings, SizeLimits};
@@ -195,6 +196,12 @@ impl Http {
     /// The store failed.
     pub async fn used_today(&self, group: &str) -> Result<u64> {
         self.0.limiter.used_today(group).await
+    }
+
+    /// Counts a send in the windows of its limit group that an earlier process made so long ago, so that a run which is begun
+    /// again keeps to the limits too. To be told of in the order of the sends, before the first of this process.
+    pub fn sent_before(&self, group: &str, units: &Units, ago: Duration) {
+        self.0.limiter.pacer(group).sent_before(units, ago);
     }
 
     /// The address of `path` (segments, each encoded whole) below the base URL.

@@ -334,6 +334,13 @@ impl Pacer {
         }
     }
 
+    /// Counts a send that an earlier process made so long ago. To be told of in their order, and before any of this one.
+    pub(crate) fn sent_before(&self, units: &Units, ago: Duration) {
+        if let Some(at) = Instant::now().checked_sub(ago) {
+            self.state().take(at, units);
+        }
+    }
+
     /// What the first in line waits for.
     #[must_use]
     pub fn waiting(&self) -> Option<Waiting> {

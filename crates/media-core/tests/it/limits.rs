@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use media_core::http::Scripted;
-use media_core::limit::{Clock, Day, DayUse, QuotaKey, QuotaStore};
+use media_core::limit::{Clock, Day, DayUse, QuotaKey, QuotaStore, Units};
 use media_core::{Charge, ErrorKind, GroupLimits, Result};
 use serde_json::json;
 
@@ -277,6 +277,33 @@ async fn calls_keep_to_the_minute_and_downloads_that_are_not_counted_do_not() {
     );
     let all = lab.sent();
     assert!(all.last().unwrap().at - all[0].at < Duration::from_secs(11));
+}
+
+/// What an earlier process sent a moment ago is in the window too.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_is_begun_again_keeps_to_the_minute() {
+    // The clock of a test begins at nothing, before which there is no moment.
+    tokio::time::advance(Duration::from_secs(600)).await;
+    let mut lab = Lab::new(Mode::Link, |_| link());
+    lab.settings.limits.groups.insert(
+        "image".into(),
+        GroupLimits::default().with("requests_per_minute", 3),
+    );
+    let client = lab.client();
+    let http = client.provider().http();
+    for ago in [50, 30, 10] {
+        http.sent_before("image", &Units::default(), Duration::from_secs(ago));
+    }
+    let began = tokio::time::Instant::now();
+    client.generate_batch(lab.images(2)).collect().await;
+    let waits: Vec<u64> = lab
+        .sent()
+        .iter()
+        .filter(|sent| sent.head.uri().path() == "/v1/make")
+        .map(|sent| (sent.at - began).as_secs())
+        .collect();
+    // Three a minute are one in twenty seconds, and the last was ten ago; the window is a hundredth longer than a minute.
+    assert_eq!(waits, [10, 30], "{waits:?}");
 }
 
 /// What the answers' headers say is learnt, from the service and from nobody else.

@@ -233,6 +233,19 @@ impl Reader {
         self.one(text, params![hash.bytes(), job], |row| row.get(0))
     }
 
+    /// What was sent to a provider since a moment (in milliseconds since 1970), remote batches left out, with when; oldest first.
+    pub(crate) fn sent_since(&self, provider: &str, since_ms: i64) -> Result<Vec<(JobSpec, i64)>> {
+        let text = "SELECT jobs.request, last_sent_ms FROM attempts JOIN jobs ON jobs.id = attempts.job
+            WHERE last_sent_ms >= ?2 AND attempts.provider = ?1 AND group_key IS NULL ORDER BY last_sent_ms";
+        let sent: Vec<(Option<JobSpec>, i64)> = self.all(text, params![provider, since_ms], |row| {
+            Ok((parsed(row, 0)?, row.get(1)?))
+        })?;
+        Ok(sent
+            .into_iter()
+            .filter_map(|(spec, at)| Some((spec?, at)))
+            .collect())
+    }
+
     /// Attempts whose bytes came, and whose file may not have its name yet.
     pub(crate) fn unfinished_files(&self) -> Result<Vec<OpenAttempt>> {
         // Left to itself SQLite walks through all attempts, because they lie in this order.

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::divert::Diverter;
 use super::events::{Event, Events};
-use super::reply::is_event_stream;
+use super::reply::{has_type, is_event_stream};
 use super::transport::{Body, Sent, TransportError};
 use super::{Auth, Http, Reply, Request};
 use crate::error::{Error, ErrorKind, Result};
@@ -244,6 +244,12 @@ impl Http {
                     if matches!(defect, Defect::NotMedia { .. }) && is_of_service(request) {
                         let text = self.redact(text);
                         self.judge(request, head, &text)?;
+                        if text.is_empty() || has_type(&head.headers, "text/html") {
+                            // Of a gateway, most likely: whether the service made anything nobody can tell.
+                            let came = self.reply(request, head, &text).excerpt();
+                            let message = format!("a page came where media was due: {came}");
+                            return Err(Error::new(ErrorKind::BadResponse, message).in_op(request.op));
+                        }
                     }
                     if !request.is_paid() {
                         let error = defect_error(defect).in_op(request.op).retryable();

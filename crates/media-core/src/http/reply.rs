@@ -117,10 +117,15 @@ impl Reply<'_> {
 }
 
 pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    has_type(headers, "text/event-stream")
+}
+
+/// Whether the `Content-Type` is this one, whatever its parameters.
+pub(super) fn has_type(headers: &HeaderMap, wanted: &str) -> bool {
     let kind = headers.get(http::header::CONTENT_TYPE);
     kind.and_then(|kind| kind.to_str().ok()).is_some_and(|kind| {
         let name = kind.split(';').next().unwrap_or_default();
-        name.trim().eq_ignore_ascii_case("text/event-stream")
+        name.trim().eq_ignore_ascii_case(wanted)
     })
 }
 

@@ -169,11 +169,18 @@ impl Feeder<'_> {
                 let is_just_made = stay.status == Status::Skipped
                     && equal.is_some_and(|key| lock(self.book).makes(key, &wish.subject.path));
                 let is_open = [Status::Unknown, Status::Failed, Status::Gone].contains(&stay.status);
-                if let Some(take) = stay.next_take {
-                    wish.planned.take = take;
-                    wish.planned.is_redo = true;
+                let former = stay
+                    .take
+                    .as_ref()
+                    .filter(|take| take.hash == prepared.checked.hash);
+                let number = stay.next_take.or(former.map(|take| take.take));
+                if let Some(number) = number {
+                    wish.planned.take = number;
+                    wish.planned.is_redo = stay.next_take.is_some();
                 }
-                if let Some(key) = equal.filter(|_| is_open || is_just_made) {
+                // What it has made for another request is not replaced by what an equal row has made for this one.
+                let may_join = !stay.is_made || number.is_some();
+                if let Some(key) = equal.filter(|_| may_join && (is_open || is_just_made)) {
                     // An equal row may be settling it just now, or has put this very file there a moment ago.
                     wish = match self.join(key, wish) {
                         Some(wish) => wish,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use media_core::{Client, GroupLimits, Result};
+use media_core::{Client, GroupLimits, Resolved, Result};
 
 use crate::folder::Folder;
 use crate::ledger::Reader;
@@ -18,15 +18,15 @@ pub(crate) fn keep_pace(
     folder: &Folder,
     reader: &Reader,
 ) -> Result<()> {
+    if folder.is_simulated() {
+        // The simulator of this run has seen nothing yet.
+        return Ok(());
+    }
     let now = Timestamp::now().as_millisecond();
+    let mut sends = Vec::new();
     for (name, client) in clients {
-        let http = client.provider().http();
-        let windows = http
-            .settings()
-            .limits
-            .groups
-            .values()
-            .flat_map(GroupLimits::windows);
+        let limits = &client.provider().http().settings().limits;
+        let windows = limits.groups.values().flat_map(GroupLimits::windows);
         let Some(longest) = windows.map(|window| window.length).max() else {
             continue;
         };
@@ -37,17 +37,22 @@ pub(crate) fn keep_pace(
             let Ok(prepared) = project.prepare(&spec, name, folder.out()) else {
                 continue;
             };
-            let resolved = &prepared.checked.resolved;
+            let Resolved { group, mut units, .. } = prepared.checked.resolved;
             // Those that were written down in one moment may have gone in one call.
             together = if last == Some(at) { together + 1 } else { 0 };
             last = Some(at);
-            let units = match together % batch {
-                0 => resolved.units.clone(),
-                _ => resolved.units.clone().with("requests", 0),
-            };
-            let ago = u64::try_from(now.saturating_sub(at)).unwrap_or_default();
-            http.sent_before(&resolved.group, &units, Duration::from_millis(ago));
+            if together % batch != 0 {
+                units = units.with("requests", 0);
+            }
+            sends.push((at, client, group, units));
         }
+    }
+    // Instances may share an account, and so its limits.
+    sends.sort_by_key(|(at, ..)| *at);
+    for (at, client, group, units) in sends {
+        let ago = u64::try_from(now.saturating_sub(at)).unwrap_or_default();
+        let http = client.provider().http();
+        http.sent_before(&group, &units, Duration::from_millis(ago));
     }
     Ok(())
 }

@@ -389,8 +389,10 @@ impl Resume<'_> {
             },
             // It shared a purchase that was billed, and either came to nothing or came later.
             None if is_same && entry.status == JobStatus::Failed && entry.was_billed() => {
-                let later = self.made_for_equal(case, entry.take)?;
-                Ok(later.unwrap_or_else(|| self.told_before(entry, Status::Failed, ANOTHER_VARIANT)))
+                Ok(match self.made_for_equal(case, entry.take)? {
+                    Some(copy @ Decision::Copy { .. }) => copy,
+                    _ => self.told_before(entry, Status::Failed, ANOTHER_VARIANT),
+                })
             }
             _ if is_same && entry.status == JobStatus::Failed && is_lasting(entry) => {
                 Ok(self.told_before(entry, Status::Failed, ASK_AGAIN))

@@ -109,12 +109,20 @@ pub(crate) struct Batch {
     expired_at: Option<i64>,
     #[serde(default, deserialize_with = "lenient::optional")]
     cancelled_at: Option<i64>,
+    #[serde(default, deserialize_with = "lenient::optional")]
+    failed_at: Option<i64>,
 }
 
 impl Batch {
     /// When it came to its end, in seconds since 1970.
     pub(crate) fn ended_at(&self) -> Option<i64> {
-        self.completed_at.or(self.expired_at).or(self.cancelled_at)
+        let ends = [
+            self.completed_at,
+            self.expired_at,
+            self.cancelled_at,
+            self.failed_at,
+        ];
+        ends.into_iter().flatten().next()
     }
 
     /// Whether it will change no more.

@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::check::IMAGE_GROUP;
 use crate::config::{Delivery, Mode, Output, WhenFlagged};
+use crate::error::Class;
 use crate::wire::{Envelope, Item, TaskError};
 
 /// Our parameters of pictures and Runware's names for them.
@@ -224,6 +225,8 @@ impl Reader {
                 .take_errors()
                 .into_iter()
                 .filter(|error| own(error.task_uuid.as_deref()) && error.is_final_in_archive())
+                // That a whole request broke down does not say what became of each of its tasks.
+                .filter(|error| error.task_uuid.is_some() || error.class() != Class::Server)
             {
                 states.add(key, State::Failed(error));
             }

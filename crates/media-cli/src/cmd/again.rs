@@ -277,7 +277,8 @@ pub(crate) async fn rescue(
                 let spec = reader.last_sent(&job)?;
                 match is_makeable(&project, &spec, place)? {
                     true => specs.push(spec),
-                    false => left_out += 1,
+                    // What was only noted was not sent, as far as anybody knows.
+                    false => left_out += u64::from(job.status != JobStatus::Open),
                 }
             }
             Ok(())

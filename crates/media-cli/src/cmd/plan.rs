@@ -63,7 +63,9 @@ pub(crate) const UP_TO_CAP: &str = "--up-to-cap makes those that fit; or ";
 pub(crate) fn has_batches(session: &Session<'_>, plan: &Planned) -> Result<()> {
     let project = session.offline()?;
     for name in &plan.named {
-        if project.client(name)?.provider().info().capabilities.remote_batch {
+        // Rows of earlier lists may name one who is not configured any more.
+        let client = project.client(name);
+        if client.is_ok_and(|client| client.provider().info().capabilities.remote_batch) {
             return Ok(());
         }
     }

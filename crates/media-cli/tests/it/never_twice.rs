@@ -575,3 +575,27 @@ fn rows_whose_equal_is_gone_can_be_made_anew() {
     assert_eq!(desk.charges(), 2);
     assert_eq!(run(&desk, &[]).ended(0).count("skipped"), 2);
 }
+
+/// A row that became equal to another one keeps what was made for it before.
+#[test]
+fn what_was_made_for_a_row_is_not_replaced_by_an_equal_rows_file() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("a", "runware", "a hat", "a.webp")]));
+    run(&desk, &[]).ended(0);
+    let rows = [
+        ("b", "runware", "a cap", "b.webp"),
+        ("a", "runware", "a cap", "moved.webp"),
+    ];
+    desk.file("list.jsonl", jobs(&rows));
+    let ran = run(&desk, &[]).ended(1);
+    assert_eq!(ran.line("a")["status"], "gone", "{ran:#?}");
+    assert_eq!(ran.line("b")["status"], "done", "{ran:#?}");
+    // As it was, it is there.
+    desk.file("list.jsonl", jobs(&[("a", "runware", "a hat", "a.webp")]));
+    assert_eq!(run(&desk, &[]).ended(0).count("skipped"), 1);
+    // And as it is now, a person has it made.
+    desk.file("list.jsonl", jobs(&rows));
+    desk.run(&["redo", "--missing", "--out", "out", "--yes"]).ended(0);
+    assert_eq!(run(&desk, &[]).ended(0).count("skipped"), 2);
+    assert_eq!(desk.outputs("out"), ["a.webp", "b.webp", "moved.webp"]);
+}

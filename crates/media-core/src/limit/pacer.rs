@@ -336,8 +336,10 @@ impl Pacer {
 
     /// Counts a send that an earlier process made so long ago. To be told of in their order, and before any of this one.
     pub(crate) fn sent_before(&self, units: &Units, ago: Duration) {
-        if let Some(at) = Instant::now().checked_sub(ago) {
-            self.state().take(at, units);
+        let mut state = self.state();
+        // What was sent at a pace that only the service knows is not measured by ours.
+        if let Some(at) = Instant::now().checked_sub(ago).filter(|_| !state.raises) {
+            state.take(at, units);
         }
     }
 

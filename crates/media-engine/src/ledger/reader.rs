@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use media_core::{RequestHash, Result};
+use media_core::{CostBasis, RequestHash, Result};
 use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, params};
 
 use super::columns::{attempt_row, attempts, entry, jobs, open_attempt, parsed, take_row, takes};
@@ -282,7 +282,11 @@ impl Reader {
     /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn is_of_lost_ledger(&self, job: &Entry) -> Result<bool> {
         let id = &job.spec.id;
+        let has_shared = job
+            .last_line()
+            .is_some_and(|line| line.cost_basis == CostBasis::Shared.as_str());
         Ok(job.status == JobStatus::Unknown
+            && !has_shared
             && self.meta("lost")?.is_some()
             && self.attempts(id)?.is_empty()
             && self.open_equal(id, &job.hash)?.is_none())

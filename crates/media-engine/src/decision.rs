@@ -148,7 +148,7 @@ pub(crate) fn gone_to(former: &Path, is_broken: bool) -> Decision {
         former.display()
     );
     let error = LineError::new(Status::Gone.as_str(), Charge::None, message)
-        .next("give the row its earlier path, or buy it anew: media redo --missing");
+        .next("give the row its earlier path, or buy it anew: media redo --changed");
     Decision::from(Stay {
         is_broken,
         is_made: true,

@@ -10,7 +10,7 @@ use crate::chain::standing;
 use crate::decision::Decision;
 use crate::folder::Folder;
 use crate::found::{Found, find};
-use crate::ledger::{Reader, modified_ns};
+use crate::ledger::{Entry, Reader, asked, modified_ns};
 use crate::line::Status;
 use crate::list::JobSpec;
 use crate::place;
@@ -137,7 +137,18 @@ fn stands(
         prepared: &prepared,
         is_shared: worklist.is_some_and(|worklist| worklist.is_shared(&prepared)),
     })?;
-    Ok(matches!(decision, Decision::Stay(stay) if statuses.contains(&stay.status)))
+    let Decision::Stay(stay) = decision else {
+        return Ok(false);
+    };
+    // A changed row whose path was changed too has no file there.
+    let is_changed = stay.status == Status::Gone
+        && statuses.contains(&Status::Changed)
+        && job_in(place, spec)?.is_some_and(|job| job.asked != asked(spec));
+    Ok(is_changed || statuses.contains(&stay.status))
+}
+
+fn job_in(place: Place<'_>, spec: &JobSpec) -> Result<Option<Entry>> {
+    place.ledger.map_or(Ok(None), |reader| reader.job(&spec.id))
 }
 
 /// What is protected is left out of a choice; who names it is told.

@@ -595,7 +595,7 @@ fn what_was_made_for_a_row_is_not_replaced_by_an_equal_rows_file() {
     assert_eq!(run(&desk, &[]).ended(0).count("skipped"), 1);
     // And as it is now, a person has it made.
     desk.file("list.jsonl", jobs(&rows));
-    desk.run(&["redo", "--missing", "--out", "out", "--yes"]).ended(0);
+    desk.run(&["redo", "--changed", "--out", "out", "--yes"]).ended(0);
     assert_eq!(run(&desk, &[]).ended(0).count("skipped"), 2);
     assert_eq!(desk.outputs("out"), ["a.webp", "b.webp", "moved.webp"]);
 }

@@ -216,6 +216,19 @@ pub(crate) enum Stage {
 }
 
 impl FaultKind {
+    /// This status instead of the answer, with an error of the provider's shape; nothing is done and nothing charged.
+    #[must_use]
+    pub fn status(status: u16) -> FaultKind {
+        FaultKind::Status {
+            status,
+            retry_after: None,
+            retry_after_ms: None,
+            headers: BTreeMap::new(),
+            body: None,
+            billed: false,
+        }
+    }
+
     pub(crate) fn stage(&self) -> Stage {
         match self {
             Self::Status { billed: true, .. } => Stage::Answer,

@@ -347,14 +347,7 @@ fn a_refused_file_or_key_costs_nothing_and_is_told() {
     for fault in [Op::File, Op::Batch] {
         let desk = desk(Scenario::instant());
         desk.file("list.jsonl", pictures(0, 3));
-        let refused = FaultKind::Status {
-            status: 401,
-            retry_after: None,
-            retry_after_ms: None,
-            headers: Default::default(),
-            body: None,
-            billed: false,
-        };
+        let refused = FaultKind::status(401);
         desk.sim().arm(Fault::new(Provider::Openai, refused).on(fault));
         run(&desk, &[]).ended(3);
         assert_once(&desk, 0);

@@ -69,14 +69,7 @@ fn what_was_paid_and_no_good_is_not_bought_again_by_itself() {
 fn what_failed_unbilled_is_tried_again() {
     let desk = Desk::with_sim();
     desk.file("list.jsonl", kettle("openai", "png"));
-    let slow = FaultKind::Status {
-        status: 429,
-        retry_after: None,
-        retry_after_ms: None,
-        headers: Default::default(),
-        body: None,
-        billed: false,
-    };
+    let slow = FaultKind::status(429);
     desk.sim().arm(
         Fault::new(Provider::Openai, slow)
             .on(Op::Image)

@@ -60,14 +60,7 @@ fn expect(found: &(Desk, Ran), code: i32, status: &str, charge: &str, charges: u
 }
 
 fn status(status: u16) -> FaultKind {
-    FaultKind::Status {
-        status,
-        retry_after: None,
-        retry_after_ms: None,
-        headers: Default::default(),
-        body: None,
-        billed: false,
-    }
+    FaultKind::status(status)
 }
 
 fn hinted(seconds: Option<&str>, millis: Option<&str>) -> FaultKind {

@@ -393,14 +393,7 @@ fn a_shared_doubt_ends_with_the_purchase_that_it_was_about() {
 
 /// Links lead nowhere until this is disarmed.
 fn no_downloads(desk: &Desk) {
-    let down = FaultKind::Status {
-        status: 503,
-        retry_after: None,
-        retry_after_ms: None,
-        headers: Default::default(),
-        body: None,
-        billed: false,
-    };
+    let down = FaultKind::status(503);
     desk.sim()
         .arm(Fault::new(Provider::Runware, down).on(Op::Media).times(1000));
 }

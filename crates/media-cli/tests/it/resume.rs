@@ -286,14 +286,7 @@ fn after_a_lost_ledger_keys_of_later_runs_are_asked_for_too() {
         &serde_json::json!({ "attempts": 1, "first_delay": "1ms", "max_delay": "1ms" }),
     );
     desk.file("list.jsonl", pictures("runware", &["dog"]));
-    let slow = FaultKind::Status {
-        status: 429,
-        retry_after: None,
-        retry_after_ms: None,
-        headers: Default::default(),
-        body: None,
-        billed: false,
-    };
+    let slow = FaultKind::status(429);
     for _ in 0..5 {
         desk.sim()
             .arm(Fault::new(Provider::Runware, slow.clone()).on(Op::Image));
@@ -338,14 +331,7 @@ fn after_a_lost_ledger_what_cannot_be_asked_for_waits_for_a_person() {
     for name in ["out/.media/ledger.sqlite", "out/dog.webp", "out/cat.webp"] {
         fs::remove_file(desk.path(name)).unwrap();
     }
-    let down = FaultKind::Status {
-        status: 502,
-        retry_after: None,
-        retry_after_ms: None,
-        headers: Default::default(),
-        body: None,
-        billed: false,
-    };
+    let down = FaultKind::status(502);
     desk.sim()
         .arm(Fault::new(Provider::Runware, down).on(Op::Poll).times(1000));
     for _ in 0..2 {

@@ -130,14 +130,7 @@ fn changed_rows_other_settings_and_missing_files_are_chosen_by_what_they_are() {
 fn a_failed_take_changes_nothing() {
     let desk = made("runware");
     let first = bytes(&desk, "b.webp");
-    let broken = FaultKind::Status {
-        status: 429,
-        retry_after: None,
-        retry_after_ms: None,
-        headers: Default::default(),
-        body: None,
-        billed: false,
-    };
+    let broken = FaultKind::status(429);
     desk.sim().arm(
         Fault::new(Provider::Runware, broken)
             .on(Op::Image)
@@ -501,14 +494,7 @@ fn a_redo_of_a_failed_row_looks_at_its_path_first() {
             ("b", "openai", "a cap", "b.webp"),
         ]),
     );
-    let refused = FaultKind::Status {
-        status: 400,
-        retry_after: None,
-        retry_after_ms: None,
-        headers: Default::default(),
-        body: None,
-        billed: false,
-    };
+    let refused = FaultKind::status(400);
     desk.sim()
         .arm(Fault::new(Provider::Openai, refused).matching("hat"));
     let ran = desk.make("list.jsonl").ended(1);

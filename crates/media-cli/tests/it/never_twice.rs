@@ -30,13 +30,9 @@ fn killed(provider: &str, rows: &[(&str, &str, &str, &str)]) -> Desk {
         desk.sim()
             .arm(Fault::new(Provider::Openai, kind).on(Op::Image).times(9));
     }
-    let mut child = desk
-        .command(&["run", "list.jsonl", "--out", "out"])
-        .spawn()
-        .unwrap();
-    until("it is billed", || desk.charges() >= rows.len());
-    child.kill().unwrap();
-    child.wait().unwrap();
+    desk.kill_once(&["run", "list.jsonl", "--out", "out"], "it is billed", || {
+        desk.charges() >= rows.len()
+    });
     desk.disarm();
     desk
 }
@@ -281,13 +277,9 @@ fn where_nothing_is_billed_another_configuration_waits_for_nothing() {
     scenario.forvo.latency_ms.lookup = 400;
     let mut desk = Desk::with(scenario);
     desk.file("list.jsonl", jobs(&[("perro", "forvo", "perro", "perro.mp3")]));
-    let mut child = desk
-        .command(&["run", "list.jsonl", "--out", "out"])
-        .spawn()
-        .unwrap();
-    until("it is looked up", || !desk.sim().calls().is_empty());
-    child.kill().unwrap();
-    child.wait().unwrap();
+    desk.kill_once(&["run", "list.jsonl", "--out", "out"], "it is looked up", || {
+        !desk.sim().calls().is_empty()
+    });
     desk.set("MEDIA_CONFIG__forvo__minimum_rate", "-5");
     assert_eq!(desk.make("list.jsonl").ended(0).count("done"), 1);
 }
@@ -511,13 +503,9 @@ fn what_is_under_way_after_a_lost_ledger_is_not_bought_beside() {
     let desk = Desk::with(scenario);
     let row = |text: &str| jobs(&[("a", "runware", text, "a.webp")]);
     desk.file("list.jsonl", row("a hat"));
-    let mut child = desk
-        .command(&["run", "list.jsonl", "--out", "out"])
-        .spawn()
-        .unwrap();
-    until("it is billed", || desk.charges() == 1);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    desk.kill_once(&["run", "list.jsonl", "--out", "out"], "it is billed", || {
+        desk.charges() == 1
+    });
     for name in ["ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"] {
         let _ = fs::remove_file(desk.path("out/.media").join(name));
     }

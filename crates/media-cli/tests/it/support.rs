@@ -212,6 +212,14 @@ impl Desk {
         ran
     }
 
+    /// Runs it until something is so, and kills it then.
+    pub(crate) fn kill_once(&self, args: &[&str], what: &str, is_so: impl Fn() -> bool) {
+        let mut child = self.command(args).stderr(Stdio::null()).spawn().unwrap();
+        until(what, is_so);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// Runs `list` for real into `out`, with result lines.
     pub(crate) fn make(&self, list: &str) -> Ran {
         self.run(&["run", list, "--out", "out", "--json"])

@@ -185,11 +185,9 @@ fn a_killed_redo_is_seen_to_its_end_by_the_next_run() {
     desk.file("list.jsonl", three("runware"));
     desk.make("list.jsonl").ended(0);
     let first = bytes(&desk, "a.webp");
-    let mut command = desk.command(&["redo", "a", "--out", "out", "--yes"]);
-    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
-    until("it is bought", || desk.charges() == 4);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    desk.kill_once(&["redo", "a", "--out", "out", "--yes"], "it is bought", || {
+        desk.charges() == 4
+    });
     assert_eq!(bytes(&desk, "a.webp"), first);
     let ran = desk.make("list.jsonl").ended(0);
     assert_eq!(
@@ -209,14 +207,10 @@ fn a_killed_redo_of_a_free_recording_is_seen_to_its_end_too() {
     let desk = Desk::with(scenario);
     desk.file("list.jsonl", jobs(&[("a", "forvo", "perro", "a.mp3")]));
     desk.make("list.jsonl").ended(0);
-    let mut command = desk.command(&["redo", "a", "--out", "out", "--yes"]);
-    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
-    until("it is looked up", || {
+    desk.kill_once(&["redo", "a", "--out", "out", "--yes"], "it is looked up", || {
         let status = desk.run(&["status", "a", "--out", "out"]).ended(0);
         status.stdout.contains("not yet downloaded")
     });
-    child.kill().unwrap();
-    child.wait().unwrap();
     let ran = desk.make("list.jsonl").ended(0);
     assert_eq!(
         (&ran.line("a")["status"], &ran.line("a")["take"]),
@@ -409,15 +403,15 @@ fn a_redo_that_is_killed_while_files_are_replaced_changes_no_earlier_take() {
     desk.make("list.jsonl").ended(0);
     let first: Vec<_> = rows.iter().map(|(_, _, _, path)| bytes(&desk, path)).collect();
     let ids: Vec<&str> = rows.iter().map(|(id, ..)| *id).collect();
-    let mut command = desk.command(&[&["redo", "--out", "out", "--yes"], &ids[..]].concat());
-    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
-    until("some are replaced", || {
-        desk.path("out/.media/old")
-            .read_dir()
-            .is_ok_and(|old| old.count() >= 3)
-    });
-    child.kill().unwrap();
-    child.wait().unwrap();
+    desk.kill_once(
+        &[&["redo", "--out", "out", "--yes"], &ids[..]].concat(),
+        "some are replaced",
+        || {
+            desk.path("out/.media/old")
+                .read_dir()
+                .is_ok_and(|old| old.count() >= 3)
+        },
+    );
     assert_eq!(desk.make("list.jsonl").ended(0).count("failed"), 0);
     for ((id, _, _, path), first) in rows.iter().zip(&first) {
         if bytes(&desk, path) != *first {
@@ -469,14 +463,10 @@ fn a_killed_redo_of_a_recording_is_no_take_of_a_changed_row() {
     desk.file("list.jsonl", row("perro"));
     desk.make("list.jsonl").ended(0);
     let first = bytes(&desk, "a.mp3");
-    let mut command = desk.command(&["redo", "a", "--out", "out", "--yes"]);
-    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
-    until("it is looked up", || {
+    desk.kill_once(&["redo", "a", "--out", "out", "--yes"], "it is looked up", || {
         let status = desk.run(&["status", "a", "--out", "out"]).ended(0);
         status.stdout.contains("not yet downloaded")
     });
-    child.kill().unwrap();
-    child.wait().unwrap();
     desk.file("list.jsonl", row("gato"));
     let ran = desk.make("list.jsonl");
     assert_eq!(ran.line("a")["status"], "changed", "{ran:#?}");
@@ -544,11 +534,9 @@ fn a_killed_redo_of_a_changed_row_is_rescued() {
     desk.make("list.jsonl").ended(0);
     let first = bytes(&desk, "a.webp");
     desk.file("list.jsonl", row("a cap"));
-    let mut command = desk.command(&["redo", "a", "--out", "out", "--yes"]);
-    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
-    until("it is bought", || desk.charges() == 2);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    desk.kill_once(&["redo", "a", "--out", "out", "--yes"], "it is bought", || {
+        desk.charges() == 2
+    });
     desk.run(&["retry", "--unknown", "--out", "out"]);
     // The service is at work on it for a moment more.
     until("it is rescued", || {

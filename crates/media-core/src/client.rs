@@ -238,6 +238,16 @@ impl Client {
         deliveries
     }
 
+    /// Runs orders as they come, and waits for no remote batch: what was handed over in one is answered with
+    /// [`ErrorKind::Pending`], and had later by an order whose [`Prior`] names that batch. So the memory that a list takes
+    /// does not grow with its length.
+    #[must_use]
+    pub fn hand_over(&self, orders: mpsc::Receiver<Order>) -> mpsc::Receiver<Delivery> {
+        let (results, deliveries) = mpsc::channel(lane::RESULTS_AHEAD);
+        tokio::spawn(Lane::handing_over(self.clone(), results).run(orders));
+        deliveries
+    }
+
     /// Asks the service, for nothing, whether the key works.
     ///
     /// # Errors

@@ -141,6 +141,7 @@ pub struct Job {
     money: Mutex<Money>,
     hold: HoldSlot,
     mark: Option<Arc<SentMark>>,
+    waits: bool,
     request_id: Mutex<Option<String>>,
     answer: Mutex<Option<oneshot::Sender<Result<Generated>>>>,
 }
@@ -175,6 +176,7 @@ impl Job {
             }),
             hold: HoldSlot::default(),
             mark: None,
+            waits: true,
             request_id: Mutex::new(None),
             answer: Mutex::new(Some(send)),
         };
@@ -191,6 +193,19 @@ impl Job {
     pub(crate) fn marking(mut self, mark: &Arc<SentMark>) -> Job {
         self.mark = Some(Arc::clone(mark));
         self
+    }
+
+    /// Whether it waits for the remote batch that it is sent in.
+    pub(crate) fn waiting(mut self, waits: bool) -> Job {
+        self.waits = waits;
+        self
+    }
+
+    /// Whether somebody waits for the remote batch that it is sent in. Otherwise it is answered with
+    /// [`ErrorKind::Pending`] as soon as it is handed over.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.waits
     }
 
     /// What is asked.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -87,6 +88,12 @@ pub trait MediaProvider: fmt::Debug + Send + Sync {
     async fn cancel_batch(&self, key: &str) -> Result<String> {
         let message = format!("{} has no remote batches, so none {key}", self.info().name);
         Err(Error::new(ErrorKind::Unsupported, message).not_billed())
+    }
+
+    /// Returns when the remote batch of this key, sent so long ago, is over, and at once where nobody wants to wait for it
+    /// (any more). What became of it is told to its jobs, by [`recover`](Self::recover).
+    async fn wait_for_batch(&self, key: &str, ago: Option<Duration>) {
+        let _ = (key, ago);
     }
 
     /// Asks the service, for nothing, whether the key works.

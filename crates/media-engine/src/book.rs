@@ -60,8 +60,38 @@ pub(crate) struct Book {
 /// A purchase that several rows share: made for the first, told to the others.
 #[derive(Debug)]
 enum Equal {
-    Making { path: String, waiting: Vec<Wish> },
+    Making {
+        path: String,
+        waiting: Vec<Wish>,
+    },
     Made(Box<Line>),
+    /// It is in a remote batch, which this row is told of later.
+    HandedOver {
+        id: String,
+    },
+}
+
+/// What comes of a row that asks for the same as another one.
+#[derive(Debug)]
+pub(crate) enum Joined {
+    /// There is no other one: it is on its own.
+    Alone(Box<Wish>),
+    /// It waits for the other one's result.
+    Waits,
+    /// The other one has this result.
+    Told(Box<(Wish, Line)>),
+    /// It waits for what the row of this id has handed over.
+    WaitsForBatch(String),
+}
+
+impl Equal {
+    /// The rows that wait for it.
+    fn waiting(self) -> Vec<Wish> {
+        match self {
+            Equal::Making { waiting, .. } => waiting,
+            Equal::Made(_) | Equal::HandedOver { .. } => Vec::new(),
+        }
+    }
 }
 
 impl Book {
@@ -85,20 +115,36 @@ impl Book {
         match self.equals.get(&equal) {
             Some(Equal::Making { path, .. }) => path == file,
             Some(Equal::Made(line)) => line.path == file,
-            None => false,
+            Some(Equal::HandedOver { .. }) | None => false,
         }
     }
 
-    /// Lets a row wait for an equal one. Gives it back when there is none, or with the result when there is one.
-    pub(crate) fn join(&mut self, equal: RequestHash, wish: Wish) -> Option<(Wish, Option<Line>)> {
+    /// Lets a row wait for an equal one.
+    pub(crate) fn join(&mut self, equal: RequestHash, wish: Wish) -> Joined {
         match self.equals.get_mut(&equal) {
-            None => Some((wish, None)),
+            None => Joined::Alone(Box::new(wish)),
             Some(Equal::Making { waiting, .. }) => {
                 waiting.push(wish);
-                None
+                Joined::Waits
             }
-            Some(Equal::Made(line)) => Some((wish, Some((**line).clone()))),
+            Some(Equal::Made(line)) => Joined::Told(Box::new((wish, (**line).clone()))),
+            Some(Equal::HandedOver { id }) => Joined::WaitsForBatch(id.clone()),
         }
+    }
+
+    /// Notes that a row is in a remote batch already.
+    pub(crate) fn is_handed_over(&mut self, equal: RequestHash, id: &str) {
+        let id = id.to_owned();
+        self.equals.entry(equal).or_insert(Equal::HandedOver { id });
+    }
+
+    /// Notes that an order went into a remote batch; the rows that waited for it.
+    pub(crate) fn handed_over(&mut self, order: &Pending) -> Vec<Wish> {
+        let Some(equal) = order.equal.and_then(|key| self.equals.get_mut(&key)) else {
+            return Vec::new();
+        };
+        let id = order.wish.subject.id.clone();
+        std::mem::replace(equal, Equal::HandedOver { id }).waiting()
     }
 
     /// The order of this tag, which is answered.
@@ -111,18 +157,12 @@ impl Book {
         let Some(equal) = order.equal.and_then(|key| self.equals.get_mut(&key)) else {
             return Vec::new();
         };
-        match std::mem::replace(equal, Equal::Made(Box::new(line.clone()))) {
-            Equal::Making { waiting, .. } => waiting,
-            Equal::Made(_) => Vec::new(),
-        }
+        std::mem::replace(equal, Equal::Made(Box::new(line.clone()))).waiting()
     }
 
     /// What never came to a result: orders, and rows that waited for one.
     pub(crate) fn left(self) -> (Vec<Pending>, Vec<Wish>) {
-        let waiting = self.equals.into_values().flat_map(|equal| match equal {
-            Equal::Making { waiting, .. } => waiting,
-            Equal::Made(_) => Vec::new(),
-        });
+        let waiting = self.equals.into_values().flat_map(Equal::waiting);
         (self.orders.into_values().collect(), waiting.collect())
     }
 }

@@ -119,7 +119,11 @@ impl<'a> Counter<'a> {
         };
         match decision {
             // Paid for already, or copied.
-            Decision::Make(start) if start.prior != Prior::Fresh => provider.fetch += 1,
+            Decision::Make(start) if start.prior != Prior::Fresh => {
+                provider.fetch += 1;
+                // It may turn out to have come to nothing, and then its chain goes on.
+                self.count_fallbacks(spec, name)?;
+            }
             Decision::Make(_) if !is_first => {
                 provider.shared += 1;
                 // What it shares may come to nothing, and then it goes on by its own chain.

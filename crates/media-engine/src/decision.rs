@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use media_core::{Charge, ErrorKind, Prior};
+use media_core::{Charge, ErrorKind, Prior, Usd};
 
 use crate::ledger::TakeRow;
 use crate::line::{LineError, Status};
@@ -82,6 +82,8 @@ pub(crate) struct Start {
     pub(crate) is_told: bool,
     /// It was sent with another key than today's.
     pub(crate) is_foreign: bool,
+    /// What was set aside for it when it was sent, where it was and had a price.
+    pub(crate) reserved: Option<Usd>,
     /// It has an attempt of its own that is to be seen to its end: no equal row's file is its.
     pub(crate) is_own: bool,
 }
@@ -96,6 +98,7 @@ pub(crate) fn start(take: u32, attempt: u32, prior: Prior) -> Start {
         is_redo: false,
         is_told: false,
         is_foreign: false,
+        reserved: None,
         is_own: false,
     }
 }

@@ -6,9 +6,11 @@ use media_core::{Checked, Client, Error, MediaRequest, Order, Prior, RequestHash
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::book::{Book, Pending, Wish};
+use crate::book::{Book, Joined, Pending, Wish};
 use crate::chain::{Standing, Tried, standing};
 use crate::decision::{Decision, Start};
+use crate::handed::Awaited;
+use crate::lane::Part;
 use crate::ledger::{Made, Planned, TakeRow, asked};
 use crate::line::{Line, Status, Subject};
 use crate::list::{JobSpec, RowProblem};
@@ -57,15 +59,18 @@ pub(crate) fn feed(
     shared: &Shared,
     share: &Share,
     client: &Client,
+    part: &Part,
     book: &Mutex<Book>,
     orders: mpsc::Sender<Order>,
 ) -> Result<()> {
     let reader = shared.folder.ledger().reader()?;
-    // What this run writes down it knows by itself; a ledger that was empty when it began need not be asked.
-    let reader = (shared.is_later_round || !shared.folder.was_empty()).then_some(reader);
+    // What this part of a run writes down it knows by itself; a ledger that was empty when it began need not be asked.
+    let has_past = shared.is_later_round || !shared.folder.was_empty() || matches!(part, Part::OfBatch(..));
+    let reader = has_past.then_some(reader);
     let mut feeder = Feeder {
         shared,
         client,
+        part,
         book,
         resume: Resume {
             reader: reader.as_ref(),
@@ -89,6 +94,7 @@ pub(crate) fn feed(
 struct Feeder<'a> {
     shared: &'a Shared,
     client: &'a Client,
+    part: &'a Part,
     book: &'a Mutex<Book>,
     resume: Resume<'a>,
     outbox: Outbox,
@@ -110,7 +116,14 @@ impl Feeder<'_> {
                 return Ok(());
             }
             let spec: JobSpec = job.map_err(|problems| changed(&problems))?;
-            if spec.kind != share.kind || !spec.providers.contains(&share.provider) {
+            if !share.may_hold(&spec) {
+                continue;
+            }
+            let is_its_batch = match self.part {
+                Part::OfBatch(awaited, number) => Some(awaited.take(&spec.id, *number)),
+                Part::Whole | Part::HandingOver(_) => None,
+            };
+            if is_its_batch == Some(false) {
                 continue;
             }
             let standing = match shared.worklist.standing(&spec.id) {
@@ -118,7 +131,7 @@ impl Feeder<'_> {
                 None => standing(&spec, self.resume.reader)?,
             };
             if standing.provider == share.provider
-                && shared.take_on(&spec)
+                && (is_its_batch.is_some() || shared.take_on(&spec))
                 && let More::No = self.job(&spec, standing)?
             {
                 return Ok(());
@@ -228,14 +241,22 @@ impl Feeder<'_> {
 
     /// Lets a row wait for an equal one that is under way, or tells it of one that is over; gives it back otherwise.
     fn join(&self, equal: RequestHash, wish: Wish) -> Option<Wish> {
+        let id = wish.subject.id.clone();
         let joined = lock(self.book).join(equal, wish);
-        match joined? {
-            (wish, None) => Some(wish),
-            (wish, Some(line)) => {
+        match joined {
+            Joined::Alone(wish) => return Some(*wish),
+            Joined::Waits => {}
+            Joined::Told(told) => {
+                let (wish, line) = *told;
                 self.shared.share(&line, &wish);
-                None
+            }
+            Joined::WaitsForBatch(owner) => {
+                if let Part::HandingOver(handed) = self.part {
+                    handed.note_equal(&id, &owner);
+                }
             }
         }
+        None
     }
 
     fn wish(&self, spec: &JobSpec, prepared: &Prepared, tried: Vec<Tried>) -> Wish {
@@ -275,6 +296,13 @@ impl Feeder<'_> {
         equal: Option<RequestHash>,
     ) -> Result<More> {
         let shared = self.shared;
+        if let (Part::HandingOver(handed), Prior::Sent { batch: Some(_), .. }) = (self.part, &start.prior) {
+            handed.note(&wish.subject.id);
+            if let Some(equal) = equal {
+                lock(self.book).is_handed_over(equal, &wish.subject.id);
+            }
+            return Ok(More::Yes);
+        }
         let is_return = !start.buys;
         if matches!(start.prior, Prior::Fresh | Prior::Perhaps) {
             // One that passed on has its place already. What was paid for may come later in the list, and takes none.
@@ -295,6 +323,8 @@ impl Feeder<'_> {
         }
         wish.planned.take = start.take;
         wish.planned.is_redo = start.is_redo;
+        // What was sent in a batch is expected to cost what it was then, though batches may not be wanted now.
+        wish.planned.estimate = start.reserved.or(wish.planned.estimate);
         let replaces = start
             .is_redo
             .then(|| place::aside(shared.folder.out(), &prepared.request.output_path));
@@ -391,6 +421,26 @@ impl Feeder<'_> {
         }
         shared.report(&line, &wish.output, None);
     }
+}
+
+/// Tells of the rows whose batches did not come to their end in this run.
+pub(crate) fn tell_of_the_rest(shared: &Shared, share: &Share, awaited: &Awaited) -> Result<()> {
+    let read = |name: &str, kind, key: &str, cell: &str| shared.project.read_param(name, kind, key, cell);
+    for job in shared.worklist.jobs(&read)? {
+        let spec: JobSpec = job.map_err(|problems| changed(&problems))?;
+        if share.may_hold(&spec) && awaited.take_any(&spec.id) {
+            let subject = Subject {
+                id: spec.id.clone(),
+                line: spec.line,
+                path: spec.path.clone(),
+                provider: share.provider.clone(),
+                ..Subject::default()
+            };
+            let line = Line::in_batch(&subject, shared.folder.is_simulated());
+            shared.report(&line, &output_name(&spec), None);
+        }
+    }
+    Ok(())
 }
 
 fn changed(problems: &[RowProblem]) -> Error {

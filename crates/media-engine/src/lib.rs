@@ -13,6 +13,8 @@ mod export;
 mod feed;
 mod folder;
 mod found;
+mod handed;
+mod lane;
 mod ledger;
 mod line;
 mod list;

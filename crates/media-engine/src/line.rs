@@ -350,6 +350,21 @@ impl Line {
         line
     }
 
+    /// A job whose remote batch was not done when the run ended.
+    pub(crate) fn in_batch(subject: &Subject, simulated: bool) -> Line {
+        let mut line = Line::about(subject, Status::Waiting, simulated);
+        line.attempts = 1;
+        line.cost_usd = None;
+        "unknown".clone_into(&mut line.cost_basis);
+        let error = LineError::new(
+            ErrorKind::Pending.as_str(),
+            Charge::Unknown,
+            "the run ended before its batch was done",
+        );
+        line.error = Some(error.next("a later run fetches it, and so does media rescue"));
+        line
+    }
+
     /// A job that was handed over and got no answer: nobody can tell whether it was paid for.
     pub(crate) fn lost(subject: &Subject, simulated: bool) -> Line {
         let mut line = Line::about(subject, Status::Unknown, simulated);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use media_core::{Checked, Client, Error, MediaKind, MediaRequest, Usd};
+use media_core::{Checked, Client, Error, ErrorKind, MediaKind, MediaRequest, Usd};
 
 use crate::line::Status;
 use crate::list::{FieldCounts, Findings, JobSpec};
@@ -148,6 +148,16 @@ impl Project {
             checked: Checked { resolved, hash },
         })
     }
+
+    /// The group of limits by which a job is paced at one of its providers.
+    ///
+    /// # Errors
+    /// It cannot be made there with this configuration.
+    pub fn group_of(&self, spec: &JobSpec, provider: &str, out: &Path) -> media_core::Result<String> {
+        let prepared = self.prepare(spec, provider, out);
+        let prepared = prepared.map_err(|why| Error::new(ErrorKind::Unsupported, why))?;
+        Ok(prepared.checked.resolved.group)
+    }
 }
 
 impl Plan {
@@ -161,6 +171,12 @@ impl Plan {
     #[must_use]
     pub fn unpriced(&self) -> u64 {
         self.providers.values().map(|provider| provider.unpriced).sum()
+    }
+
+    /// Leaves out providers of which nothing can be fetched: they are not asked where nothing is bought.
+    pub fn only_fetching(&mut self) {
+        let fetches = |plan: &ProviderPlan| plan.fetch > 0 || plan.stays.contains_key(&Status::Unknown);
+        self.providers.retain(|_, plan| fetches(plan));
     }
 
     /// Leaves out what other providers make.

@@ -463,6 +463,7 @@ impl Resume<'_> {
         let again = |prior| {
             Decision::Make(Start {
                 is_told,
+                reserved: attempt.reserved,
                 is_own: true,
                 ..start(entry.take, attempt.number, prior)
             })
@@ -498,6 +499,7 @@ impl Resume<'_> {
             }
             (AttemptState::Sending, ..) if is_foreign && is_recoverable => Decision::Make(Start {
                 is_foreign,
+                reserved: attempt.reserved,
                 is_own: true,
                 ..start(entry.take, attempt.number, asked)
             }),
@@ -555,7 +557,7 @@ impl Resume<'_> {
 }
 
 /// How long ago a moment was, in milliseconds since 1970. A clock that was set back makes it unknown.
-fn since(moment_ms: Option<i64>) -> Option<Duration> {
+pub(crate) fn since(moment_ms: Option<i64>) -> Option<Duration> {
     let passed = Timestamp::now().as_millisecond().checked_sub(moment_ms?)?;
     u64::try_from(passed).ok().map(Duration::from_millis)
 }

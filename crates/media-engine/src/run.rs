@@ -7,15 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use media_core::limit::Slowed;
-use media_core::{AttemptKey, Client, Delivery, Error, ErrorKind, MediaKind, MediaResult, Result, Stop, Usd};
-use tokio::sync::mpsc;
+use media_core::{AttemptKey, Client, Error, ErrorKind, MediaKind, MediaResult, Result, Stop, Usd};
 
-use crate::book::{Book, Pending, Wish};
+use crate::book::{Pending, Wish};
 use crate::chain::{self, Standing};
 use crate::decision::with_its_key;
 use crate::estimate::Estimates;
-use crate::feed::{ORDERS_AHEAD, feed};
 use crate::folder::Folder;
+use crate::lane::lane;
 use crate::ledger::{Caps, Finished, JobStatus, Made, Planned, Settled, Spending};
 use crate::line::{Line, Status};
 use crate::list::JobSpec;
@@ -92,9 +91,17 @@ pub(crate) struct Shared {
 }
 
 /// What of a list one lane makes.
+#[derive(Clone)]
 pub(crate) struct Share {
     pub(crate) provider: String,
     pub(crate) kind: MediaKind,
+}
+
+impl Share {
+    /// Whether it is for a job of this kind and provider.
+    pub(crate) fn may_hold(&self, spec: &JobSpec) -> bool {
+        spec.kind == self.kind && spec.providers.contains(&self.provider)
+    }
 }
 
 /// Runs a list that has been planned without findings; `stats` can be watched meanwhile.
@@ -190,50 +197,6 @@ fn shares_of(plan: &Plan) -> Vec<Share> {
         })
     });
     shares.collect()
-}
-
-/// One share of the list: a thread reads and feeds, this task takes the results.
-async fn lane(shared: Arc<Shared>, share: Share, client: Client) {
-    let book = Arc::new(Mutex::new(Book::default()));
-    let (orders, lane_orders) = mpsc::channel(ORDERS_AHEAD);
-    let mut deliveries = client.run(lane_orders);
-    let feeder = {
-        let (shared, book) = (Arc::clone(&shared), Arc::clone(&book));
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = feed(&shared, &share, &client, &book, orders) {
-                shared.give_up(error);
-            }
-        })
-    };
-    while let Some(Delivery { tag, result }) = deliveries.recv().await {
-        let Some(pending) = lock(&book).take(tag) else {
-            continue;
-        };
-        let line = shared.delivered(&pending, &result);
-        let waiting = lock(&book).made(&pending, &line);
-        if !waiting.is_empty() {
-            let shared = Arc::clone(&shared);
-            // Copies of files are work for another thread.
-            let told = tokio::task::spawn_blocking(move || {
-                for wish in waiting {
-                    shared.share(&line, &wish);
-                }
-            });
-            let _ = told.await;
-        }
-    }
-    let _ = feeder.await;
-    // Every order is answered, so what is left here was lost by a panic, perhaps after it was paid for.
-    let rest = std::mem::take(&mut *lock(&book));
-    let (lost, waiting) = rest.left();
-    for pending in lost {
-        let line = Line::lost(&pending.wish.subject, shared.folder.is_simulated());
-        shared.report(&line, &pending.wish.output, None);
-    }
-    for wish in waiting {
-        let line = Line::not_begun(&wish.subject, shared.folder.is_simulated());
-        shared.report(&line, &wish.output, None);
-    }
 }
 
 impl Shared {
@@ -343,7 +306,7 @@ impl Shared {
     }
 
     /// Writes down and tells what came of an order.
-    fn delivered(&self, pending: &Pending, result: &MediaResult) -> Line {
+    pub(crate) fn delivered(&self, pending: &Pending, result: &MediaResult) -> Line {
         let subject = &pending.wish.subject;
         let mut line = Line::of(subject, result, self.folder.is_simulated());
         line.take = pending.wish.planned.take;

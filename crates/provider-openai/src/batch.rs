@@ -198,7 +198,11 @@ impl Batches {
             Err(error) => tracing::debug!(%error, key, "the answer to a new batch was lost"),
         }
         let since = Some(Duration::ZERO);
-        join_all(jobs.iter().map(|job| self.answer(&key, job, since))).await;
+        let (awaited, left): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.waits());
+        for job in left {
+            job.finish(Err(pending(format!("it was handed over in the batch {key}"))));
+        }
+        join_all(awaited.into_iter().map(|job| self.answer(&key, job, since))).await;
     }
 
     async fn upload(&self, key: &str, lines: String) -> Result<UploadedFile> {
@@ -230,6 +234,14 @@ impl Batches {
             }
         });
         join_all(each).await;
+    }
+
+    /// Returns when a batch is over, or there is nothing to wait for: what went wrong is told to each of its jobs.
+    pub(crate) async fn wait_for(&self, batch: &str, ago: Option<Duration>) {
+        let key = self.remember(batch);
+        if let Err(error) = self.ended(key, ago).await {
+            tracing::debug!(%error, key, "the wait for a batch ended");
+        }
     }
 
     /// Waits for a job's batch and answers the job by what became of its line. `ago`: when it was sent.

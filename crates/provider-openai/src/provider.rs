@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -292,6 +293,12 @@ impl MediaProvider for OpenAi {
                 let message = format!("{} is not configured for batches", self.info.name);
                 Err(Error::config(message))
             }
+        }
+    }
+
+    async fn wait_for_batch(&self, key: &str, ago: Option<Duration>) {
+        if let Some(batches) = &self.batches {
+            batches.wait_for(key, ago).await;
         }
     }
 

@@ -261,7 +261,7 @@ pub(crate) async fn rescue(
     };
     let list = session.list_or_place(&args.list)?;
     let mut left_out = 0;
-    let (worklist, plan) = if args.list.list.is_some() {
+    let (worklist, mut plan) = if args.list.list.is_some() {
         let (worklist, plan, _) = plan::make(&session, &list, Caps::default())?;
         (worklist, plan)
     } else {
@@ -285,6 +285,7 @@ pub(crate) async fn rescue(
         })?;
         plan_jobs(&project, specs, How::Resumed, place)?
     };
+    plan.only_fetching();
     let work = Work {
         session: &session,
         worklist,

@@ -9,6 +9,8 @@ use crate::words::{counted, number};
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Budget {
     left: Option<Left>,
+    /// Earlier sends that may have been billed and had no price.
+    unpriced: u64,
 }
 
 impl Budget {
@@ -17,6 +19,7 @@ impl Budget {
         let spent = ledger.map(Reader::spending).transpose()?.unwrap_or_default();
         Ok(Budget {
             left: caps.left(&spent),
+            unpriced: ledger.map(Reader::unpriced).transpose()?.unwrap_or_default(),
         })
     }
 
@@ -28,10 +31,19 @@ impl Budget {
     /// Whether it can be told what a plan would buy; without a ceiling it need not be.
     ///
     /// # Errors
-    /// Which provider's files have no price.
+    /// Which provider's files have no price, or that what was sent before had none.
     pub(crate) fn can_count(&self, plan: &Plan) -> Result<()> {
         if self.left.is_none() {
             return Ok(());
+        }
+        if self.unpriced > 0 && plan.providers.values().any(|provider| provider.make > 0) {
+            let message = format!(
+                "{} of earlier runs may have been billed and had no price, so nobody can tell what is left of the budget",
+                counted(self.unpriced, "request")
+            );
+            return Err(Error::new(ErrorKind::BudgetExceeded, message)
+                .not_billed()
+                .hint("settle them first: media status names them, media rescue fetches what can be had"));
         }
         let unpriced = |provider: &ProviderPlan| provider.unpriced + provider.fallback_unpriced;
         if let Some((name, provider)) = plan.providers.iter().find(|(_, provider)| unpriced(provider) > 0) {

@@ -1,15 +1,14 @@
 //! `media report`: a page with every file, what it cost, how long it took, and why others are missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageReader, Limits, Rgba, RgbaImage, imageops};
-use media_core::{Format, MediaKind, Result, format_of};
-use media_engine::{Embed, Report as Page, report_path};
+use media_core::{Format, GroupLimits, MediaKind, Result, format_of};
+use media_engine::{Embed, Reader, Report as Page, report_path};
 use media_registry::Registry;
 
 use crate::args::{Global, Report};
@@ -46,7 +45,7 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Report) -> Result
         limits: if is_simulated {
             BTreeMap::new()
         } else {
-            limits(&session)?
+            limits(&session, &reader, &place.out)?
         },
         is_simulated,
         embed: args.embed.then_some(&Small as &dyn Embed),
@@ -109,25 +108,37 @@ fn address(kind: &str, bytes: &[u8]) -> String {
     format!("data:{kind};base64,{}", BASE64_STANDARD.encode(bytes))
 }
 
-/// Files a minute that the limits of each provider allow.
-fn limits(session: &Session<'_>) -> Result<BTreeMap<String, f64>> {
+/// Files a minute that the limits of each provider allow for what was asked of it.
+fn limits(session: &Session<'_>, reader: &Reader, out: &Path) -> Result<BTreeMap<String, f64>> {
+    let project = session.offline()?;
+    let mut groups: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    reader.each_job(|job| {
+        // One of each sort tells by which limits all of it is paced; who is not configured any more has none.
+        if seen.insert((job.provider.clone(), job.spec.kind, job.model.clone()))
+            && let Ok(group) = project.group_of(&job.spec, &job.provider, out)
+        {
+            groups.insert((job.provider, group));
+        }
+        Ok(())
+    })?;
     let mut limits = BTreeMap::new();
-    for (name, instance) in session.offline()?.instances() {
-        let settings = instance.client.provider().http().settings();
-        let windows = settings
-            .limits
-            .groups
-            .values()
-            .flat_map(media_core::GroupLimits::windows);
-        let counted = windows.filter(|window| ["requests", "images"].contains(&window.bucket.as_str()));
+    for (name, group) in groups {
+        let provider = project.client(&name)?.provider();
+        let (settings, together) = (provider.http().settings(), provider.info().capabilities.max_batch);
+        let windows = settings.limits.groups.get(&group).map(GroupLimits::windows);
+        let counted = windows.into_iter().flatten();
+        let counted = counted.filter(|window| ["requests", "images"].contains(&window.bucket.as_str()));
         #[expect(clippy::cast_precision_loss, reason = "for a chart")]
         let rates = counted.map(|window| {
-            window.limit as f64 * Duration::from_secs(60).as_secs_f64() / window.length.as_secs_f64()
+            // One request may ask for several files.
+            let files = if window.bucket == "requests" { together } else { 1 };
+            window.limit as f64 * files as f64 * 60.0 / window.length.as_secs_f64()
         });
-        // Of several groups the widest: the chart is of all of them.
-        if let Some(most) = rates.max_by(f64::total_cmp) {
-            limits.insert(name.to_owned(), most);
-        }
+        // All of a group's limits bind; a provider's groups go on side by side.
+        let rate = rates.min_by(f64::total_cmp).unwrap_or(f64::INFINITY);
+        *limits.entry(name).or_insert(0.0) += rate;
     }
+    limits.retain(|_, rate: &mut f64| rate.is_finite());
     Ok(limits)
 }

@@ -1,7 +1,7 @@
 //! `media status`: the ledger in words.
 
 use jiff::Timestamp;
-use media_core::{Error, Result};
+use media_core::{Error, Result, Usd};
 use media_engine::{JobStatus, Reader};
 use media_registry::Registry;
 use serde_json::json;
@@ -36,11 +36,14 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
             .iter()
             .map(|(status, count)| (status.as_str().to_owned(), json!(count)))
             .collect();
+        let batches = reader.remote_batches()?;
+        let files: u64 = batches.iter().map(|batch| batch.files).sum();
+        let set_aside: Usd = batches.iter().map(|batch| batch.reserved).sum();
         put!(
             "{}",
             json!({ "v": 1, "jobs": jobs, "spent_usd": totals.spent, "unknown": totals.unknown,
                 "at_stake_usd": totals.at_stake, "unpriced": totals.unpriced,
-                "remote_batches": reader.remote_batches()?.len(),
+                "remote_batches": batches.len(), "in_batches": files, "set_aside_usd": set_aside,
                 "given_up": totals.given_up, "given_up_usd": totals.given_up_usd })
         );
         return Ok(Exit::Done);

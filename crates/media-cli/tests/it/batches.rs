@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::support::{Desk, Ran, jobs, until};
 
-fn pictures(from: usize, count: usize) -> String {
+pub(crate) fn pictures(from: usize, count: usize) -> String {
     let rows: Vec<_> = (from..from + count)
         .map(|n| {
             (
@@ -22,14 +22,14 @@ fn pictures(from: usize, count: usize) -> String {
     jobs(&rows).replace("1024x640", "1024x1024")
 }
 
-fn desk(scenario: Scenario) -> Desk {
+pub(crate) fn desk(scenario: Scenario) -> Desk {
     let mut desk = Desk::with(scenario);
     let batch = json!({ "images_per_file": 20, "first_poll": "20ms", "max_poll": "50ms" });
     desk.configure("openai", "batch", &batch);
     desk
 }
 
-fn run(desk: &Desk, flags: &[&str]) -> Ran {
+pub(crate) fn run(desk: &Desk, flags: &[&str]) -> Ran {
     desk.run(
         &[
             &["run", "list.jsonl", "--out", "out", "--json", "--batch-api"],
@@ -39,7 +39,7 @@ fn run(desk: &Desk, flags: &[&str]) -> Ran {
     )
 }
 
-fn count(desk: &Desk, method: &str, path: &str) -> usize {
+pub(crate) fn count(desk: &Desk, method: &str, path: &str) -> usize {
     desk.sim()
         .calls()
         .iter()
@@ -47,12 +47,12 @@ fn count(desk: &Desk, method: &str, path: &str) -> usize {
         .count()
 }
 
-fn created(desk: &Desk) -> usize {
+pub(crate) fn created(desk: &Desk) -> usize {
     count(desk, "POST", "/openai/v1/batches")
 }
 
 #[track_caller]
-fn assert_once(desk: &Desk, charges: usize) {
+pub(crate) fn assert_once(desk: &Desk, charges: usize) {
     let bill = desk.sim().bill();
     let mut contents: Vec<_> = bill.charges.iter().map(|charge| &charge.content_sha256).collect();
     contents.sort();

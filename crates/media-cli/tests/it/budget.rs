@@ -153,6 +153,30 @@ fn what_may_have_been_billed_counts_with_all_that_it_may_have_cost() {
     assert_eq!(desk.charges(), 2);
 }
 
+/// A cap that was not there when it was sent cannot count what has no price.
+#[test]
+fn what_may_have_been_billed_without_a_price_is_settled_before_a_cap_holds() {
+    let mut desk = Desk::with_sim();
+    desk.configure("openai", "prices", &json!({ "items": [] }));
+    desk.file(
+        "list.jsonl",
+        square(&jobs(&[("a", "openai", "a kettle", "a.webp")])),
+    );
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, FaultKind::CutAfterBilling).on(Op::Image));
+    desk.make("list.jsonl").ended(1);
+    desk.file("more.jsonl", pictures(0, 1));
+    let capped = ["run", "more.jsonl", "--out", "out", "--max-cost", "5"];
+    desk.run(&capped).ended(3).said(&[
+        "1 request of earlier runs may have been billed and had no price",
+        "media status",
+    ]);
+    assert_eq!(desk.charges(), 1);
+    desk.run(&["retry", "--unknown", "--give-up", "a", "--out", "out"])
+        .ended(0);
+    desk.run(&capped).ended(0);
+}
+
 #[test]
 fn with_uneven_prices_the_bill_never_passes_the_cap_by_more_than_the_overshoot_that_is_told() {
     let mut desk = Desk::with(uneven());

@@ -27,6 +27,8 @@ mod faults_runware;
 #[cfg(test)]
 mod folders;
 #[cfg(test)]
+mod handing_over;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod ledger;

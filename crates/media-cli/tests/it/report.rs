@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::json;
+
 use crate::support::{Desk, jobs};
 
 fn made() -> Desk {
@@ -42,7 +44,9 @@ fn it_shows_every_file_and_says_why_others_are_missing() {
         "Pronunciation by",
         "0.0012 USD</b>known cost",
         "[&quot;media&quot;,&quot;redo&quot;,&quot;--out&quot;,&quot;out&quot;]",
-        "<td>runware<td>runware:100@1<td class=\"n\">2<td class=\"n\">1",
+        // Made, failed, unknown, attempts, cost, and the cost of one that was made.
+        "<td>runware<td>runware:100@1<td class=\"n\">2<td class=\"n\">1<td class=\"n\">0<td class=\"n\">3\
+         <td class=\"n\">0.0012<td class=\"n\">0.0006<",
     ] {
         assert!(page.contains(part), "{part} is missing:\n{page}");
     }
@@ -101,4 +105,29 @@ fn it_can_stand_elsewhere_and_replaces_nothing_that_is_not_its_own() {
     desk.run(&["report", "--out", "nowhere"])
         .ended(2)
         .said(&["no ledger"]);
+}
+
+/// Pictures and sounds have limits of their own.
+#[test]
+fn the_limit_beside_the_chart_is_that_of_what_was_asked() {
+    let mut desk = Desk::with_sim();
+    let limits = json!({ "image": { "requests_per_minute": 240, "images_per_minute": 120 },
+        "speech": { "requests_per_minute": 500 } });
+    desk.configure("openai", "limits", &limits);
+    let picture = jobs(&[("a", "openai", "a hat", "a.webp")]);
+    desk.file("list.jsonl", &picture);
+    desk.make("list.jsonl").ended(0);
+    desk.run(&["report", "--out", "out"]).ended(0);
+    assert!(
+        desk.read("out/report.html")
+            .contains("limit (dashed): 120 a minute")
+    );
+    let sound = jobs(&[("b", "openai", "perro", "b.mp3")]);
+    desk.file("list.jsonl", format!("{picture}{sound}"));
+    desk.make("list.jsonl").ended(0);
+    desk.run(&["report", "--out", "out"]).ended(0);
+    assert!(
+        desk.read("out/report.html")
+            .contains("limit (dashed): 620 a minute")
+    );
 }

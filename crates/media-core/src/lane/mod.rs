@@ -37,8 +37,10 @@ use crate::request::MediaRequest;
 use crate::result::{Cost, CostBasis, MediaResult};
 use crate::sync::lock;
 
-/// Remote batches of one lane that are at the service at once.
+/// Remote batches of one lane that are waited for at once.
 const REMOTE_BATCHES: usize = 16;
+/// Remote batches that are handed over at once, where none is waited for: it takes seconds, and then hours at the service.
+const HANDED_OVER: usize = 1;
 /// Results that may wait for their reader.
 pub(crate) const RESULTS_AHEAD: usize = 32;
 
@@ -53,6 +55,8 @@ pub(crate) struct Lane {
     room: Arc<Semaphore>,
     /// How many there may be.
     jobs: usize,
+    /// Whether remote batches are waited for.
+    waits: bool,
     /// Why nothing more is begun: of one model, or (under no name) of any.
     halted: Mutex<HashMap<Option<String>, Error>>,
     /// Models of which one job has come through.
@@ -93,10 +97,20 @@ type Answer = oneshot::Receiver<Result<Generated>>;
 
 impl Lane {
     pub(crate) fn new(client: Client, results: mpsc::Sender<Delivery>) -> Arc<Lane> {
+        Lane::of(client, results, true)
+    }
+
+    /// One that waits for no remote batch.
+    pub(crate) fn handing_over(client: Client, results: mpsc::Sender<Delivery>) -> Arc<Lane> {
+        Lane::of(client, results, false)
+    }
+
+    fn of(client: Client, results: mpsc::Sender<Delivery>, waits: bool) -> Arc<Lane> {
         // What is handed over in files waits for hours at the service, not on the wire.
-        let concurrency = match client.provider().info().capabilities.remote_batch {
-            true => REMOTE_BATCHES,
-            false => client.provider().http().settings().limits.concurrency.get(),
+        let concurrency = match (client.provider().info().capabilities.remote_batch, waits) {
+            (true, true) => REMOTE_BATCHES,
+            (true, false) => HANDED_OVER,
+            (false, _) => client.provider().http().settings().limits.concurrency.get(),
         };
         let batch = client.provider().info().capabilities.max_batch.max(1);
         // Twice what the calls hold: the next batch forms while the last one's files are written.
@@ -117,6 +131,7 @@ impl Lane {
             concurrency,
             room: Arc::new(Semaphore::new(jobs)),
             jobs,
+            waits,
             halted: Mutex::default(),
             proven: Mutex::default(),
             folders: Mutex::default(),
@@ -217,7 +232,12 @@ impl Lane {
 
     async fn cancel(&self, tasks: Vec<Task>) {
         for task in tasks {
-            let error = Error::new(ErrorKind::Cancelled, "it was stopped before it was sent");
+            let error = match &task.prior {
+                Prior::Sent { batch: Some(_), .. } => {
+                    Error::new(ErrorKind::Pending, "the run ended before its batch was asked for")
+                }
+                _ => Error::new(ErrorKind::Cancelled, "it was stopped before it was sent"),
+            };
             self.not_begun(task, error).await;
         }
     }
@@ -450,7 +470,8 @@ impl Lane {
             task.attempt.clone(),
             prior,
         );
-        (job.spending(&task.hold).marking(&task.mark), answer)
+        let job = job.spending(&task.hold).marking(&task.mark);
+        (job.waiting(self.waits), answer)
     }
 }
 

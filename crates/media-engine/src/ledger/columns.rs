@@ -23,7 +23,7 @@ macro_rules! takes {
 macro_rules! attempts {
     () => {
         "SELECT key, take, number, state, link, facts, sha256, staged, cost_micros, sends, first_sent_ms, bytes, cost_basis,
-             path, provider, model, group_key, account, job, hash FROM attempts"
+             path, provider, model, group_key, account, reserved_micros, job, hash FROM attempts"
     };
 }
 
@@ -79,14 +79,15 @@ pub(super) fn attempt_row(row: &Row<'_>) -> rusqlite::Result<AttemptRow> {
         model: row.get(15)?,
         batch: row.get(16)?,
         account: row.get(17)?,
+        reserved: usd(row, 18)?,
     })
 }
 
 pub(super) fn open_attempt(row: &Row<'_>) -> rusqlite::Result<OpenAttempt> {
     Ok(OpenAttempt {
         attempt: attempt_row(row)?,
-        job: row.get(18)?,
-        hash: hash(row, 19)?,
+        job: row.get(19)?,
+        hash: hash(row, 20)?,
     })
 }
 

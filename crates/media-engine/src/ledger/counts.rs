@@ -51,6 +51,16 @@ impl RemoteBatch {
     }
 }
 
+/// A job that is in a remote batch.
+#[derive(Clone, Debug)]
+pub(crate) struct InBatch {
+    pub(crate) job: String,
+    /// The key of the batch, perhaps with the service's id.
+    pub(crate) key: String,
+    /// When it was sent, in milliseconds since 1970.
+    pub(crate) sent_ms: Option<i64>,
+}
+
 /// What requests of one model have cost.
 #[derive(Clone, Debug)]
 pub(crate) struct CostsSoFar {
@@ -115,6 +125,16 @@ impl Reader {
         self.ask(budget::spent(&self.db))
     }
 
+    /// Sends that may have been billed and had no price, so that they are in none of the sums.
+    ///
+    /// # Errors
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
+    pub fn unpriced(&self) -> Result<u64> {
+        let text = "SELECT count(*) FROM attempts
+            WHERE state = 'sending' AND sends > 0 AND coalesce(cost_micros, reserved_micros) IS NULL";
+        Ok(self.one(text, (), |row| count(row, 0))?.unwrap_or_default())
+    }
+
     /// Remote batches with files that are not here, oldest first.
     ///
     /// # Errors
@@ -131,6 +151,21 @@ impl Reader {
                 sent_ms: row.get(3)?,
                 reserved: sum(row, 4)?,
             })
+        })
+    }
+
+    /// Every job of a provider that is in a remote batch, oldest first.
+    pub(crate) fn each_in_batch(&self, provider: &str, mut each: impl FnMut(InBatch)) -> Result<()> {
+        let text = "SELECT job, group_key, first_sent_ms FROM attempts
+            WHERE ended_ms IS NULL AND state = 'sending' AND group_key IS NOT NULL AND provider = ?1
+            ORDER BY first_sent_ms";
+        self.all(text, [provider], |row| {
+            each(InBatch {
+                job: row.get(0)?,
+                key: row.get(1)?,
+                sent_ms: row.get(2)?,
+            });
+            Ok(())
         })
     }
 

@@ -181,6 +181,8 @@ pub struct AttemptRow {
     pub path: Option<String>,
     /// The key of the remote batch that it was sent in.
     pub batch: Option<String>,
+    /// What was set aside for it when it was sent, where it had a price.
+    pub reserved: Option<Usd>,
     /// How often it was sent.
     pub sends: u32,
     /// When it was sent first, in milliseconds since 1970.

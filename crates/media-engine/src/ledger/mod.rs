@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use media_core::{AttemptKey, Error, ErrorKind, Event, Journal, Result};
 
 pub use self::budget::{Bound, Caps, Left, Spending};
-pub(crate) use self::counts::{CostsSoFar, Timing};
+pub(crate) use self::counts::{CostsSoFar, InBatch, Timing};
 pub use self::counts::{RemoteBatch, Totals};
 pub use self::entry::{AttemptRow, AttemptState, Entry, JobStatus, OpenAttempt, TakeRow};
 pub use self::reader::Reader;
@@ -73,6 +73,11 @@ impl Ledger {
     /// What became of a job.
     pub(crate) fn finished(&self, job: Finished) {
         self.writer.note(Note::Finished(Box::new(job)));
+    }
+
+    /// A job is left in a remote batch: what was kept in memory to send it is not wanted any more.
+    pub(crate) fn handed_over(&self, job: &str) {
+        self.writer.handed_over(job);
     }
 
     /// Notes facts of the whole ledger; an empty value is none.

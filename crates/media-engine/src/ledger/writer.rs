@@ -31,6 +31,8 @@ enum Command {
     Spending(mpsc::SyncSender<Spending>),
     /// Not waited for.
     Note(Note),
+    /// A job waits for a remote batch now, and nothing more is sent for it.
+    HandedOver(String),
     Close,
 }
 
@@ -100,8 +102,17 @@ impl Writer {
     }
 
     pub(super) fn note(&self, note: Note) {
+        self.tell(Command::Note(note));
+    }
+
+    pub(super) fn handed_over(&self, job: &str) {
+        self.tell(Command::HandedOver(job.to_owned()));
+    }
+
+    /// For what nobody waits for an answer to.
+    fn tell(&self, command: Command) {
         // After its end only what comes too late is lost; what matters waits for an answer.
-        if self.commands.send(Command::Note(note)).is_err() {
+        if self.commands.send(command).is_err() {
             tracing::warn!("the ledger is closed: something came too late for it");
         }
     }
@@ -257,6 +268,7 @@ impl Scribe {
                 let _ = answer.send(self.budget.spending());
             }
             Command::Note(note) => self.note(note),
+            Command::HandedOver(job) => self.budget.finish(&job, None),
             Command::Close => batch.is_last = true,
         }
     }

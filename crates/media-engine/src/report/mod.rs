@@ -140,6 +140,7 @@ impl Report<'_> {
             let limit = self.limits.get(provider).copied();
             let told = match limit {
                 Some(limit) => format!("limit (dashed): {limit:.0} a minute"),
+                None if self.is_simulated => "simulated limits are not shown".to_owned(),
                 None => "no limit per minute is configured".to_owned(),
             };
             writeln!(

@@ -144,7 +144,8 @@ impl Numbers {
         model.attempts += 1;
         if let Some(cost) = timing.cost {
             model.cost += cost;
-            model.costed += 1;
+            // What was refused or cancelled cost nothing, and makes no file cheaper.
+            model.costed += u64::from(timing.have_ms.is_some() || cost > Usd::ZERO);
         }
         if let (Some(sent), Some(have)) = (timing.sent_ms, timing.have_ms) {
             // A clock that was set back in between tells nothing.

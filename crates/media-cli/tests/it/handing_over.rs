@@ -1,0 +1,137 @@
+//! A run by the Batch API in two parts: everything is handed over, then each batch is had when it is over.
+
+use std::time::Duration;
+
+use media_sim::Scenario;
+use serde_json::{Value, json};
+
+use crate::batches::{assert_once, created, desk, pictures, run};
+use crate::support::{Desk, jobs};
+
+fn result_files_fetched(desk: &Desk) -> usize {
+    let calls = desk.sim().calls();
+    calls
+        .iter()
+        .filter(|call| call.path.ends_with("/content"))
+        .count()
+}
+
+/// A desk whose batches take long.
+fn slow() -> Desk {
+    let mut scenario = Scenario::default();
+    scenario.openai.batch.line_ms = 10_000;
+    desk(scenario)
+}
+
+#[test]
+fn each_result_file_is_fetched_once_in_whatever_order_the_rows_are() {
+    let desk = slow();
+    desk.file("list.jsonl", pictures(0, 120));
+    run(&desk, &["--no-wait"]).ended(4);
+    desk.sim().advance(Duration::from_secs(600));
+    // Every row now has neighbours that are in other batches.
+    let rows = pictures(0, 120);
+    let rows: Vec<_> = rows.lines().collect();
+    let mixed: Vec<_> = (0..120).map(|n| rows[n * 7 % 120]).collect();
+    desk.file("list.jsonl", mixed.join("\n"));
+    let ran = run(&desk, &[]).ended(0);
+    assert_eq!((ran.count("done"), created(&desk)), (120, 6));
+    assert_eq!(result_files_fetched(&desk), 6);
+    assert_once(&desk, 120);
+    desk.assert_clean("out");
+}
+
+#[test]
+fn every_row_that_waits_is_told_when_the_run_ends_before_its_batch() {
+    let desk = slow();
+    desk.file("list.jsonl", pictures(0, 50));
+    let ran = run(&desk, &["--stop-after", "1s"]).ended(4);
+    assert_eq!((ran.count("waiting"), created(&desk)), (50, 3));
+    desk.sim().advance(Duration::from_secs(600));
+    assert_eq!(run(&desk, &[]).ended(0).count("done"), 50);
+    assert_once(&desk, 50);
+}
+
+fn two_that_are_equal() -> String {
+    let rows = [
+        ("a", "openai", "a dog", "a.webp"),
+        ("b", "openai", "a dog", "b.webp"),
+        ("c", "openai", "a cat", "c.webp"),
+    ];
+    jobs(&rows).replace("1024x640", "1024x1024")
+}
+
+#[test]
+fn equal_rows_share_what_was_handed_over() {
+    let desk = desk(Scenario::instant());
+    desk.file("list.jsonl", two_that_are_equal());
+    let ran = run(&desk, &[]).ended(0);
+    assert_eq!(
+        (ran.count("done"), ran.line("b")["cost_basis"].as_str()),
+        (3, Some("shared"))
+    );
+    assert_once(&desk, 2);
+}
+
+#[test]
+fn equal_rows_share_what_an_earlier_run_handed_over() {
+    let desk = slow();
+    desk.file("list.jsonl", two_that_are_equal());
+    for _ in 0..2 {
+        let ran = run(&desk, &["--no-wait"]).ended(4);
+        assert_eq!(ran.count("waiting"), 3, "{ran:#?}");
+    }
+    desk.sim().advance(Duration::from_secs(600));
+    assert_eq!(run(&desk, &[]).ended(0).count("done"), 3);
+    assert_once(&desk, 2);
+}
+
+/// The chain goes on in the run that fetches what was sent, whether batches are wanted then or not.
+#[test]
+fn what_a_batch_refuses_is_asked_of_the_next_provider_by_the_run_that_fetches_it() {
+    for flags in [&["--batch-api"][..], &[]] {
+        let mut scenario = Scenario::default();
+        scenario.openai.batch.line_ms = 10_000;
+        scenario.runware.moderation = Vec::new();
+        let desk = desk(scenario);
+        let row = |id: &str, prompt: &str| {
+            json!({ "id": id, "kind": "image", "provider": ["openai", "runware"], "next_when": ["content_rejected"],
+                "content": prompt, "output_path": format!("{id}.webp"),
+                "params": { "openai": { "size": "1024x1024" } } })
+        };
+        desk.file(
+            "list.jsonl",
+            format!("{}\n{}\n", row("a", "a dog"), row("b", "a bloody knife")),
+        );
+        run(&desk, &["--no-wait"]).ended(4);
+        desk.sim().advance(Duration::from_secs(600));
+        let fetch = ["run", "list.jsonl", "--out", "out", "--json"];
+        let ran = desk.run(&[&fetch, flags].concat()).ended(0);
+        assert_eq!(ran.line("b")["provider"], "runware", "{flags:?}: {ran:#?}");
+        assert_once(&desk, 2);
+    }
+}
+
+/// Whether batches are wanted in the run that fetches it or not.
+#[test]
+fn what_was_sent_in_a_batch_is_expected_to_cost_what_a_batch_costs() {
+    let desk = slow();
+    desk.file("list.jsonl", pictures(0, 10));
+    run(&desk, &["--no-wait"]).ended(4);
+    let told = |desk: &Desk| -> Value {
+        let text = desk.run(&["status", "--json", "--out", "out"]).ended(0).stdout;
+        serde_json::from_str(&text).unwrap()
+    };
+    let status = told(&desk);
+    let set_aside = status["set_aside_usd"].as_f64().unwrap();
+    assert_eq!(
+        (&status["remote_batches"], &status["in_batches"]),
+        (&json!(1), &json!(10))
+    );
+    assert!((set_aside - 0.26515).abs() < 1e-6, "{status}");
+    desk.sim().advance(Duration::from_secs(600));
+    desk.run(&["rescue", "list.jsonl", "--out", "out"])
+        .ended(0)
+        .said(&["0.26513 USD computed, 0.26515 estimated"]);
+    assert_eq!(told(&desk)["set_aside_usd"], 0.0);
+}

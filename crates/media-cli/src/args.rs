@@ -61,7 +61,7 @@ pub(crate) struct Logging {
     /// Say more: -v what happens, -vv every call
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Say nothing but errors
+    /// Say nothing but errors, and how a run ended that did not end well
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
     /// Write the log as JSON lines to this file

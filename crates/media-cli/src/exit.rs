@@ -24,6 +24,14 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// The same, with something amiss.
+    pub(crate) fn unless_done(self) -> Exit {
+        match self {
+            Exit::Done | Exit::Later => Exit::SomeFailed,
+            other => other,
+        }
+    }
+
     /// For a failure of the program itself.
     pub(crate) fn of_error(error: &Error) -> Exit {
         match error.kind() {

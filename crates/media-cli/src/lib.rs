@@ -58,6 +58,10 @@ pub fn run_with(registry: &Registry, arguments: impl IntoIterator<Item = OsStrin
         say!("error: {}", words::of_error(&error));
         Exit::of_error(&error)
     });
+    if let Some(error) = talk::lost_data() {
+        say!("error: what was to be told on stdout could not all be written: {error}");
+        return exit.unless_done().into();
+    }
     exit.into()
 }
 

@@ -10,7 +10,7 @@ use media_core::Client;
 use media_engine::{Account, Line, Observer, Plan, Stats, Status};
 use tokio::time::Instant;
 
-use crate::talk::say;
+use crate::talk::{put_line, say};
 use crate::words;
 
 /// How often totals are printed where there is no terminal.
@@ -94,11 +94,10 @@ impl Progress {
 
 /// A thread that writes lines to stdout until there are no more.
 fn write_lines() -> (mpsc::Sender<String>, std::thread::JoinHandle<()>) {
-    use std::io::Write as _;
     let (lines, taken) = mpsc::channel::<String>();
     let writer = std::thread::spawn(move || {
         for line in taken {
-            if writeln!(std::io::stdout(), "{line}").is_err() {
+            if !put_line(format_args!("{line}")) {
                 break;
             }
         }

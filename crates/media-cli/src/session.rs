@@ -448,10 +448,18 @@ fn environment(file: Option<&Path>) -> Result<BTreeMap<String, String>> {
             all.insert(name.trim().to_owned(), bare.to_owned());
         }
     }
-    // Names and values that are not text cannot be ours.
-    all.extend(
-        std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
-    );
+    for (name, value) in std::env::vars_os() {
+        let shown = name.to_string_lossy().into_owned();
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => {
+                all.insert(name, value);
+            }
+            _ if shown.starts_with("MEDIA_CONFIG") || shown == "MEDIA_STATE_DIR" => {
+                return Err(Error::config(format!("the variable {shown} is not UTF-8 text")));
+            }
+            // What is not text cannot be ours.
+            _ => {}
+        }
+    }
     Ok(all)
 }

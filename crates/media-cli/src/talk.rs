@@ -2,6 +2,10 @@
 
 use std::fmt::Arguments;
 use std::io::{self, Write};
+use std::sync::OnceLock;
+
+/// Why data could not be written, the first time.
+static LOST: OnceLock<io::Error> = OnceLock::new();
 
 /// A line for people, on stderr. Use [`say!`](crate::talk::say).
 pub(crate) fn line_for_people(text: Arguments<'_>) {
@@ -10,7 +14,27 @@ pub(crate) fn line_for_people(text: Arguments<'_>) {
 
 /// A line of data, on stdout. Use [`put!`](crate::talk::put).
 pub(crate) fn line_of_data(text: Arguments<'_>) {
-    let _ = writeln!(io::stdout(), "{text}");
+    put_line(text);
+}
+
+/// Whether the line was written. A reader that has gone away wants no more; a full disk loses what somebody wants.
+pub(crate) fn put_line(text: Arguments<'_>) -> bool {
+    let written = writeln!(io::stdout(), "{text}");
+    match written {
+        Ok(()) => true,
+        Err(error) => {
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                // Only the first one is told.
+                let _ = LOST.set(error);
+            }
+            false
+        }
+    }
+}
+
+/// Why data that somebody wanted was not written.
+pub(crate) fn lost_data() -> Option<&'static io::Error> {
+    LOST.get()
 }
 
 /// `say!("{n} files")`: a line for people.

@@ -42,6 +42,8 @@ pub struct Order {
     pub attempt: u32,
     /// What happened to that attempt in an earlier process.
     pub prior: Prior,
+    /// Ids of equal requests, under which it may have been bought too, where `prior` is [`Prior::Perhaps`].
+    pub equals: Vec<String>,
     /// Whether it may be bought. Otherwise only what was bought earlier is fetched.
     pub buys: bool,
     /// Where what stands at the output path is moved when the new file is whole; without it a file is never replaced.
@@ -70,6 +72,7 @@ impl Order {
             take: 1,
             attempt: 1,
             prior: Prior::Fresh,
+            equals: Vec::new(),
             buys: true,
             replaces: None,
             checked: None,

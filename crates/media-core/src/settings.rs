@@ -262,13 +262,29 @@ impl Serialize for GroupLimits {
 #[serde(deny_unknown_fields)]
 pub struct Timeouts {
     /// For the connection.
+    #[serde(deserialize_with = "some_time")]
     pub connect: Span,
     /// From the sent request to the head of the answer.
+    #[serde(deserialize_with = "some_time")]
     pub first_byte: Span,
     /// Between two pieces of the answer's body.
+    #[serde(deserialize_with = "some_time")]
     pub idle: Span,
     /// For the whole call.
+    #[serde(deserialize_with = "some_time")]
     pub total: Span,
+}
+
+/// No timeout at all cannot be had: a call that never ends would hold its place for ever. And none of no length: what is
+/// given up as soon as it is sent may be billed.
+fn some_time<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+    let span = Span::deserialize(deserializer)?;
+    if span.0.is_zero() {
+        return Err(serde::de::Error::custom(
+            "more than nothing is wanted, such as \"60s\"",
+        ));
+    }
+    Ok(span)
 }
 
 impl Default for Timeouts {

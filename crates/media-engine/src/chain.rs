@@ -1,5 +1,7 @@
 //! Several providers for one file: which of them a job is at, and when it passes on to the next.
 
+use std::path::Path;
+
 use media_core::{Charge, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -35,19 +37,36 @@ pub(crate) fn standing(spec: &JobSpec, reader: Option<&Reader>) -> Result<Standi
     let (Some(reader), true) = (reader, spec.providers.len() > 1) else {
         return Ok(first);
     };
-    let Some(entry) = reader.job(&spec.id)? else {
-        return Ok(first);
-    };
-    // Another take of it was sent, by a redo that may have passed on: it is where that can be fetched.
-    let open = reader.open_attempt_after(&spec.id, entry.take)?;
-    let at = open.and_then(|attempt| attempt.provider);
-    if let Some(provider) = at.filter(|at| spec.providers.contains(at)) {
-        return Ok(Standing {
-            provider,
-            tried: Vec::new(),
-        });
+    let mut stands = first;
+    if let Some(entry) = reader.job(&spec.id)? {
+        // Another take of it was sent, by a redo that may have passed on: it is where that can be fetched.
+        let open = reader.open_attempt_after(&spec.id, entry.take)?;
+        let at = open.and_then(|attempt| attempt.provider);
+        if let Some(provider) = at.filter(|at| spec.providers.contains(at)) {
+            return Ok(Standing {
+                provider,
+                tried: Vec::new(),
+            });
+        }
+        let own = after(spec, &entry);
+        let is_its_own =
+            own.is_some() && (entry.status == JobStatus::Done || reader.has_open_attempt(&spec.id)?);
+        stands = own.unwrap_or(stands);
+        if is_its_own {
+            return Ok(stands);
+        }
     }
-    Ok(after(spec, &entry).unwrap_or(first))
+    // An equal row may have come further: what it has there, or asks for there, is this one's too.
+    let place = |provider: &str| spec.providers.iter().position(|name| name == provider);
+    for equal in reader.jobs_asking(&asked(spec), &spec.id)? {
+        let is_of_format = Path::new(&equal.spec.path).extension() == Path::new(&spec.path).extension();
+        if let Some(other) = after(spec, &equal).filter(|_| is_of_format)
+            && place(&other.provider) > place(&stands.provider)
+        {
+            stands = other;
+        }
+    }
+    Ok(stands)
 }
 
 /// The provider that a job is at.

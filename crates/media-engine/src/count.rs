@@ -37,6 +37,9 @@ pub(crate) struct Counter<'a> {
     /// Requests that jobs make, each by its [`short_of`], and those that more than one makes.
     seen: HashSet<u64>,
     shared: HashSet<u64>,
+    /// Those of them that are made in this run, or come to be known again: the others share that. What merely stands at a
+    /// path, and nobody knows for what it was made, is shared with nobody.
+    made: HashSet<u64>,
     /// What jobs may come to ask for later in their chains. A job that asks for it at once shares that purchase, and so
     /// does another one that comes to it.
     passing: HashSet<u64>,
@@ -66,6 +69,7 @@ impl<'a> Counter<'a> {
             plan: Plan::default(),
             seen: HashSet::new(),
             shared: HashSet::new(),
+            made: HashSet::new(),
             passing: HashSet::new(),
             fallbacks: HashSet::new(),
         })
@@ -121,15 +125,17 @@ impl<'a> Counter<'a> {
             // Paid for already, or copied.
             Decision::Make(start) if start.prior != Prior::Fresh => {
                 provider.fetch += 1;
+                self.made.insert(key);
                 // It may turn out to have come to nothing, and then its chain goes on.
                 self.count_fallbacks(spec, name)?;
             }
-            Decision::Make(_) if !is_first => {
+            Decision::Make(_) if self.made.contains(&key) => {
                 provider.shared += 1;
                 // What it shares may come to nothing, and then it goes on by its own chain.
                 self.count_fallbacks(spec, name)?;
             }
             Decision::Make(_) => {
+                self.made.insert(key);
                 let expected = self.estimates.of(client, &prepared.checked.resolved).expected;
                 provider.add(client, prepared, expected);
                 let is_wanted = self.only.is_empty() || self.only.iter().any(|only| only == name);

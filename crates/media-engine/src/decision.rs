@@ -136,6 +136,8 @@ pub(crate) const ANOTHER_VARIANT: &str = "to buy it anew: media redo, with its i
 pub(crate) const ASK_AGAIN: &str = "change the row, or ask again: media retry";
 pub(crate) const SEND_AGAIN: &str = "look at the service's usage page; media retry --unknown sends it again";
 
+pub(crate) const GIVE_UP_TAKE: &str = "look at the service's usage page; media retry --unknown gives this take up, and media redo makes another";
+
 /// What helps about a job that was sent with another key.
 pub(crate) fn with_its_key(id: &str) -> String {
     format!(

@@ -1,5 +1,6 @@
 //! Reads the list for one lane: decides about every job, and hands over what is to be made.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 
 use media_core::{Checked, Client, Error, MediaRequest, Order, Prior, RequestHash, Result};
@@ -8,6 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::book::{Book, Joined, Pending, Wish};
 use crate::chain::{Standing, Tried, standing};
+use crate::count::short_of;
 use crate::decision::{Decision, Start};
 use crate::handed::Awaited;
 use crate::lane::Part;
@@ -20,6 +22,8 @@ use crate::resume::{Case, Resume};
 use crate::run::{Share, Shared};
 use crate::sync::lock;
 
+/// Equal rows by whose names a purchase is asked for when the ledger was lost.
+const EQUALS_ASKED_FOR: usize = 20;
 /// Orders on their way to a lane.
 pub(crate) const ORDERS_AHEAD: usize = 32;
 
@@ -84,6 +88,7 @@ pub(crate) fn feed(
             waiting: Vec::new(),
         },
         tag: 0,
+        equals: None,
     };
     let fed = feeder.run(share);
     let flushed = feeder.outbox.flush();
@@ -99,6 +104,8 @@ struct Feeder<'a> {
     resume: Resume<'a>,
     outbox: Outbox,
     tag: u64,
+    /// The ids of rows that ask for the same, by [`short_of`]: for when the ledger was lost.
+    equals: Option<HashMap<u64, Vec<String>>>,
 }
 
 /// Whether the rest of the list is still wanted.
@@ -328,6 +335,10 @@ impl Feeder<'_> {
         let replaces = start
             .is_redo
             .then(|| place::aside(shared.folder.out(), &prepared.request.output_path));
+        let equals = match (&start.prior, equal) {
+            (Prior::Perhaps, Some(_)) => self.equals_of(&prepared, &wish.subject)?,
+            _ => Vec::new(),
+        };
         let (request, checked) = self.of_take(prepared, start.take)?;
         if !is_return {
             shared.folder.ledger().planned(wish.planned.clone());
@@ -336,6 +347,7 @@ impl Feeder<'_> {
             take: start.take,
             attempt: start.attempt,
             prior: start.prior,
+            equals,
             buys: start.buys && !shared.only_fetch,
             checked: Some(checked),
             replaces,
@@ -354,6 +366,40 @@ impl Feeder<'_> {
         let is_over = sent.is_err();
         self.take_back(sent);
         Ok(if is_over { More::No } else { More::Yes })
+    }
+
+    /// Other rows that ask for the same. When the ledger was lost nobody knows under which of their names it was bought.
+    fn equals_of(&mut self, prepared: &Prepared, subject: &Subject) -> Result<Vec<String>> {
+        let equals = match &self.equals {
+            Some(equals) => equals,
+            None => {
+                let read = self.read_equals(&subject.provider)?;
+                self.equals.insert(read)
+            }
+        };
+        let ids = equals.get(&short_of(prepared)).into_iter().flatten();
+        Ok(ids
+            .filter(|id| **id != subject.id)
+            .take(EQUALS_ASKED_FOR)
+            .cloned()
+            .collect())
+    }
+
+    fn read_equals(&self, provider: &str) -> Result<HashMap<u64, Vec<String>>> {
+        let shared = self.shared;
+        let read = |name: &str, kind, key: &str, cell: &str| shared.project.read_param(name, kind, key, cell);
+        let mut equals: HashMap<u64, Vec<String>> = HashMap::new();
+        for job in shared.worklist.jobs(&read)? {
+            let spec: JobSpec = job.map_err(|problems| changed(&problems))?;
+            let is_asked = spec.providers.iter().any(|name| name == provider);
+            if is_asked
+                && let Ok(prepared) = shared.project.prepare(&spec, provider, shared.folder.out())
+                && shared.worklist.is_shared(&prepared)
+            {
+                equals.entry(short_of(&prepared)).or_default().push(spec.id);
+            }
+        }
+        Ok(equals)
     }
 
     /// The request of one take: a seed that is fixed would bring the same again, so it goes on by one with each.

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use media_core::{Charge, Client, ErrorKind, Prior, Result};
 
 use crate::decision::{
-    ANOTHER_VARIANT, ASK_AGAIN, Decision, SEND_AGAIN, Start, Stay, copy, gone, gone_to, in_the_way,
-    is_of_another, start, stay, with_its_key,
+    ANOTHER_VARIANT, ASK_AGAIN, Decision, GIVE_UP_TAKE, SEND_AGAIN, Start, Stay, copy, gone, gone_to,
+    in_the_way, is_of_another, start, stay, with_its_key,
 };
 use crate::found::{Found, find, is_as_made};
 use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, Reader, TakeRow, asked};
@@ -188,6 +188,17 @@ impl Resume<'_> {
             return Ok(None);
         };
         let hash = &case.prepared.checked.hash;
+        // What it shared with an equal row is open for as long as that one's is.
+        let shared = (entry.hash != *hash && entry.status == JobStatus::Unknown && entry.shares_purchase())
+            .then(|| reader.open_equal(&case.spec.id, &entry.hash))
+            .transpose()?
+            .flatten();
+        if let Some(other) = shared {
+            let message =
+                format!("when {other} was sent it asked for the same, and that may have been billed");
+            let error = in_doubt(message).next(format!("settle {other} first: media status {other}"));
+            return Ok(Some(Stay::new(Status::Unknown).because(error).into()));
+        }
         let is_open = reader.has_open_attempt_at_another(&case.spec.id, hash)?
             // What a lost ledger may have sent has no attempt, until the service tells what became of it.
             || (entry.hash != *hash && reader.is_of_lost_ledger(entry)?);
@@ -398,7 +409,7 @@ impl Resume<'_> {
                 Ok(self.told_before(entry, Status::Failed, ASK_AGAIN))
             }
             Some((AttemptState::Refused | AttemptState::Abandoned, _)) | None => {
-                match self.made_for_equal(case, entry.take)? {
+                match self.made_for_equal_of(case, Some(entry), entry.take)? {
                     Some(copy) => Ok(copy),
                     None => Ok(Decision::Make(start(entry.take, number + 1, prior))),
                 }
@@ -416,7 +427,19 @@ impl Resume<'_> {
 
     /// A file that was made for an equal request of another job, where the provider's terms allow its reuse.
     fn made_for_equal(&self, case: Case<'_>, number: u32) -> Result<Option<Decision>> {
-        let may_reuse = case.is_shared || case.client.provider().http().settings().reuse;
+        self.made_for_equal_of(case, None, number)
+    }
+
+    /// The same for a job that the ledger knows.
+    fn made_for_equal_of(
+        &self,
+        case: Case<'_>,
+        entry: Option<&Entry>,
+        number: u32,
+    ) -> Result<Option<Decision>> {
+        let may_reuse = case.is_shared
+            || entry.is_some_and(Entry::shares_purchase)
+            || case.client.provider().http().settings().reuse;
         let Some(reader) = self.reader.filter(|_| may_reuse) else {
             return Ok(None);
         };
@@ -432,7 +455,9 @@ impl Resume<'_> {
             return Ok(Some(copy(self.out.join(&take.path), take, number, false)));
         }
         let is_free = case.client.provider().info().capabilities.free;
-        if let Some(take) = made.filter(|_| case.is_shared && !is_free) {
+        // A list that names this row alone, such as one of failures, changes nothing about what it shared.
+        let is_shared = case.is_shared || entry.is_some_and(Entry::shares_purchase);
+        if let Some(take) = made.filter(|_| is_shared && !is_free) {
             let path = &take.path;
             let message =
                 format!("{path} was made for an equal row and is gone; it is not bought again by itself");
@@ -507,7 +532,14 @@ impl Resume<'_> {
                 ago: since(attempt.first_sent_ms),
                 batch: attempt.batch,
             }),
-            (AttemptState::Sending, ..) => self.told_before(entry, Status::Unknown, SEND_AGAIN),
+            (AttemptState::Sending, ..) => {
+                let next = if attempt.take > entry.take {
+                    GIVE_UP_TAKE
+                } else {
+                    SEND_AGAIN
+                };
+                self.told_before(entry, Status::Unknown, next)
+            }
             _ => again(asked),
         }
     }

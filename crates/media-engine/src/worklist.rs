@@ -288,9 +288,22 @@ pub fn stays_unknown(project: &Project, job: &JobSpec, place: Place<'_>) -> Resu
         prepared: &prepared,
         is_shared: false,
     })?;
-    // Where somebody put a file in its place, nobody asks any more.
-    let unsettled = [Status::Unknown, Status::Skipped, Status::Kept];
-    Ok(matches!(decision, Decision::Stay(stay) if unsettled.contains(&stay.status)))
+    let is_askable = project
+        .client(&standing.provider)?
+        .provider()
+        .info()
+        .capabilities
+        .recoverable;
+    Ok(match decision {
+        Decision::Stay(stay) => match stay.status {
+            // Where somebody put a file in its place, nobody asks any more.
+            Status::Unknown | Status::Skipped | Status::Kept => true,
+            // Something stands in its way. Once that is gone it is asked for, where it can be.
+            Status::Failed => !is_askable,
+            _ => false,
+        },
+        Decision::Make(_) | Decision::Copy { .. } => false,
+    })
 }
 
 pub(crate) fn prepared(project: &Project, job: &JobSpec, provider: &str, out: &Path) -> Result<Prepared> {

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::config::{BATCH_GROUP, BatchConfig, ImageConfig, OpenAiConfig};
+use crate::error::says_nothing;
 use crate::map;
 use crate::results::Results;
 use crate::wire::{Batch, BatchList, Images, UploadedFile};
@@ -491,7 +492,7 @@ impl Batches {
         };
         let fields = &["b64_json", "url"];
         let (line, media) = self.http.file_media((file, range), fields, &one.output).await?;
-        if let Some(error) = line.get("error").filter(|error| !error.is_null()) {
+        if let Some(error) = line.get("error").filter(|error| !says_nothing(error)) {
             let code = error.get("code").and_then(Value::as_str).unwrap_or_default();
             let said = error.get("message").and_then(Value::as_str).unwrap_or(code);
             let kind = match code {

@@ -47,6 +47,17 @@ struct Complaint {
     explicit: bool,
 }
 
+/// An `error` that some servers put beside every answer: null, empty, or an object of nothing else.
+pub(crate) fn says_nothing(error: &Value) -> bool {
+    match error {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(items) => items.iter().all(says_nothing),
+        Value::Object(map) => map.values().all(says_nothing),
+        Value::Bool(true) | Value::Number(_) => false,
+    }
+}
+
 impl Complaint {
     /// `{"error": {...}}`, `{"error": "text"}`, `{"detail": ...}`, `{"message": ...}`.
     fn read(body: &Value) -> Option<Complaint> {
@@ -55,7 +66,7 @@ impl Complaint {
             Value::Null => String::new(),
             other => other.to_string(),
         };
-        match body.get("error").filter(|error| !error.is_null()) {
+        match body.get("error").filter(|error| !says_nothing(error)) {
             Some(Value::Object(error)) => {
                 let field = |name: &str| error.get(name).map(text).unwrap_or_default();
                 let stage = error
@@ -308,6 +319,32 @@ mod tests {
     fn api(kind: &str, code: &str, message: &str) -> String {
         serde_json::json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
             .to_string()
+    }
+
+    /// Nothing beside a picture may cost the picture.
+    #[test]
+    fn an_error_that_says_nothing_is_none() {
+        for empty in [
+            "null",
+            "\"\"",
+            "{}",
+            "[]",
+            "false",
+            r#"{"message":"","code":null,"type":""}"#,
+        ] {
+            let body = format!(r#"{{"created":1,"data":[{{"b64_json":"x"}}],"error":{empty}}}"#);
+            assert!(judge(200, &[], &body).is_ok(), "{empty}");
+        }
+        for said in [
+            "\"no\"",
+            r#"{"message":"no"}"#,
+            "true",
+            "500",
+            r#"[{"code":"x"}]"#,
+        ] {
+            let body = format!(r#"{{"data":[{{"b64_json":"x"}}],"error":{said}}}"#);
+            assert!(judge(200, &[], &body).is_err(), "{said}");
+        }
     }
 
     /// Every row of the reference's error table: status, type, code, message; kind, retry, charge.

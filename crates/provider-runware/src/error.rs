@@ -255,6 +255,8 @@ impl TaskError {
         match class {
             _ if self.cost.is_some_and(|cost| cost > 0.0) => error.with_charge(Charge::Certain),
             Class::Conflict | Class::Gone | Class::UnknownTask => error,
+            // Somebody stopped waiting for an accepted task, which goes on and is billed. That of the one who makes it is its end.
+            Class::Timeout if self.code.as_deref() != Some("timeoutProvider") => error,
             _ => error.not_billed(),
         }
     }

@@ -16,6 +16,12 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Config) -> Result
             for section in session.config.providers().values() {
                 (registry.factory_of(section)?.check_config)(section)?;
             }
+            let sections = session.config.providers().values();
+            for section in sections.chain([session.config.program()]) {
+                for (key, source) in section.overlaid()? {
+                    say!("{} {key}: from {source}", section.name());
+                }
+            }
             let text = serde_json::to_string_pretty(&session.shown()?).map_err(|error| {
                 Error::new(ErrorKind::Config, "the configuration cannot be shown")
                     .because(error)

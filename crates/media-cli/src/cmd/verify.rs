@@ -9,6 +9,7 @@ use media_core::{Error, ErrorKind, Format, MediaKind, Result, format_of, validat
 use crate::args::Verify;
 use crate::exit::Exit;
 use crate::talk::{put, say};
+use crate::words::counted;
 
 pub(crate) fn run(args: &Verify) -> Result<Exit> {
     let mut files = Vec::new();
@@ -19,15 +20,14 @@ pub(crate) fn run(args: &Verify) -> Result<Exit> {
         }
     }
     files.sort();
-    let mut bad = 0;
-    for error in unreadable {
+    for error in &unreadable {
         if files.is_empty() {
-            return Err(error);
+            return Err(error.clone());
         }
         // It says nothing about the others.
-        bad += 1;
         say!("error: {}", error.full());
     }
+    let mut bad = 0;
     for path in &files {
         match look(path) {
             Ok(what) => put!("ok   {}  {what}", path.display()),
@@ -37,8 +37,16 @@ pub(crate) fn run(args: &Verify) -> Result<Exit> {
             }
         }
     }
-    say!("{} files, {bad} bad", files.len());
-    Ok(if bad > 0 { Exit::SomeFailed } else { Exit::Done })
+    let unread = match unreadable.len() {
+        0 => String::new(),
+        count => format!(", {count} that could not be read"),
+    };
+    say!("{}, {bad} bad{unread}", counted(files.len() as u64, "file"));
+    Ok(if bad > 0 || !unreadable.is_empty() {
+        Exit::SomeFailed
+    } else {
+        Exit::Done
+    })
 }
 
 /// Media files under `path`; a file that was named itself is looked at whatever its name.

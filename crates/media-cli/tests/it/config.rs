@@ -52,11 +52,27 @@ fn unknown_keys_and_wrong_types_are_named() {
         |v| v["timeouts"]["idle"] = json!("30 parsecs"),
         &["idle"],
     );
+    // Who writes 0 for "no limit" would give up what is sent at once, and perhaps pay for it.
+    for timeout in ["connect", "first_byte", "idle", "total"] {
+        refused(
+            runware,
+            |v| v["timeouts"][timeout] = json!("0s"),
+            &[timeout, "more than nothing"],
+        );
+    }
     refused(
         runware,
         |v| drop(v.as_object_mut().unwrap().remove("retry")),
         &["retry"],
     );
+    // Who writes 0 for "no limit" would give up what is sent at once, and perhaps pay for it.
+    for timeout in ["connect", "first_byte", "idle", "total"] {
+        refused(
+            runware,
+            |v| v["timeouts"][timeout] = json!("0s"),
+            &[timeout, "more than nothing"],
+        );
+    }
     refused(
         runware,
         |v| drop(v.as_object_mut().unwrap().remove("type")),
@@ -190,7 +206,10 @@ fn layers_win_in_order_and_objects_merge() {
     desk.set("MEDIA_CONFIG__runware__image__width", "640");
     desk.set("MEDIA_CONFIG__runware__speech__voice", "007");
     desk.set("MEDIA_CONFIG__media__out", "elsewhere");
-    let ran = desk.run(&["config", "show"]).ended(0);
+    let ran = desk
+        .run(&["config", "show"])
+        .ended(0)
+        .said(&["runware image.width: from MEDIA_CONFIG__runware__image__width"]);
     let shown: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(shown["providers"]["runware"]["image"]["width"], 640);
     assert_eq!(shown["providers"]["runware"]["image"]["height"], 1024);

@@ -19,6 +19,8 @@ mod crash;
 #[cfg(test)]
 mod decode;
 #[cfg(test)]
+mod equal_rows;
+#[cfg(test)]
 mod faults_forvo;
 #[cfg(test)]
 mod faults_openai;

@@ -122,3 +122,23 @@ fn a_reader_that_pauses_stops_no_work() {
     assert_eq!(lines.lines().count(), rows.len());
     assert!(lines.len() > 128 << 10, "it would fit into a pipe's buffer");
 }
+
+/// A full disk behind it is no reader that went away: what somebody wanted is lost, and told.
+#[test]
+fn results_that_cannot_be_written_are_told() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("a", "runware", "a hat", "a.webp")]));
+    for args in [
+        &["run", "list.jsonl", "--out", "out", "--json"][..],
+        &["status", "--out", "out"],
+        &["config", "show"],
+    ] {
+        let mut command = desk.command(args);
+        command.stdout(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+        let ran = command.output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains("could not all be written"), "{args:?}: {said}");
+    }
+    desk.assert_bill_is(1);
+}

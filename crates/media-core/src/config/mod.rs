@@ -3,6 +3,7 @@
 //! Every value knows where it came from, so every complaint names the file (or variable) and the key.
 
 mod schema;
+mod unique;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +15,10 @@ use figment::value::{Dict, Map, Value as FigmentValue};
 use figment::{Figment, Metadata, Profile, Provider, Source};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use url::{Host, Url};
 
 pub use self::schema::{file_schema, provider_schema};
+use self::unique::Unique;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Wiring;
 use crate::secret::ApiKey;
@@ -120,6 +123,9 @@ impl Config {
                 section.ok_or_else(|| complain(format!("{source}: there is no instance {name:?}")))?;
             section.lay(values, source, None)?;
         }
+        for section in providers.values() {
+            section.check_address()?;
+        }
         Ok(Config {
             dir,
             program,
@@ -187,6 +193,32 @@ fn is_instance_name(name: &str) -> bool {
         && name != PROGRAM
 }
 
+/// Whether an address is on this machine or in a network that is not the Internet.
+fn is_near(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => {
+            address.is_loopback()
+                || address.is_private()
+                || address.is_link_local()
+                || address.is_unspecified()
+        }
+        Some(Host::Ipv6(address)) => {
+            address.is_loopback()
+                || address.is_unique_local()
+                || address.is_unicast_link_local()
+                || address.is_unspecified()
+        }
+        // One word is a name of the local network, as in a set of containers.
+        Some(Host::Domain(name)) => {
+            !name.contains('.')
+                || [".localhost", ".local", ".internal", ".home.arpa"]
+                    .iter()
+                    .any(|end| name.ends_with(end))
+        }
+        None => false,
+    }
+}
+
 fn is_variable_name(name: &str) -> bool {
     let first = |c: char| c.is_ascii_alphabetic() || c == '_';
     name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit())
@@ -230,24 +262,89 @@ fn lay_variable(
 }
 
 impl Section {
-    /// A complaint about what stands in it, with the file that it stands in.
+    /// A complaint about what stands in it, with the file or variable that it stands in. Its message begins with the key.
     #[must_use]
     pub fn complaint(&self, error: &Error) -> Error {
-        let complaint = Error::new(
-            error.kind(),
-            format!("{}: {}", self.file().display(), error.message()),
-        );
+        let key = error.message().split(':').next().unwrap_or_default();
+        let source = self
+            .source_of(key)
+            .unwrap_or_else(|| self.file().display().to_string());
+        let complaint = Error::new(error.kind(), format!("{source}: {}", error.message()));
         match error.next() {
             Some(next) => complaint.not_billed().hint(next.to_owned()),
             None => complaint.not_billed(),
         }
     }
 
+    /// Where the value at a key was read, or the nearest one that it lies in.
+    fn source_of(&self, key: &str) -> Option<String> {
+        let mut path = key;
+        loop {
+            if let Some(metadata) = self
+                .own
+                .find_metadata(path)
+                .or_else(|| self.common.find_metadata(path))
+            {
+                return Some(metadata.name.to_string());
+            }
+            (path, _) = path.rsplit_once('.')?;
+        }
+    }
+
+    /// What was laid over its file: each key with the variable or flag that it was read from.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for values that clash.
+    pub fn overlaid(&self) -> Result<Vec<(String, String)>> {
+        let file = self.file.display().to_string();
+        let mut found = Vec::new();
+        let mut open = vec![(String::new(), self.value()?)];
+        while let Some((path, value)) = open.pop() {
+            match value {
+                Value::Object(map) => open.extend(map.into_iter().map(|(key, value)| {
+                    let path = if path.is_empty() {
+                        key
+                    } else {
+                        format!("{path}.{key}")
+                    };
+                    (path, value)
+                })),
+                _ => {
+                    let source = self.source_of(&path).filter(|source| *source != file);
+                    found.extend(source.map(|source| (path, source)));
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Nobody on the way may read the key: plain http is for this machine, and for the network at home or in a company.
+    fn check_address(&self) -> Result<()> {
+        let Ok(url) = self.own.extract_inner::<Url>("base_url") else {
+            // What is wrong with it the provider says.
+            return Ok(());
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(self.complaint(&complain("base_url: a user name or password may not stand in it")));
+        }
+        if url.scheme() == "http" && !is_near(&url) && self.api_key_env()?.is_some() {
+            let message = "base_url: over plain http anybody on the way can read the key";
+            let error = complain(message)
+                .hint("write https; or \"api_key_env\": null for a server that wants no key");
+            return Err(self.complaint(&error));
+        }
+        Ok(())
+    }
+
     fn read(name: &str, path: &Path) -> Result<Section> {
-        let text = fs::read_to_string(path)
+        let bytes = fs::read(path)
             .map_err(|error| complain(format!("cannot read {}", path.display())).because(error))?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        let value: Value = serde_json::from_str(text)
+        let text = std::str::from_utf8(&bytes).map_err(|_| {
+            complain(format!("{}: it is not UTF-8 text", path.display())).hint("save it as UTF-8")
+        })?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let Unique(value) = serde_json::from_str(text)
             .map_err(|error| complain(format!("{}: not JSON: {error}", path.display())))?;
         let mut section = Section {
             name: name.to_owned(),

@@ -169,16 +169,29 @@ impl Lane {
             ago: None,
             batch: None,
         };
-        let last = self.http().settings().retry.attempts.max(KEYS_ASKED_FOR);
-        let (jobs, answers): (Vec<_>, Vec<_>) = (1..=last)
-            .map(|number| {
-                task.turn_to(number, self.client.project());
-                self.job(&task, prior.clone())
+        let attempts = self.http().settings().retry.attempts.max(1);
+        let own = (1..=attempts.max(KEYS_ASKED_FOR)).map(|number| (number, None));
+        // What was bought under another's name is this one's first attempt, as far as this ledger knows.
+        let equals = Arc::clone(&task.equals);
+        let others = equals
+            .iter()
+            .flat_map(|id| (1..=attempts).map(move |number| (number, Some(id))));
+        let mut asked = Vec::new();
+        let (jobs, answers): (Vec<_>, Vec<_>) = own
+            .chain(others)
+            .map(|(number, other)| {
+                let mut asks = task.clone();
+                if let Some(id) = other {
+                    asks.attempt.job.clone_from(id);
+                }
+                asks.turn_to(number, self.client.project());
+                asked.push(if other.is_some() { 1 } else { number });
+                self.job(&asks, prior.clone())
             })
             .unzip();
         self.client.provider().recover(&jobs).await;
         let (mut doubt, mut spent) = (None, None);
-        for (number, mut answer) in (1..).zip(answers) {
+        for (number, mut answer) in asked.into_iter().zip(answers) {
             match answer.try_recv() {
                 Ok(Ok(generated)) => {
                     task.turn_to(number, self.client.project());

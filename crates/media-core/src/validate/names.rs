@@ -145,7 +145,8 @@ fn check_segment(segment: &str, policy: NamePolicy) -> Result<(), NameProblem> {
         _ => {}
     }
     let owned = || segment.to_owned();
-    if let Some(character) = segment.chars().find(|&c| is_forbidden(c)) {
+    let is_wrong = |&c: &char| is_forbidden(c) || policy == NamePolicy::Anki && is_dropped_by_anki(c);
+    if let Some(character) = segment.chars().find(is_wrong) {
         return Err(NameProblem::Character {
             segment: owned(),
             character,
@@ -188,6 +189,12 @@ fn is_forbidden(c: char) -> bool {
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
+/// What Anki takes out of a name when it imports the file, beside what is forbidden anyway, so that its tag would name
+/// another one (`disallowed_char` in its media store; read on 2026-11-27).
+fn is_dropped_by_anki(c: char) -> bool {
+    matches!(c, '[' | ']' | '^')
+}
+
 /// The devices of Windows. They are reserved with any extension too, also behind spaces in front of it.
 fn is_reserved(segment: &str) -> bool {
     let stem = segment
@@ -226,7 +233,7 @@ pub fn file_safe(text: &str) -> String {
     let lower = text.nfc().collect::<String>().to_lowercase();
     let mut safe = String::new();
     for c in lower.nfc() {
-        let c = if is_forbidden(c) || c.is_whitespace() {
+        let c = if is_forbidden(c) || is_dropped_by_anki(c) || c.is_whitespace() {
             '_'
         } else {
             c
@@ -371,6 +378,10 @@ mod tests {
             anki("c\u{302}apelo.mp3"),
             Err(NameProblem::NotNormal { .. })
         ));
+        for dropped in ['[', ']', '^'] {
+            assert!(anki(&format!("a{dropped}.mp3")).is_err(), "{dropped}");
+            assert_eq!(portable(&format!("a{dropped}.mp3")), Ok(()));
+        }
         assert_eq!(anki(&"a".repeat(120)), Ok(()));
         assert!(matches!(
             anki(&"a".repeat(121)),
@@ -391,6 +402,7 @@ mod tests {
             ("nul.txt", "nul_.txt"),
             ("İ", "i\u{307}"),
             (" a\tb ", "_a_b_"),
+            ("a[b]^c", "a_b__c"),
         ];
         for (text, name) in cases {
             assert_eq!(file_safe(text), name, "{text:?}");

@@ -313,6 +313,76 @@ fn a_variable_is_named_when_it_is_wrong() {
     }
 }
 
+/// What only the provider can check is named by where it was read, too.
+#[test]
+fn a_complaint_of_the_provider_names_the_variable() {
+    let variable = "MEDIA_CONFIG__acme__image__steps";
+    let folder = Folder::acme().variable(variable, "7");
+    let config = folder.load().unwrap();
+    let section = config.provider("acme").unwrap();
+    let said = |message: &str| section.complaint(&Error::config(message)).message().to_owned();
+    assert_eq!(
+        said("image.steps: too few"),
+        format!("{variable}: image.steps: too few")
+    );
+    assert_eq!(
+        said("image.steps.first: too few"),
+        format!("{variable}: image.steps.first: too few")
+    );
+    let file = folder.file();
+    assert_eq!(said("image.quality: bad"), format!("{file}: image.quality: bad"));
+    assert_eq!(said("it is not good"), format!("{file}: it is not good"));
+    let laid = [("image.steps".to_owned(), variable.to_owned())];
+    assert_eq!(section.overlaid().unwrap(), laid);
+}
+
+#[test]
+fn a_key_that_is_given_twice_is_refused() {
+    let whole = acme().to_string();
+    for twice in ["\"timeout\":\"1s\"", "\"type\":\"acme\""] {
+        let text = format!("{{{twice},{}", &whole[1..]);
+        complains(
+            Folder::new(&[("acme", text)]).load(),
+            &["there twice", "acme.json"],
+        );
+    }
+    let remarks = format!("{{\"$comment\":\"one\",{}", &whole[1..]);
+    assert!(Folder::new(&[("acme", remarks)]).own().is_ok());
+}
+
+#[test]
+fn a_key_is_not_sent_in_the_clear_over_the_internet() {
+    for far in [
+        "http://api.acme.test",
+        "http://8.8.8.8/v1",
+        "http://127.0.0.1.evil.com/v1",
+    ] {
+        complains(
+            Folder::changed("/base_url", json!(far)).load(),
+            &["base_url", "plain http"],
+        );
+    }
+    for near in [
+        "http://127.0.0.1:9/v1",
+        "http://[::1]:9",
+        "http://localhost:1",
+        "http://192.168.1.5:1234/v1",
+        "http://litellm:4000",
+        "http://nas.local",
+    ] {
+        assert!(Folder::changed("/base_url", json!(near)).load().is_ok(), "{near}");
+    }
+    let mut keyless = acme();
+    keyless["api_key_env"] = Value::Null;
+    keyless["base_url"] = json!("http://api.acme.test");
+    assert!(Folder::new(&[("acme", keyless.to_string())]).load().is_ok());
+    let text = complains(
+        Folder::changed("/base_url", json!("https://u:PASSWORD@api.acme.test")).load(),
+        &["base_url", "password"],
+    );
+    assert!(!text.contains("PASSWORD"), "{text}");
+}
+
 #[test]
 fn other_variables_are_not_ours() {
     let folder = Folder::acme()

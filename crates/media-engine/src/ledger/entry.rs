@@ -111,6 +111,12 @@ impl Entry {
         serde_json::from_str(self.result.as_deref()?).ok()
     }
 
+    /// Whether what was last said of it was said of an equal row, whose purchase it shares.
+    pub(crate) fn shares_purchase(&self) -> bool {
+        let line = self.last_line();
+        line.is_some_and(|line| line.cost_basis == CostBasis::Shared.as_str())
+    }
+
     /// Whether that was billed and came to nothing: to ask again is to buy again.
     #[must_use]
     pub fn was_billed(&self) -> bool {

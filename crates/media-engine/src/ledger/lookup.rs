@@ -6,13 +6,16 @@ use std::hash::{DefaultHasher, Hasher as _};
 use media_core::{RequestHash, Result};
 use rusqlite::{Connection, params};
 
-use super::columns::{count, hash, take_row, takes};
-use super::entry::TakeRow;
+use super::columns::{count, entry, hash, jobs, take_row, takes};
+use super::entry::{Entry, TakeRow};
 use super::reader::Reader;
 
 /// Rows that are looked at for one question. A list of ten thousand equal rows whose files are all gone must not look at each
 /// of them for each row.
 const EQUALS: usize = 1000;
+
+/// The same of jobs, of which each has come as far as the others or was never begun.
+const JOBS: usize = 20;
 
 /// A short hash of what is looked for, and the row that it is in; sorted. Read when it is first asked for: an index would
 /// cost more with each file that is made than this does with a run that asks.
@@ -80,15 +83,29 @@ impl Reader {
         Ok(None)
     }
 
+    /// Other jobs of which the list asked the same. Of those that were written down when this was first asked.
+    pub(crate) fn jobs_asking(&self, asked: &[u8; 32], job: &str) -> Result<Vec<Entry>> {
+        let all = "SELECT asked, rowid FROM jobs";
+        let mut found = Vec::new();
+        for row in self.ask(self.asked.rows(&self.db, all, short(asked)))?.take(JOBS) {
+            let text = concat!(jobs!(), " WHERE rowid = ?1 AND asked = ?2 AND id <> ?3");
+            found.extend(self.one(text, params![row, asked, job], entry)?);
+        }
+        Ok(found)
+    }
+
     /// What was made at this path for other jobs than this one, newest first, also where such a job has its file elsewhere by now.
     pub(crate) fn made_at(&self, path: &str, job: &str) -> Result<Vec<MadeAt>> {
-        // Takes by their rows, and attempts by theirs, negative.
-        let all = "SELECT path, rowid FROM takes UNION ALL
-            SELECT path, -rowid FROM attempts WHERE path IS NOT NULL AND sha256 IS NOT NULL AND bytes IS NOT NULL";
+        // Takes by their rows times four, attempts by theirs and one, the places that takes had before by theirs and two.
+        let all = "SELECT path, rowid * 4 FROM takes UNION ALL
+            SELECT path, rowid * 4 + 1 FROM attempts WHERE path IS NOT NULL AND sha256 IS NOT NULL AND bytes IS NOT NULL UNION ALL
+            SELECT path, rowid * 4 + 2 FROM former_places";
         let text = "SELECT job, hash, bytes, sha256, modified_ns FROM takes
-                WHERE rowid = ?1 AND ?1 > 0 AND path = ?2 AND job <> ?3
+                WHERE rowid = ?1 / 4 AND ?1 % 4 = 0 AND path = ?2 AND job <> ?3
             UNION ALL SELECT job, hash, bytes, sha256, NULL FROM attempts
-                WHERE rowid = -?1 AND ?1 < 0 AND path = ?2 AND job <> ?3";
+                WHERE rowid = ?1 / 4 AND ?1 % 4 = 1 AND path = ?2 AND job <> ?3
+            UNION ALL SELECT job, hash, bytes, sha256, modified_ns FROM former_places
+                WHERE rowid = ?1 / 4 AND ?1 % 4 = 2 AND path = ?2 AND job <> ?3";
         let mut made = Vec::new();
         for row in self.ask(self.paths.rows(&self.db, all, short(path.as_bytes())))? {
             let found = self.one(text, params![row, path, job], |row| {

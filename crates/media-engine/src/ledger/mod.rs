@@ -208,7 +208,8 @@ fn lock(path: &Path) -> Result<File> {
 }
 
 fn failed(path: &Path, error: rusqlite::Error) -> Error {
-    let full = matches!(&error, rusqlite::Error::SqliteFailure(code, _) if code.code == rusqlite::ErrorCode::DiskFull);
+    let full = matches!(&error, rusqlite::Error::SqliteFailure(code, _)
+        if code.code == rusqlite::ErrorCode::DiskFull || code.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE);
     let failure = Error::new(
         ErrorKind::Storage,
         format!("the ledger {} cannot be used", path.display()),

@@ -21,6 +21,8 @@ pub struct Reader {
     pub(super) hashes: Lookup,
     /// Takes, and attempts of which the bytes came, by their paths.
     pub(super) paths: Lookup,
+    /// Jobs by what the list asked of them.
+    pub(super) asked: Lookup,
 }
 
 impl Reader {
@@ -42,6 +44,7 @@ impl Reader {
             path: path.to_owned(),
             hashes: Lookup::default(),
             paths: Lookup::default(),
+            asked: Lookup::default(),
         }
     }
 
@@ -221,6 +224,12 @@ impl Reader {
         let text = "SELECT EXISTS (SELECT 1 FROM attempts
             WHERE job = ?1 AND hash <> ?2 AND sends > 0 AND ended_ms IS NULL)";
         self.is(text, params![job, hash.bytes()])
+    }
+
+    /// Whether an attempt of a job was sent and is not settled.
+    pub(crate) fn has_open_attempt(&self, job: &str) -> Result<bool> {
+        let text = "SELECT EXISTS (SELECT 1 FROM attempts WHERE job = ?1 AND sends > 0 AND ended_ms IS NULL)";
+        self.is(text, [job])
     }
 
     /// A job other than this one whose attempt at an equal request is not settled.

@@ -371,6 +371,14 @@ pub(super) fn finished(db: &Transaction<'_>, job: &Finished, now: i64) -> rusqli
     if job.take > 1 {
         became(db, job)?;
     }
+    if job.planned.is_some() {
+        // A copy: the file that it is a copy of may have been this take, at another path.
+        let mut moved = db.prepare_cached(
+            "INSERT INTO former_places SELECT path, job, hash, bytes, sha256, modified_ns FROM takes
+             WHERE job = ?1 AND take = ?2 AND path <> ?3",
+        )?;
+        moved.execute(params![job.id, job.take, made.path])?;
+    }
     let mut take = db.prepare_cached(
         "INSERT OR REPLACE INTO takes (job, take, hash, key, shared_with, path, format, bytes, sha256, modified_ns, width,
              height, duration_ms, provenance, made_ms)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use media_core::{Error, ErrorKind, Result};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::failed;
 
@@ -13,12 +13,13 @@ use super::failed;
 const APPLICATION_ID: i32 = 0x6d65_6469;
 
 /// One step for each version: the first makes the schema, each later one changes the one before.
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 6] = [
     include_str!("schema.sql"),
     include_str!("schema-2.sql"),
     include_str!("schema-3.sql"),
     include_str!("schema-4.sql"),
     include_str!("schema-5.sql"),
+    include_str!("schema-6.sql"),
 ];
 
 fn refuse(path: &Path, what: &str, hint: &str) -> Error {
@@ -35,6 +36,10 @@ const REPLACE: &str = "put a copy back in its place, or move it away: the servic
 /// # Errors
 /// It is damaged, no ledger, or of a newer version: then nothing of it is changed.
 pub(super) fn open(path: &Path) -> Result<Connection> {
+    begin(path).map_err(Error::not_billed)
+}
+
+fn begin(path: &Path) -> Result<Connection> {
     if std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
         inspect(path)?;
     }
@@ -65,7 +70,13 @@ fn inspect(path: &Path) -> Result<bool> {
         db = open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     }
     let number = |pragma: &str| db.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-    let damaged = |error: rusqlite::Error| refuse(path, "is damaged", REPLACE).because(error);
+    let damaged = |error: rusqlite::Error| match error.sqlite_error_code() {
+        // A full disk or a lack of rights says nothing about the file.
+        Some(code) if ![ErrorCode::DatabaseCorrupt, ErrorCode::NotADatabase].contains(&code) => {
+            failed(path, error)
+        }
+        _ => refuse(path, "is damaged", REPLACE).because(error),
+    };
     let (application, version) = (
         number("application_id").map_err(damaged)?,
         number("user_version").map_err(damaged)?,

@@ -153,7 +153,12 @@ fn what_an_error_of_a_task_says_about_money() {
     ] {
         assert_eq!(charge(code), Some(Charge::None), "{code}");
     }
-    for code in ["resultExpired", "taskNotFound", "conflictTaskUUID"] {
+    for code in [
+        "resultExpired",
+        "taskNotFound",
+        "conflictTaskUUID",
+        "requestTimeout",
+    ] {
         assert_eq!(charge(code), None, "{code}");
     }
     let billed = TaskError {

@@ -1,0 +1,151 @@
+//! Rows that ask for the same are one purchase, wherever each of them stands and whatever became of the ledger.
+
+use std::fs;
+
+use media_sim::{Fault, FaultKind, Op, Provider, Scenario};
+use serde_json::json;
+
+use crate::support::{Desk, jobs};
+
+fn two(provider: &str) -> String {
+    jobs(&[
+        ("a", provider, "a dog", "a.webp"),
+        ("b", provider, "a dog", "b.webp"),
+    ])
+}
+
+fn lose_the_ledger(desk: &Desk) {
+    fs::remove_file(desk.path("out/.media/ledger.sqlite")).unwrap();
+}
+
+fn remove(desk: &Desk, file: &str) {
+    fs::remove_file(desk.path(&format!("out/{file}"))).unwrap();
+}
+
+/// Whichever row it was bought for: the service knows it by that one's key.
+#[test]
+fn after_a_lost_ledger_what_was_bought_for_an_equal_row_is_found() {
+    let swapped = || two("runware").lines().rev().collect::<Vec<_>>().join("\n");
+    for (gone, list) in [
+        (&["b.webp"][..], two("runware")),
+        (&["a.webp", "b.webp"], two("runware")),
+        (&["a.webp", "b.webp"], swapped()),
+        (&["b.webp"], swapped()),
+    ] {
+        let desk = Desk::with_sim();
+        desk.file("list.jsonl", two("runware"));
+        desk.make("list.jsonl").ended(0);
+        assert_eq!(desk.charges(), 1);
+        lose_the_ledger(&desk);
+        gone.iter().for_each(|file| remove(&desk, file));
+        desk.file("list.jsonl", &list);
+        let ran = desk.make("list.jsonl").ended(0);
+        assert_eq!(desk.charges(), 1, "{gone:?} {list}: {ran:#?}");
+        assert_eq!(desk.outputs("out"), ["a.webp", "b.webp"]);
+    }
+}
+
+/// What stands at the path of one of them is nobody's, as far as anybody knows, so the other one would be bought.
+#[test]
+fn after_a_lost_ledger_an_equal_row_is_asked_about_where_the_service_cannot_be() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", two("openai"));
+    desk.make("list.jsonl").ended(0);
+    lose_the_ledger(&desk);
+    remove(&desk, "b.webp");
+    let plan = desk.run(&["plan", "list.jsonl", "--out", "out", "--json"]).stdout;
+    assert!(plan.contains("\"make\":1"), "{plan}");
+    desk.make("list.jsonl")
+        .ended(3)
+        .said(&["1 missing file", "--adopt"]);
+    assert_eq!(desk.charges(), 1);
+    desk.run(&["run", "list.jsonl", "--out", "out", "--adopt"])
+        .ended(0);
+    assert_eq!(desk.charges(), 2);
+}
+
+/// The one that was added later begins where the other one has come to.
+#[test]
+fn an_equal_row_stands_where_the_other_one_has_come_to_in_their_chain() {
+    let row = |id: &str| {
+        let row = json!({ "id": id, "kind": "image", "provider": ["openai", "runware"], "next_when": ["content_rejected"],
+            "content": "a dog", "output_path": format!("{id}.webp") });
+        format!("{row}\n")
+    };
+    let desk = Desk::with_sim();
+    let mut refused = FaultKind::status(400);
+    if let FaultKind::Status { body, .. } = &mut refused {
+        let error =
+            json!({ "message": "no", "type": "image_generation_user_error", "code": "moderation_blocked" });
+        *body = Some(json!({ "error": error }));
+    }
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, refused).on(Op::Image));
+    let busy = Fault::new(Provider::Runware, FaultKind::status(429))
+        .on(Op::Image)
+        .times(20);
+    desk.sim().arm(busy);
+    desk.file("list.jsonl", row("a"));
+    desk.make("list.jsonl").ended(1);
+    desk.disarm();
+    desk.file("list.jsonl", row("a") + &row("b"));
+    let ran = desk.make("list.jsonl").ended(0);
+    assert_eq!(desk.charges(), 1, "{ran:#?}");
+    assert_eq!(desk.outputs("out"), ["a.webp", "b.webp"]);
+}
+
+#[test]
+fn what_is_gone_is_not_bought_again_by_a_list_of_its_equal_row_alone() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", two("openai"));
+    let busy = Fault::new(Provider::Openai, FaultKind::status(429))
+        .on(Op::Image)
+        .times(20);
+    desk.sim().arm(busy);
+    desk.make("list.jsonl").ended(1);
+    desk.disarm();
+    desk.run(&["retry", "a", "--out", "out"]).ended(0);
+    remove(&desk, "a.webp");
+    assert_eq!(desk.make("list.jsonl").ended(1).count("gone"), 2);
+    let failed = desk.run(&["export", "failed", "--out", "out"]).stdout;
+    desk.file("repair.jsonl", failed);
+    desk.make("repair.jsonl").ended(1);
+    assert_eq!(desk.charges(), 1);
+}
+
+#[test]
+fn a_doubt_that_rows_share_is_no_less_of_both_when_both_are_changed() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", two("openai"));
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, FaultKind::CutAfterBilling).on(Op::Image));
+    assert_eq!(desk.make("list.jsonl").ended(1).count("unknown"), 2);
+    desk.file("list.jsonl", two("openai").replace("a dog", "a cat"));
+    let ran = desk.make("list.jsonl").ended(1);
+    assert_eq!((ran.count("unknown"), desk.charges()), (2, 1), "{ran:#?}");
+    desk.run(&["retry", "--unknown", "--give-up", "a", "--out", "out"])
+        .ended(0);
+    desk.make("list.jsonl").ended(0);
+    assert_eq!(desk.charges(), 2);
+}
+
+/// It still stands where it was, and is not the file of a row that has that path now.
+#[test]
+fn a_file_is_known_at_every_place_that_its_row_ever_had() {
+    let desk = Desk::with(Scenario::instant());
+    let row = |id: &str, content: &str, path: &str| jobs(&[(id, "runware", content, path)]);
+    for path in ["a.webp", "b.webp"] {
+        desk.file("list.jsonl", row("a", "a dog", path));
+        desk.make("list.jsonl").ended(0);
+    }
+    desk.file(
+        "list.jsonl",
+        row("a", "a dog", "c.webp") + &row("b", "a cat", "b.webp"),
+    );
+    for _ in 0..2 {
+        let ran = desk.make("list.jsonl").ended(1);
+        assert_eq!(ran.line("b")["status"], "failed", "{ran:#?}");
+        ran.said(&["b.webp is the file of a"]);
+    }
+    assert_eq!(desk.charges(), 1);
+}

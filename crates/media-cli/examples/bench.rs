@@ -207,6 +207,22 @@ impl Lab {
         lab
     }
 
+    /// The shipped configuration of OpenAI pointed at it, asked as often as anybody likes.
+    fn with_batches(self) -> Lab {
+        let file = self.folder.join("config/providers/openai.json");
+        let registry = Registry::built_in();
+        let openai = registry
+            .factories()
+            .find(|factory| factory.name == "openai")
+            .unwrap();
+        let mut provider: Value = serde_json::from_str(openai.config).unwrap();
+        provider["base_url"] = json!(format!("{}/openai/v1", self.url));
+        provider["batch"]["first_poll"] = json!("200ms");
+        provider["batch"]["max_poll"] = json!("500ms");
+        fs::write(file, provider.to_string()).unwrap();
+        self
+    }
+
     fn list(&self, jobs: usize) -> PathBuf {
         let path = self.folder.join(format!("list-{jobs}.jsonl"));
         let mut file = std::io::BufWriter::new(fs::File::create(&path).unwrap());
@@ -258,11 +274,15 @@ impl Lab {
     }
 
     fn media(&self, jobs: usize) -> (f64, u64) {
+        self.media_with(jobs, &[])
+    }
+
+    fn media_with(&self, jobs: usize, flags: &[&str]) -> (f64, u64) {
         let [list, config, out] = self.paths(jobs);
         let words = [
             "media", "run", &list, "--config", &config, "--out", &out, "--quiet",
         ];
-        self.run(&words, jobs)
+        self.run(&[&words, flags].concat(), jobs)
     }
 
     /// The program as it was built without a ledger.
@@ -414,6 +434,20 @@ fn measure_memory() {
         let peaks: Vec<f64> = (0..3).map(|_| lab.media(LARGE_JOBS).1 as f64 / 1024.0).collect();
         println!(
             "peak memory of {LARGE_JOBS} pictures of {bytes} bytes, {LARGE_AT_ONCE} at once: {:6.1} MiB {peaks:.1?}",
+            median(peaks.clone())
+        );
+    }
+    let batches = json!({
+        "media": { "picture": "plain", "bytes": 1_000_000 },
+        "openai": { "batch": { "validating_ms": 500, "line_ms": 5 } },
+    });
+    let lab = Lab::new(&batches, AT_ONCE, "structure").with_batches();
+    for jobs in [200, 1_000, 4_000] {
+        let peaks: Vec<f64> = (0..3)
+            .map(|_| lab.media_with(jobs, &["--batch-api"]).1 as f64 / 1024.0)
+            .collect();
+        println!(
+            "peak memory of {jobs:6} pictures of 1 MB by the Batch API: {:6.1} MiB {peaks:.1?}",
             median(peaks.clone())
         );
     }

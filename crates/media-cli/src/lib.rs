@@ -65,11 +65,16 @@ pub fn run_with(registry: &Registry, arguments: impl IntoIterator<Item = OsStrin
     exit.into()
 }
 
+/// Threads that read and write files. Nothing that waits for another of them runs there.
+const FILE_THREADS: usize = 6;
+
 fn start(registry: &Registry, args: Args, again: &str) -> media_core::Result<Exit> {
     logs::start(&args.logging)?;
     // One thread for all the waiting; files and the ledger have their own. More would take more memory and no less time.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // Each has a heap of its own, which keeps what it once held.
+        .max_blocking_threads(FILE_THREADS)
         .build()
         .map_err(|error| {
             media_core::Error::new(

@@ -22,6 +22,8 @@ use crate::resume::{Case, Resume};
 use crate::run::{Share, Shared};
 use crate::sync::lock;
 
+/// How far the seeds of two variants of a row lie apart: more takes than anybody makes.
+const SEEDS_OF_A_VARIANT: u64 = 1000;
 /// Equal rows by whose names a purchase is asked for when the ledger was lost.
 const EQUALS_ASKED_FOR: usize = 20;
 /// Orders on their way to a lane.
@@ -402,7 +404,8 @@ impl Feeder<'_> {
         Ok(equals)
     }
 
-    /// The request of one take: a seed that is fixed would bring the same again, so it goes on by one with each.
+    /// The request of one take: a seed that is fixed would bring the same again, so it goes on by one with each take, and by
+    /// many with each variant, which has takes of its own.
     fn of_take(&self, prepared: Prepared, take: u32) -> Result<(MediaRequest, Checked)> {
         let Prepared { mut request, checked } = prepared;
         let seed = checked
@@ -410,10 +413,12 @@ impl Feeder<'_> {
             .params
             .get("seed")
             .and_then(serde_json::Value::as_u64);
-        let Some(seed) = seed.filter(|_| take > 1) else {
+        let ahead = u64::from(request.variant.saturating_sub(1)) * SEEDS_OF_A_VARIANT
+            + u64::from(take.saturating_sub(1));
+        let Some(seed) = seed.filter(|_| ahead > 0) else {
             return Ok((request, checked));
         };
-        let next = serde_json::Value::from(seed.saturating_add(u64::from(take) - 1));
+        let next = serde_json::Value::from(seed.saturating_add(ahead));
         request.params.insert("seed".to_owned(), next);
         let resolved = self.client.check(&request)?;
         // It is still the row's request, whatever its seed: by that it is known again.

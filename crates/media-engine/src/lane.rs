@@ -3,8 +3,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use media_core::{Client, Delivery, ErrorKind};
-use tokio::sync::mpsc;
+use media_core::{Client, Delivery, Error, ErrorKind};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::book::Book;
@@ -91,11 +92,18 @@ async fn go_through(shared: &Arc<Shared>, share: &Share, client: &Client, part: 
     let feeder = {
         let (shared, share, client) = (Arc::clone(shared), share.clone(), client.clone());
         let book = Arc::clone(&book);
-        tokio::task::spawn_blocking(move || {
+        on_a_thread(move || {
             if let Err(error) = feed(&shared, &share, &client, &part, &book, orders) {
                 shared.give_up(error);
             }
         })
+    };
+    let feeder = match feeder {
+        Ok(feeder) => feeder,
+        Err(error) => {
+            let failure = Error::new(ErrorKind::Storage, "the program's threads cannot be started");
+            return shared.give_up(failure.because(error));
+        }
     };
     while let Some(Delivery { tag, result }) = deliveries.recv().await {
         let Some(pending) = lock(&book).take(tag) else {
@@ -125,6 +133,7 @@ async fn go_through(shared: &Arc<Shared>, share: &Share, client: &Client, part: 
             let _ = told.await;
         }
     }
+    // A feeder that broke down has dropped its sender, and what it had begun is told below.
     let _ = feeder.await;
     // Every order is answered, so what is left here was lost by a panic, perhaps after it was paid for.
     let rest = std::mem::take(&mut *lock(&book));
@@ -137,4 +146,19 @@ async fn go_through(shared: &Arc<Shared>, share: &Share, client: &Client, part: 
         let line = Line::not_begun(&wish.subject, shared.folder.is_simulated());
         shared.report(&line, &wish.output, None);
     }
+}
+
+/// Does work on a thread of its own that can wait for the runtime; the receiver hears when it has ended. Feeders wait for as
+/// long as a lane goes on, so they take none of the few threads that everything else takes turns on.
+fn on_a_thread(work: impl FnOnce() + Send + 'static) -> std::io::Result<oneshot::Receiver<()>> {
+    let (ended, hear) = oneshot::channel();
+    let runtime = Handle::current();
+    let thread = std::thread::Builder::new().name("feeder".to_owned());
+    thread.spawn(move || {
+        let _within = runtime.enter();
+        // Dropped by a panic too.
+        let _ended = ended;
+        work();
+    })?;
+    Ok(hear)
 }

@@ -413,7 +413,10 @@ fn status_of(result: &MediaResult) -> Status {
         _ if kind == ErrorKind::Pending => Status::Waiting,
         Some(Charge::Unknown) | None => Status::Unknown,
         Some(Charge::None) if kind == ErrorKind::QuotaExhausted => Status::Waiting,
-        Some(Charge::None) if kind == ErrorKind::Cancelled => Status::Cancelled,
+        // Nothing is wrong with what the budget has no room for.
+        Some(Charge::None) if matches!(kind, ErrorKind::Cancelled | ErrorKind::BudgetExceeded) => {
+            Status::Cancelled
+        }
         // The lane had stopped for good before its turn came.
         Some(Charge::None) if result.attempts == 0 && (kind.stops_lane() || kind.stops_model()) => {
             Status::Cancelled

@@ -50,9 +50,16 @@ impl<'a> Root<'a> {
         let found = folder
             .ancestors()
             .find_map(|folder| self.out.join(folder).canonicalize().ok());
-        if let Some(found) = found.filter(|found| !found.starts_with(real)) {
+        if let Some(found) = found.as_ref().filter(|found| !found.starts_with(real)) {
             return Err(format!(
                 "the folder {} leads out of the output folder, to {}; name one that lies in it",
+                folder.display(),
+                found.display()
+            ));
+        }
+        if let Some(found) = found.filter(|found| !found.is_dir()) {
+            return Err(format!(
+                "the folder {} cannot be made: {} is a file; rename one",
                 folder.display(),
                 found.display()
             ));

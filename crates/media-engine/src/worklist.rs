@@ -5,20 +5,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use media_core::validate::NamePolicy;
-use media_core::{Result, Usd};
+use media_core::{Error, ErrorKind, Result, Usd};
 use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
 
 use crate::chain::{Standing, fallbacks, standing};
 use crate::count::{Counter, How, short_of};
 use crate::decision::Decision;
 use crate::folder::Folder;
+use crate::found::hash_of;
 use crate::ledger::Reader;
 use crate::line::Status;
 use crate::list::{
     BoundRecipe, Check, JobRows, JobSpec, Jobs, Made, ReadParam, Recipe, RowProblem, Source, TableWriter,
     Verdict,
 };
-use crate::place::Root;
+use crate::place::{self, Root};
 use crate::plan::{Plan, Prepared};
 use crate::project::Project;
 use crate::resume::{Case, Resume};
@@ -309,7 +311,7 @@ pub fn stays_unknown(project: &Project, job: &JobSpec, place: Place<'_>) -> Resu
 pub(crate) fn prepared(project: &Project, job: &JobSpec, provider: &str, out: &Path) -> Result<Prepared> {
     project.prepare(job, provider, out).map_err(|why| {
         let message = format!("{}: {why}", job.id);
-        media_core::Error::new(media_core::ErrorKind::InvalidRequest, message).not_billed()
+        Error::new(ErrorKind::InvalidRequest, message).not_billed()
     })
 }
 
@@ -320,16 +322,25 @@ pub(crate) fn prepared(project: &Project, job: &JobSpec, provider: &str, out: &P
 pub fn check_table(worklist: &Worklist, folder: &Folder) -> Result<()> {
     if let Work::List(source, Some(recipe)) = &worklist.work {
         TableWriter::create(folder.out(), &folder.staging(), recipe, source)
-            .map_err(|error| media_core::Error::from(error).not_billed())?;
+            .map_err(|error| Error::from(error).not_billed())?;
     }
     Ok(())
 }
 
-/// Writes the table that the recipe asks for; gives its path.
+/// A table that was written.
+#[derive(Clone, Debug)]
+pub struct WrittenTable {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Where the one before it is kept, when that was edited since, or had more rows.
+    pub former: Option<PathBuf>,
+}
+
+/// Writes the table that the recipe asks for.
 ///
 /// # Errors
 /// When the list cannot be read again or the table cannot be written.
-pub fn write_table(worklist: &Worklist, folder: &Folder) -> Result<Option<PathBuf>> {
+pub fn write_table(worklist: &Worklist, folder: &Folder) -> Result<Option<WrittenTable>> {
     let Work::List(source, Some(recipe)) = &worklist.work else {
         return Ok(None);
     };
@@ -342,9 +353,7 @@ pub fn write_table(worklist: &Worklist, folder: &Folder) -> Result<Option<PathBu
     let read = |_: &str, _, _: &str, cell: &str| Ok(serde_json::Value::from(cell));
     for row in JobRows::new(source, Some(recipe), &read)? {
         // A row that could not be read was found when the list was checked; it has changed since.
-        let row = row.map_err(|problem| {
-            media_core::Error::new(media_core::ErrorKind::InvalidRequest, problem.to_string())
-        })?;
+        let row = row.map_err(|problem| Error::new(ErrorKind::InvalidRequest, problem.to_string()))?;
         table.row(&row, |spec| {
             let there = std::fs::symlink_metadata(folder.out().join(&spec.path)).is_ok();
             there.then(|| Made {
@@ -352,5 +361,27 @@ pub fn write_table(worklist: &Worklist, folder: &Folder) -> Result<Option<PathBu
             })
         })?;
     }
-    Ok(Some(table.finish()?))
+    let (staged, path) = table.finish()?;
+    put_table(folder, staged, path).map(Some)
+}
+
+/// Gives a table its name. One that stands there is replaced when a run has written it and the new one is no shorter.
+fn put_table(folder: &Folder, staged: NamedTempFile, path: PathBuf) -> Result<WrittenTable> {
+    let failed = |error: std::io::Error| {
+        let message = format!("cannot write {}", path.display());
+        Error::new(ErrorKind::Storage, message).because(error)
+    };
+    let lines = |text: &[u8]| text.iter().filter(|byte| **byte == b'\n').count();
+    let new = std::fs::read(staged.path()).map_err(failed)?;
+    let is_as_written = folder.ledger().reader()?.meta("table")? == hash_of(&path);
+    let may_be_lost =
+        |old: &[u8]| !old.is_empty() && *old != *new && !(is_as_written && lines(old) <= lines(&new));
+    let former = match std::fs::read(&path) {
+        Ok(old) if may_be_lost(&old) => Some(place::move_aside(folder.out(), &path)?),
+        _ => None,
+    };
+    staged.persist(&path).map_err(|error| failed(error.error))?;
+    let written = hash_of(&path).unwrap_or_default();
+    folder.ledger().note_meta(&[("table", &written)])?;
+    Ok(WrittenTable { path, former })
 }

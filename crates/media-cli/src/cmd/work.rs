@@ -139,7 +139,13 @@ impl Work<'_> {
             return Ok(ran);
         }
         if let Ok(Some(table)) = table {
-            say!("the table is {}", table.display());
+            say!("the table is {}", table.path.display());
+            if let Some(former) = table.former {
+                say!(
+                    "the one before was edited, or had more rows; it is kept as {}",
+                    former.display()
+                );
+            }
         }
         say!("the files are in {}", out.display());
         if let Some(simulation) = session.simulation() {

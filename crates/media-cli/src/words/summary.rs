@@ -223,6 +223,10 @@ fn next(outcome: &Outcome, exit: Exit, then: Then<'_>) -> Option<String> {
         ));
     }
     match then {
+        // What was sent once more is not to be sent a third time.
+        Then::AsItWas(_) if exit == Exit::Later && failures().any(|(kind, _)| kind == "pending") => {
+            steps.push(here("media rescue, later, fetches what was handed over"));
+        }
         Then::Same(again) | Then::AsItWas(again) => match exit {
             Exit::Act => steps.push(format!("act on it, then  {again}")),
             Exit::SomeFailed if any(Status::Failed) && all_pass(outcome) => {

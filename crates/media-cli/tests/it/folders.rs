@@ -353,6 +353,32 @@ fn a_table_that_cannot_be_written_is_told_after_the_account() {
     }
 }
 
+/// What somebody wrote into it, and the rows that another list does not have, are kept.
+#[test]
+fn a_table_that_was_edited_or_had_more_rows_is_kept() {
+    let desk = Desk::with_sim();
+    desk.run(&["init", "deck"]).ended(0);
+    let run = |list: &str| {
+        desk.run(&["run", list, "--recipe", "deck/flashcards.json", "--out", "out"])
+            .ended(0)
+    };
+    run("deck/words.csv");
+    let whole = desk.read("out/notes.txt");
+    run("deck/words.csv");
+    assert!(!desk.path("out/.media/old").exists(), "it is as it was written");
+    let words = desk.read("deck/words.csv");
+    let few: Vec<_> = words.lines().take(3).collect();
+    desk.file("few.csv", few.join("\n"));
+    run("few.csv").said(&["had more rows", "out/.media/old/notes.txt"]);
+    assert_eq!(desk.read("out/.media/old/notes.txt"), whole);
+    let ran = run("deck/words.csv");
+    assert!(!ran.stderr.contains(".media/old"), "{ran:#?}");
+    assert_eq!(desk.read("out/notes.txt"), whole);
+    desk.file("out/notes.txt", format!("{whole}mine\n"));
+    run("deck/words.csv").said(&["edited", ".media/old"]);
+    assert_eq!(desk.read("out/notes.txt"), whole);
+}
+
 #[test]
 fn the_table_does_not_replace_the_list_it_is_made_from() {
     let desk = Desk::with_sim();

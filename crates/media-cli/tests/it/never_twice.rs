@@ -71,7 +71,11 @@ fn a_copy_that_fails_does_not_unmake_what_was_made() {
     desk.file("list.jsonl", list);
     desk.make("list.jsonl").ended(0);
     fs::remove_dir_all(desk.path("out/sub")).unwrap();
+    // A file there is found before anything is done.
     desk.file("out/sub", "in the way");
+    desk.make("list.jsonl").ended(2).said(&["out/sub is a file"]);
+    fs::remove_file(desk.path("out/sub")).unwrap();
+    std::os::unix::fs::symlink("nowhere", desk.path("out/sub")).unwrap();
     assert_eq!(desk.make("list.jsonl").line("b")["status"], "failed");
     fs::remove_file(desk.path("out/sub")).unwrap();
     fs::remove_file(desk.path("out/a.webp")).unwrap();

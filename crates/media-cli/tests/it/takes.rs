@@ -266,6 +266,22 @@ fn a_fixed_seed_goes_on_by_one_with_each_take() {
     assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 1);
 }
 
+/// The same seed would bring the same picture, at the price of another.
+#[test]
+fn variants_of_a_fixed_seed_are_different_pictures() {
+    let desk = Desk::with_sim();
+    let rows = [
+        ("a", "runware", "a hat", "a.webp"),
+        ("b", "runware", "a hat", "b.webp"),
+    ];
+    let list = jobs(&rows).replace("\"width\"", "\"seed\": 7, \"width\"");
+    let list = list.replace("\"id\":\"b\"", "\"variant\": 2, \"id\":\"b\"");
+    desk.file("list.jsonl", list);
+    let ran = desk.make("list.jsonl").ended(0);
+    desk.assert_bill_is(2);
+    assert_ne!(ran.line("a")["sha256"], ran.line("b")["sha256"]);
+}
+
 #[test]
 fn rows_that_shared_one_purchase_part_when_one_is_made_anew() {
     let desk = Desk::with_sim();

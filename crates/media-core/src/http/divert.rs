@@ -389,6 +389,8 @@ impl<'a> Diverter<'a> {
     }
 }
 
+const NO_BASE64: &str = "broken base64 (and it is no http address)";
+
 fn is_text(value: &[u8]) -> bool {
     value.len() < 5 || value.starts_with(b"http://") || value.starts_with(b"https://")
 }
@@ -412,11 +414,11 @@ async fn decode(writer: &mut StageWriter, base64: &mut Vec<u8>, ended: &mut bool
     let later = later.to_vec();
     let padding = now.iter().rev().take_while(|byte| **byte == b'=').count();
     if padding > 2 {
-        return Err(bad("broken base64"));
+        return Err(bad(NO_BASE64));
     }
     *ended = padding > 0;
     let text = now.get(..now.len() - padding).unwrap_or_default();
-    let bytes = STANDARD_NO_PAD.decode(text).map_err(|_| bad("broken base64"))?;
+    let bytes = STANDARD_NO_PAD.decode(text).map_err(|_| bad(NO_BASE64))?;
     *base64 = later;
     writer.push(&bytes).await
 }

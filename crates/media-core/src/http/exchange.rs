@@ -201,6 +201,8 @@ impl Http {
                         .without_charge()
                 };
                 let mut file = tokio::fs::File::create(path).await.map_err(failed)?;
+                // Left to itself it collects 2 MiB.
+                file.set_max_buf_size(crate::output::BUFFER);
                 while let Some(piece) = pieces.next().await? {
                     file.write_all(&piece).await.map_err(failed)?;
                 }

@@ -40,7 +40,8 @@ impl Lane {
                 let error = Error::new(ErrorKind::Cancelled, "nothing was bought that could be fetched");
                 self.fail(task, error.not_billed()).await;
             }
-            Prior::Perhaps => self.look_for(task).await,
+            // Boxed, here and below: hundreds may wait for a remote batch, and what comes after is large.
+            Prior::Perhaps => Box::pin(self.look_for(task)).await,
             Prior::Sent { ago, batch } => {
                 let lost = Error::new(
                     ErrorKind::Cancelled,
@@ -54,16 +55,16 @@ impl Lane {
                     answer = answer.filter(is_definite);
                 }
                 if answer.is_none() && self.may_resend(&task, ago) {
-                    answer = self.resend(&task, ago).await;
+                    answer = Box::pin(self.resend(&task, ago)).await;
                 }
                 match answer {
-                    Some(answer) => self.follow(task, answer).await,
-                    None => self.fail(task, lost.with_charge(Charge::Unknown)).await,
+                    Some(answer) => Box::pin(self.follow(task, answer)).await,
+                    None => Box::pin(self.fail(task, lost.with_charge(Charge::Unknown))).await,
                 }
             }
             Prior::Linked { link, facts } => {
                 let media = Media::Link(link);
-                self.conclude(task, Generated { media, facts: *facts }).await;
+                Box::pin(self.conclude(task, Generated { media, facts: *facts })).await;
             }
             Prior::Have {
                 sha256,
@@ -81,11 +82,11 @@ impl Lane {
                 match again.await {
                     Ok(staged) => {
                         let media = Media::Staged(staged);
-                        self.conclude(task, Generated { media, facts: *facts }).await;
+                        Box::pin(self.conclude(task, Generated { media, facts: *facts })).await;
                     }
                     Err(error) => {
-                        self.fail_with(task, error.with_charge(self.charge_of_bought()), *facts)
-                            .await;
+                        let error = error.with_charge(self.charge_of_bought());
+                        Box::pin(self.fail_with(task, error, *facts)).await;
                     }
                 }
             }

@@ -122,7 +122,7 @@ fn known() -> String {
     )
 }
 
-/// Provider and name of `params.PROVIDER.NAME`, as written.
+/// Provider and name of `params.PROVIDER.NAME`, both of which are lower-case whatever a header does to them.
 fn param_name(column: &str) -> Option<(String, String)> {
     let mut parts = column.splitn(3, '.').map(str::trim);
     let is_param = parts
@@ -130,7 +130,7 @@ fn param_name(column: &str) -> Option<(String, String)> {
         .is_some_and(|word| word.eq_ignore_ascii_case("params"));
     match (is_param, parts.next(), parts.next()) {
         (true, Some(provider), Some(name)) if !provider.is_empty() && !name.is_empty() => {
-            Some((provider.to_owned(), name.to_owned()))
+            Some((provider.to_lowercase(), name.to_lowercase()))
         }
         _ => None,
     }

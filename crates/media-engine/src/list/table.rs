@@ -87,11 +87,11 @@ impl TableWriter {
             .map_err(|error| ListError::io("write", &self.path, error.into()))
     }
 
-    /// Gives the table its name; until then nothing is there, or the one before.
+    /// The table, whole and without its name, and the path that it is for.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(crate) fn finish(self) -> Result<PathBuf, ListError> {
+    pub(crate) fn finish(self) -> Result<(NamedTempFile, PathBuf), ListError> {
         let failed = |error| ListError::io("write", &self.path, error);
         let out = self
             .rows
@@ -99,8 +99,7 @@ impl TableWriter {
             .map_err(|error| failed(error.into_error()))?;
         let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
         file.as_file().sync_all().map_err(failed)?;
-        file.persist(&self.path).map_err(|error| failed(error.error))?;
-        Ok(self.path)
+        Ok((file, self.path))
     }
 }
 

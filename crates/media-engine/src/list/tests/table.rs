@@ -30,7 +30,9 @@ fn write(desk: &Desk, source: &Source, recipe: &BoundRecipe) -> Result<String, L
         };
         table.row(&row.unwrap(), made)?;
     }
-    Ok(std::fs::read_to_string(table.finish()?).unwrap())
+    let (whole, path) = table.finish()?;
+    whole.persist(&path).unwrap();
+    Ok(std::fs::read_to_string(path).unwrap())
 }
 
 #[test]

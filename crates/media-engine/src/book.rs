@@ -60,28 +60,8 @@ pub(crate) struct Book {
 /// A purchase that several rows share: made for the first, told to the others.
 #[derive(Debug)]
 enum Equal {
-    Making {
-        path: String,
-        waiting: Vec<Wish>,
-    },
+    Making { path: String, waiting: Vec<Wish> },
     Made(Box<Line>),
-    /// It is in a remote batch, which this row is told of later.
-    HandedOver {
-        id: String,
-    },
-}
-
-/// What comes of a row that asks for the same as another one.
-#[derive(Debug)]
-pub(crate) enum Joined {
-    /// There is no other one: it is on its own.
-    Alone(Box<Wish>),
-    /// It waits for the other one's result.
-    Waits,
-    /// The other one has this result.
-    Told(Box<(Wish, Line)>),
-    /// It waits for what the row of this id has handed over.
-    WaitsForBatch(String),
 }
 
 impl Equal {
@@ -89,7 +69,7 @@ impl Equal {
     fn waiting(self) -> Vec<Wish> {
         match self {
             Equal::Making { waiting, .. } => waiting,
-            Equal::Made(_) | Equal::HandedOver { .. } => Vec::new(),
+            Equal::Made(_) => Vec::new(),
         }
     }
 }
@@ -115,36 +95,26 @@ impl Book {
         match self.equals.get(&equal) {
             Some(Equal::Making { path, .. }) => path == file,
             Some(Equal::Made(line)) => line.path == file,
-            Some(Equal::HandedOver { .. }) | None => false,
+            None => false,
         }
     }
 
-    /// Lets a row wait for an equal one.
-    pub(crate) fn join(&mut self, equal: RequestHash, wish: Wish) -> Joined {
+    /// Lets a row wait for an equal one. Gives it back when there is none, or with the result when there is one.
+    pub(crate) fn join(&mut self, equal: RequestHash, wish: Wish) -> Option<(Wish, Option<Line>)> {
         match self.equals.get_mut(&equal) {
-            None => Joined::Alone(Box::new(wish)),
+            None => Some((wish, None)),
             Some(Equal::Making { waiting, .. }) => {
                 waiting.push(wish);
-                Joined::Waits
+                None
             }
-            Some(Equal::Made(line)) => Joined::Told(Box::new((wish, (**line).clone()))),
-            Some(Equal::HandedOver { id }) => Joined::WaitsForBatch(id.clone()),
+            Some(Equal::Made(line)) => Some((wish, Some((**line).clone()))),
         }
     }
 
-    /// Notes that a row is in a remote batch already.
-    pub(crate) fn is_handed_over(&mut self, equal: RequestHash, id: &str) {
-        let id = id.to_owned();
-        self.equals.entry(equal).or_insert(Equal::HandedOver { id });
-    }
-
-    /// Notes that an order went into a remote batch; the rows that waited for it.
-    pub(crate) fn handed_over(&mut self, order: &Pending) -> Vec<Wish> {
-        let Some(equal) = order.equal.and_then(|key| self.equals.get_mut(&key)) else {
-            return Vec::new();
-        };
-        let id = order.wish.subject.id.clone();
-        std::mem::replace(equal, Equal::HandedOver { id }).waiting()
+    /// An order is for another book to see to; the rows that waited for it.
+    pub(crate) fn pass_on(&mut self, order: &Pending) -> Vec<Wish> {
+        let equal = order.equal.and_then(|key| self.equals.remove(&key));
+        equal.map(Equal::waiting).unwrap_or_default()
     }
 
     /// The order of this tag, which is answered.

@@ -27,9 +27,15 @@ pub(crate) struct Standing {
     pub(crate) tried: Vec<Tried>,
 }
 
-/// Where a job stands, by what the ledger knows: at the provider that was asked last, or at the next one where that
-/// failed in a way that passes on.
+/// Where a job stands, by what the ledger knows of it and of equal rows.
 pub(crate) fn standing(spec: &JobSpec, reader: Option<&Reader>) -> Result<Standing> {
+    let own = own_standing(spec, reader)?;
+    Ok(equal_standing(spec, reader, &own)?.unwrap_or(own))
+}
+
+/// Where a job stands by what the ledger knows of it: at the provider that was asked last, or at the next one where that
+/// failed in a way that passes on.
+pub(crate) fn own_standing(spec: &JobSpec, reader: Option<&Reader>) -> Result<Standing> {
     let first = Standing {
         provider: spec.providers.first().cloned().unwrap_or_default(),
         tried: Vec::new(),
@@ -37,36 +43,48 @@ pub(crate) fn standing(spec: &JobSpec, reader: Option<&Reader>) -> Result<Standi
     let (Some(reader), true) = (reader, spec.providers.len() > 1) else {
         return Ok(first);
     };
-    let mut stands = first;
+    let Some(entry) = reader.job(&spec.id)? else {
+        return Ok(first);
+    };
+    // Another take of it was sent, by a redo that may have passed on: it is where that can be fetched.
+    let open = reader.open_attempt_after(&spec.id, entry.take)?;
+    let at = open.and_then(|attempt| attempt.provider);
+    if let Some(provider) = at.filter(|at| spec.providers.contains(at)) {
+        return Ok(Standing {
+            provider,
+            tried: Vec::new(),
+        });
+    }
+    Ok(after(spec, &entry).unwrap_or(first))
+}
+
+/// Where an equal row has come to, if that is further: what it has there, or asks for there, is this one's too. It is looked
+/// at before a run begins: while one goes on, another lane may be taking that row further.
+pub(crate) fn equal_standing(
+    spec: &JobSpec,
+    reader: Option<&Reader>,
+    own: &Standing,
+) -> Result<Option<Standing>> {
+    let (Some(reader), true) = (reader, spec.providers.len() > 1) else {
+        return Ok(None);
+    };
     if let Some(entry) = reader.job(&spec.id)? {
-        // Another take of it was sent, by a redo that may have passed on: it is where that can be fetched.
-        let open = reader.open_attempt_after(&spec.id, entry.take)?;
-        let at = open.and_then(|attempt| attempt.provider);
-        if let Some(provider) = at.filter(|at| spec.providers.contains(at)) {
-            return Ok(Standing {
-                provider,
-                tried: Vec::new(),
-            });
-        }
-        let own = after(spec, &entry);
-        let is_its_own =
-            own.is_some() && (entry.status == JobStatus::Done || reader.has_open_attempt(&spec.id)?);
-        stands = own.unwrap_or(stands);
-        if is_its_own {
-            return Ok(stands);
+        let is_unchanged = entry.asked == asked(spec);
+        if is_unchanged && (entry.status == JobStatus::Done || reader.has_open_attempt(&spec.id)?) {
+            return Ok(None);
         }
     }
-    // An equal row may have come further: what it has there, or asks for there, is this one's too.
     let place = |provider: &str| spec.providers.iter().position(|name| name == provider);
+    let mut furthest = None;
     for equal in reader.jobs_asking(&asked(spec), &spec.id)? {
         let is_of_format = Path::new(&equal.spec.path).extension() == Path::new(&spec.path).extension();
         if let Some(other) = after(spec, &equal).filter(|_| is_of_format)
-            && place(&other.provider) > place(&stands.provider)
+            && place(&other.provider) > place(&furthest.as_ref().unwrap_or(own).provider)
         {
-            stands = other;
+            furthest = Some(other);
         }
     }
-    Ok(stands)
+    Ok(furthest)
 }
 
 /// The provider that a job is at.

@@ -7,11 +7,11 @@ use media_core::{Checked, Client, Error, MediaRequest, Order, Prior, RequestHash
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::book::{Book, Joined, Pending, Wish};
-use crate::chain::{Standing, Tried, standing};
+use crate::book::{Book, Pending, Wish};
+use crate::chain::{Standing, Tried, own_standing};
 use crate::count::short_of;
 use crate::decision::{Decision, Start};
-use crate::handed::Awaited;
+use crate::handed::{Handed, HandedOver};
 use crate::lane::Part;
 use crate::ledger::{Made, Planned, TakeRow, asked};
 use crate::line::{Line, Status, Subject};
@@ -71,12 +71,15 @@ pub(crate) fn feed(
 ) -> Result<()> {
     let reader = shared.folder.ledger().reader()?;
     // What this part of a run writes down it knows by itself; a ledger that was empty when it began need not be asked.
-    let has_past = shared.is_later_round || !shared.folder.was_empty() || matches!(part, Part::OfBatch(..));
+    let has_past = shared.is_later_round || !shared.folder.was_empty() || matches!(part, Part::Batch(_));
     let reader = has_past.then_some(reader);
     let mut feeder = Feeder {
         shared,
         client,
-        part,
+        handed: match part {
+            Part::List(handed) => Some(handed),
+            Part::Batch(_) => None,
+        },
         book,
         resume: Resume {
             reader: reader.as_ref(),
@@ -92,7 +95,10 @@ pub(crate) fn feed(
         tag: 0,
         equals: None,
     };
-    let fed = feeder.run(share);
+    let fed = match part {
+        Part::List(_) => feeder.list(share),
+        Part::Batch(rows) => feeder.batch(rows, share),
+    };
     let flushed = feeder.outbox.flush();
     feeder.take_back(flushed);
     fed
@@ -101,7 +107,8 @@ pub(crate) fn feed(
 struct Feeder<'a> {
     shared: &'a Shared,
     client: &'a Client,
-    part: &'a Part,
+    /// Where rows are noted whose files are had later, batch by batch.
+    handed: Option<&'a HandedOver>,
     book: &'a Mutex<Book>,
     resume: Resume<'a>,
     outbox: Outbox,
@@ -117,7 +124,8 @@ enum More {
 }
 
 impl Feeder<'_> {
-    fn run(&mut self, share: &Share) -> Result<()> {
+    /// Goes through the list.
+    fn list(&mut self, share: &Share) -> Result<()> {
         let shared = self.shared;
         let read = |name: &str, kind, key: &str, cell: &str| shared.project.read_param(name, kind, key, cell);
         for job in shared.worklist.jobs(&read)? {
@@ -125,28 +133,46 @@ impl Feeder<'_> {
                 return Ok(());
             }
             let spec: JobSpec = job.map_err(|problems| changed(&problems))?;
-            if !share.may_hold(&spec) {
+            if spec.kind != share.kind || !spec.providers.contains(&share.provider) {
                 continue;
             }
-            let is_its_batch = match self.part {
-                Part::OfBatch(awaited, number) => Some(awaited.take(&spec.id, *number)),
-                Part::Whole | Part::HandingOver(_) => None,
-            };
-            if is_its_batch == Some(false) {
-                continue;
-            }
-            let standing = match shared.worklist.standing(&spec.id) {
-                Some(known) => known.clone(),
-                None => standing(&spec, self.resume.reader)?,
-            };
+            let standing = self.standing(&spec)?;
             if standing.provider == share.provider
-                && (is_its_batch.is_some() || shared.take_on(&spec))
+                && shared.take_on(&spec)
                 && let More::No = self.job(&spec, standing)?
             {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Goes through what was handed over in a batch that is over by now, as the ledger has it.
+    fn batch(&mut self, rows: &[Handed], share: &Share) -> Result<()> {
+        for row in rows {
+            if self.shared.stop.is_asked() {
+                still_in_batch(self.shared, row, share)?;
+                continue;
+            }
+            for spec in [&row.spec]
+                .into_iter()
+                .chain(row.equals.iter().map(|wish| &wish.planned.spec))
+            {
+                let standing = Standing {
+                    provider: share.provider.clone(),
+                    ..self.standing(spec)?
+                };
+                self.job(spec, standing)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn standing(&self, spec: &JobSpec) -> Result<Standing> {
+        match self.shared.worklist.standing(&spec.id) {
+            Some(known) => Ok(known.clone()),
+            None => own_standing(spec, self.resume.reader),
+        }
     }
 
     fn job(&mut self, spec: &JobSpec, standing: Standing) -> Result<More> {
@@ -250,22 +276,18 @@ impl Feeder<'_> {
 
     /// Lets a row wait for an equal one that is under way, or tells it of one that is over; gives it back otherwise.
     fn join(&self, equal: RequestHash, wish: Wish) -> Option<Wish> {
-        let id = wish.subject.id.clone();
+        let wish = match self.handed {
+            Some(handed) => handed.join(equal, wish)?,
+            None => wish,
+        };
         let joined = lock(self.book).join(equal, wish);
-        match joined {
-            Joined::Alone(wish) => return Some(*wish),
-            Joined::Waits => {}
-            Joined::Told(told) => {
-                let (wish, line) = *told;
+        match joined? {
+            (wish, None) => Some(wish),
+            (wish, Some(line)) => {
                 self.shared.share(&line, &wish);
-            }
-            Joined::WaitsForBatch(owner) => {
-                if let Part::HandingOver(handed) = self.part {
-                    handed.note_equal(&id, &owner);
-                }
+                None
             }
         }
-        None
     }
 
     fn wish(&self, spec: &JobSpec, prepared: &Prepared, tried: Vec<Tried>) -> Wish {
@@ -305,11 +327,15 @@ impl Feeder<'_> {
         equal: Option<RequestHash>,
     ) -> Result<More> {
         let shared = self.shared;
-        if let (Part::HandingOver(handed), Prior::Sent { batch: Some(_), .. }) = (self.part, &start.prior) {
-            handed.note(&wish.subject.id);
-            if let Some(equal) = equal {
-                lock(self.book).is_handed_over(equal, &wish.subject.id);
-            }
+        wish.planned.take = start.take;
+        wish.planned.is_redo = start.is_redo;
+        let is_in_batch = matches!(&start.prior, Prior::Sent { batch: Some(_), .. });
+        if let Some(handed) = self.handed.filter(|_| is_in_batch) {
+            let id = wish.subject.id.clone();
+            // By this it is found when its batch is over, at the path that it has now.
+            shared.folder.ledger().planned(wish.planned);
+            shared.folder.ledger().handed_over(&id);
+            handed.note(&id, equal);
             return Ok(More::Yes);
         }
         let is_return = !start.buys;
@@ -330,10 +356,10 @@ impl Feeder<'_> {
         if start.is_broken {
             place::move_aside(shared.folder.out(), &prepared.request.output_path)?;
         }
-        wish.planned.take = start.take;
-        wish.planned.is_redo = start.is_redo;
         // What was sent in a batch is expected to cost what it was then, though batches may not be wanted now.
-        wish.planned.estimate = start.reserved.or(wish.planned.estimate);
+        if is_in_batch {
+            wish.planned.estimate = start.reserved.or(wish.planned.estimate);
+        }
         let replaces = start
             .is_redo
             .then(|| place::aside(shared.folder.out(), &prepared.request.output_path));
@@ -474,22 +500,21 @@ impl Feeder<'_> {
     }
 }
 
-/// Tells of the rows whose batches did not come to their end in this run.
-pub(crate) fn tell_of_the_rest(shared: &Shared, share: &Share, awaited: &Awaited) -> Result<()> {
-    let read = |name: &str, kind, key: &str, cell: &str| shared.project.read_param(name, kind, key, cell);
-    for job in shared.worklist.jobs(&read)? {
-        let spec: JobSpec = job.map_err(|problems| changed(&problems))?;
-        if share.may_hold(&spec) && awaited.take_any(&spec.id) {
-            let subject = Subject {
-                id: spec.id.clone(),
-                line: spec.line,
-                path: spec.path.clone(),
-                provider: share.provider.clone(),
-                ..Subject::default()
-            };
-            let line = Line::in_batch(&subject, shared.folder.is_simulated());
-            shared.report(&line, &output_name(&spec), None);
-        }
+/// Tells of a row whose batch did not come to its end in this run, and of those that share its purchase.
+pub(crate) fn still_in_batch(shared: &Shared, row: &Handed, share: &Share) -> Result<()> {
+    let spec = &row.spec;
+    let subject = Subject {
+        id: spec.id.clone(),
+        line: spec.line,
+        path: spec.path.clone(),
+        provider: share.provider.clone(),
+        ..Subject::default()
+    };
+    let line = Line::in_batch(&subject, shared.folder.is_simulated());
+    shared.put_off(&line)?;
+    shared.report(&line, &output_name(spec), None);
+    for wish in &row.equals {
+        shared.share(&line, wish);
     }
     Ok(())
 }

@@ -1,108 +1,99 @@
-//! Rows that were handed over in remote batches, and which batch each of them waits for. Only hashes of their ids are kept,
-//! some 20 bytes a row, so that a run may hand over any number.
+//! Rows that were handed over in remote batches, and the equal rows that wait for them.
 
-use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher as _;
 use std::sync::Mutex;
 
-use media_core::Result;
+use media_core::{RequestHash, Result};
 
-use crate::ledger::{InBatch, Reader};
+use crate::book::Wish;
+use crate::ledger::Reader;
+use crate::list::JobSpec;
 use crate::sync::lock;
 
 /// What one lane has handed over.
 #[derive(Debug, Default)]
 pub(crate) struct HandedOver {
     hasher: RandomState,
-    /// For each row, the row whose purchase it waits for: itself, or an equal one.
-    rows: Mutex<HashMap<u64, u64>>,
+    inner: Mutex<Inner>,
 }
 
-/// A batch that rows wait for.
-#[derive(Clone, Debug)]
-pub(crate) struct AwaitedBatch {
-    /// Its key, perhaps with the service's id.
-    pub(crate) key: String,
-    /// When it was sent, in milliseconds since 1970.
-    pub(crate) sent_ms: Option<i64>,
+#[derive(Debug, Default)]
+struct Inner {
+    /// The hash of each row's id, so that any number may be handed over. The ledger knows which batch each is in.
+    rows: HashSet<u64>,
+    /// The row that has handed over a purchase which others share.
+    owners: HashMap<RequestHash, String>,
+    /// The rows that wait for what another one has handed over, by its id.
+    equals: HashMap<String, Vec<Wish>>,
 }
 
-/// What was handed over, by batch.
-#[derive(Debug)]
-pub(crate) struct Awaited {
-    pub(crate) batches: Vec<AwaitedBatch>,
-    hasher: RandomState,
-    /// The number of each row's batch.
-    rows: Mutex<HashMap<u64, u32>>,
+/// A row that was handed over, and those that share its purchase.
+pub(crate) struct Handed {
+    pub(crate) spec: JobSpec,
+    pub(crate) equals: Vec<Wish>,
 }
 
 impl HandedOver {
-    /// Notes a row that was handed over.
-    pub(crate) fn note(&self, id: &str) {
-        self.note_equal(id, id);
+    /// Notes a row that was handed over, and the purchase where others share it.
+    pub(crate) fn note(&self, id: &str, equal: Option<RequestHash>) {
+        let mut inner = lock(&self.inner);
+        inner.rows.insert(self.hasher.hash_one(id));
+        if let Some(equal) = equal {
+            inner.owners.entry(equal).or_insert_with(|| id.to_owned());
+        }
     }
 
-    /// Notes a row that waits for what an equal one has handed over.
-    pub(crate) fn note_equal(&self, id: &str, owner: &str) {
-        let (row, owner) = (self.hasher.hash_one(id), self.hasher.hash_one(owner));
-        lock(&self.rows).insert(row, owner);
+    /// Lets a row wait for the one that has handed its purchase over; gives it back where there is none.
+    pub(crate) fn join(&self, equal: RequestHash, wish: Wish) -> Option<Wish> {
+        let mut inner = lock(&self.inner);
+        let Some(owner) = inner.owners.get(&equal).cloned() else {
+            return Some(wish);
+        };
+        inner.equals.entry(owner).or_default().push(wish);
+        None
     }
 
-    /// Looks up in the ledger which batch each row waits for. What the ledger finds in none is in one of its own, the last.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
-    pub(crate) fn by_batch(&self, reader: &Reader, provider: &str) -> Result<Awaited> {
-        let rows = std::mem::take(&mut *lock(&self.rows));
-        let mut batches: Vec<AwaitedBatch> = Vec::new();
-        let mut numbers = HashMap::new();
-        let mut batch_of = HashMap::new();
-        reader.each_in_batch(provider, |InBatch { job, key, sent_ms }| {
-            let job = self.hasher.hash_one(job);
-            if rows.contains_key(&job) {
-                let number = *numbers.entry(key).or_insert_with_key(|key| {
-                    batches.push(AwaitedBatch {
-                        key: key.clone(),
-                        sent_ms,
-                    });
-                    batches.len() - 1
-                });
-                batch_of.insert(job, number);
-            }
-        })?;
-        let rest = batches.len();
-        let number = |owner| u32::try_from(batch_of.get(&owner).copied().unwrap_or(rest)).unwrap_or(u32::MAX);
-        Ok(Awaited {
-            rows: Mutex::new(
-                rows.into_iter()
-                    .map(|(row, owner)| (row, number(owner)))
-                    .collect(),
-            ),
-            hasher: self.hasher.clone(),
-            batches,
-        })
-    }
-}
-
-impl Awaited {
-    /// Whether a row waits for this batch. If so, it is the caller's from now on.
-    pub(crate) fn take(&self, id: &str, batch: usize) -> bool {
-        let row = self.hasher.hash_one(id);
-        let mut rows = lock(&self.rows);
-        let is_in_it = rows
-            .get(&row)
-            .is_some_and(|number| usize::try_from(*number) == Ok(batch));
-        is_in_it && rows.remove(&row).is_some()
+    /// Lets rows wait for what this row has handed over.
+    pub(crate) fn wait_for(&self, owner: &str, wishes: Vec<Wish>) {
+        if !wishes.is_empty() {
+            lock(&self.inner)
+                .equals
+                .entry(owner.to_owned())
+                .or_default()
+                .extend(wishes);
+        }
     }
 
-    /// Whether a row waits for any batch. If so, it is the caller's from now on.
-    pub(crate) fn take_any(&self, id: &str) -> bool {
-        lock(&self.rows).remove(&self.hasher.hash_one(id)).is_some()
-    }
-
-    /// Whether no row waits any more.
+    /// Whether nothing was handed over that nobody has had since.
     pub(crate) fn is_empty(&self) -> bool {
-        lock(&self.rows).is_empty()
+        lock(&self.inner).rows.is_empty()
+    }
+
+    /// Whether a batch holds a row of this lane.
+    pub(crate) fn has_any(&self, reader: &Reader, batch: &str, provider: &str) -> Result<bool> {
+        let jobs = reader.jobs_in_batch(batch, provider)?;
+        let inner = lock(&self.inner);
+        Ok(jobs
+            .iter()
+            .any(|job| inner.rows.contains(&self.hasher.hash_one(job))))
+    }
+
+    /// The rows of a batch. From now on they are the caller's.
+    pub(crate) fn take(&self, reader: &Reader, batch: &str, provider: &str) -> Result<Vec<Handed>> {
+        let mut handed = Vec::new();
+        for id in reader.jobs_in_batch(batch, provider)? {
+            if !lock(&self.inner).rows.remove(&self.hasher.hash_one(&id)) {
+                continue;
+            }
+            if let Some(entry) = reader.job(&id)? {
+                handed.push(Handed {
+                    spec: reader.last_sent(&entry)?,
+                    equals: lock(&self.inner).equals.remove(&id).unwrap_or_default(),
+                });
+            }
+        }
+        Ok(handed)
     }
 }

@@ -3,87 +3,83 @@
 
 use std::sync::{Arc, Mutex};
 
-use media_core::{Client, Delivery, Error, ErrorKind};
+use media_core::{Client, Delivery, Error, ErrorKind, Result};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::book::Book;
-use crate::feed::{ORDERS_AHEAD, feed, tell_of_the_rest};
-use crate::handed::{Awaited, HandedOver};
+use crate::feed::{ORDERS_AHEAD, feed, still_in_batch};
+use crate::handed::{Handed, HandedOver};
 use crate::line::Line;
 use crate::resume::since;
 use crate::run::{Share, Shared};
 use crate::sync::lock;
 
-/// Which rows of its share a lane goes through.
-#[derive(Clone)]
+/// What a lane goes through.
 pub(crate) enum Part {
-    /// All of them, each to its end.
-    Whole,
-    /// All of them; what goes into a remote batch, or is in one, is only noted.
-    HandingOver(Arc<HandedOver>),
-    /// Those that wait for the batch of this number.
-    OfBatch(Arc<Awaited>, usize),
+    /// The list. What goes into a remote batch, or is in one, is only noted.
+    List(Arc<HandedOver>),
+    /// What was handed over in a batch that is over by now.
+    Batch(Vec<Handed>),
 }
 
 /// Sees to one share of the list.
 pub(crate) async fn lane(shared: Arc<Shared>, share: Share, client: Client) {
-    if !client.provider().info().capabilities.remote_batch {
-        return go_through(&shared, &share, &client, Part::Whole).await;
-    }
     let handed = Arc::new(HandedOver::default());
-    let part = Part::HandingOver(Arc::clone(&handed));
-    go_through(&shared, &share, &client, part).await;
-    let awaited = || {
-        shared.folder.ledger().flush()?;
-        handed.by_batch(&shared.folder.ledger().reader()?, &share.provider)
-    };
-    match awaited() {
-        Ok(awaited) => collect(&shared, &share, &client, Arc::new(awaited)).await,
-        Err(error) => shared.give_up(error),
+    go_through(&shared, &share, &client, Part::List(Arc::clone(&handed))).await;
+    if !handed.is_empty()
+        && let Err(error) = collect(&shared, &share, &client, &handed).await
+    {
+        shared.give_up(error);
     }
 }
 
 /// Has what was handed over, one batch after the other in the order in which they end.
-async fn collect(shared: &Arc<Shared>, share: &Share, client: &Client, awaited: Arc<Awaited>) {
+async fn collect(shared: &Arc<Shared>, share: &Share, client: &Client, handed: &HandedOver) -> Result<()> {
+    let ledger = shared.folder.ledger();
+    ledger.flush()?;
     let mut ends = JoinSet::new();
-    for (number, batch) in awaited.batches.iter().cloned().enumerate() {
-        let provider = Arc::clone(client.provider());
-        ends.spawn(async move {
-            provider.wait_for_batch(&batch.key, since(batch.sent_ms)).await;
-            number
-        });
-    }
-    while let Some(ended) = ends.join_next().await {
-        if let Ok(number) = ended
-            && !shared.stop.is_asked()
-        {
-            go_through(shared, share, client, Part::OfBatch(Arc::clone(&awaited), number)).await;
+    let mut open = Vec::new();
+    {
+        let reader = ledger.reader()?;
+        for batch in reader.remote_batches()? {
+            // Another list may have batches of its own.
+            if batch.provider != share.provider || !handed.has_any(&reader, &batch.key, &batch.provider)? {
+                continue;
+            }
+            open.push(batch.key.clone());
+            let provider = Arc::clone(client.provider());
+            ends.spawn(async move {
+                provider.wait_for_batch(&batch.key, since(batch.sent_ms)).await;
+                batch.key
+            });
         }
     }
-    let rest = awaited.batches.len();
-    if !awaited.is_empty() && !shared.stop.is_asked() {
-        go_through(shared, share, client, Part::OfBatch(Arc::clone(&awaited), rest)).await;
+    while let Some(ended) = ends.join_next().await {
+        let Ok(key) = ended else { continue };
+        if shared.stop.is_asked() {
+            break;
+        }
+        let rows = handed.take(&ledger.reader()?, &key, &share.provider)?;
+        go_through(shared, share, client, Part::Batch(rows)).await;
     }
-    if !awaited.is_empty() {
-        let (shared, share) = (Arc::clone(shared), share.clone());
-        let told = tokio::task::spawn_blocking(move || {
-            if let Err(error) = tell_of_the_rest(&shared, &share, &awaited) {
-                shared.give_up(error);
-            }
-        });
-        let _ = told.await;
+    let reader = ledger.reader()?;
+    for key in open {
+        for row in handed.take(&reader, &key, &share.provider)? {
+            still_in_batch(shared, &row, share)?;
+        }
     }
+    Ok(())
 }
 
-/// Goes through the list once.
+/// Goes through one part.
 async fn go_through(shared: &Arc<Shared>, share: &Share, client: &Client, part: Part) {
     let book = Arc::new(Mutex::new(Book::default()));
     let (orders, lane_orders) = mpsc::channel(ORDERS_AHEAD);
     let handed = match &part {
-        Part::HandingOver(handed) => Some(Arc::clone(handed)),
-        Part::Whole | Part::OfBatch(..) => None,
+        Part::List(handed) => Some(Arc::clone(handed)),
+        Part::Batch(_) => None,
     };
     let mut deliveries = match &handed {
         Some(_) => client.hand_over(lane_orders),
@@ -109,15 +105,13 @@ async fn go_through(shared: &Arc<Shared>, share: &Share, client: &Client, part: 
         let Some(pending) = lock(&book).take(tag) else {
             continue;
         };
-        if let Some(handed) = &handed
-            && matches!(&result.outcome, Err(error) if error.kind() == ErrorKind::Pending)
-        {
+        let is_in_batch = client.provider().info().capabilities.remote_batch
+            && matches!(&result.outcome, Err(error) if error.kind() == ErrorKind::Pending);
+        if let Some(handed) = handed.as_ref().filter(|_| is_in_batch) {
             let id = &pending.wish.subject.id;
             shared.folder.ledger().handed_over(id);
-            handed.note(id);
-            for wish in lock(&book).handed_over(&pending) {
-                handed.note_equal(&wish.subject.id, id);
-            }
+            handed.note(id, pending.equal);
+            handed.wait_for(id, lock(&book).pass_on(&pending));
             continue;
         }
         let line = shared.delivered(&pending, &result);

@@ -173,10 +173,9 @@ impl Plan {
         self.providers.values().map(|provider| provider.unpriced).sum()
     }
 
-    /// Leaves out providers of which nothing can be fetched: they are not asked where nothing is bought.
-    pub fn only_fetching(&mut self) {
-        let fetches = |plan: &ProviderPlan| plan.fetch > 0 || plan.stays.contains_key(&Status::Unknown);
-        self.providers.retain(|_, plan| fetches(plan));
+    /// Leaves out providers that are only asked after others: nobody is where nothing is bought.
+    pub fn without_fallbacks(&mut self) {
+        self.providers.retain(|_, plan| plan.asked() > 0);
     }
 
     /// Leaves out what other providers make.

@@ -232,6 +232,13 @@ pub fn pick(folder: &Folder, id: &str, take: u32) -> Result<()> {
         )?;
         db.execute(
             &format!(
+                "INSERT INTO former_places SELECT path, job, hash, bytes, sha256, modified_ns FROM takes
+                 WHERE sha256 = ?2 AND path <> ?1 AND job IN (SELECT id FROM jobs WHERE {jobs})"
+            ),
+            (&relative, &sha256),
+        )?;
+        db.execute(
+            &format!(
                 "UPDATE takes SET path = ?1, modified_ns = ?3 WHERE sha256 = ?2 AND job IN (SELECT id FROM jobs WHERE {jobs})"
             ),
             (&relative, &sha256, modified),

@@ -189,7 +189,7 @@ impl Resume<'_> {
         };
         let hash = &case.prepared.checked.hash;
         // What it shared with an equal row is open for as long as that one's is.
-        let shared = (entry.hash != *hash && entry.status == JobStatus::Unknown && entry.shares_purchase())
+        let shared = (entry.hash != *hash && entry.status == JobStatus::Unknown)
             .then(|| reader.open_equal(&case.spec.id, &entry.hash))
             .transpose()?
             .flatten();

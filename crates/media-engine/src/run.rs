@@ -97,13 +97,6 @@ pub(crate) struct Share {
     pub(crate) kind: MediaKind,
 }
 
-impl Share {
-    /// Whether it is for a job of this kind and provider.
-    pub(crate) fn may_hold(&self, spec: &JobSpec) -> bool {
-        spec.kind == self.kind && spec.providers.contains(&self.provider)
-    }
-}
-
 /// Runs a list that has been planned without findings; `stats` can be watched meanwhile.
 ///
 /// # Errors
@@ -415,6 +408,26 @@ impl Shared {
             }
         }
         place::describe(&to, made.sha256.as_deref())
+    }
+
+    /// Writes down what was told of a job that waits for its remote batch.
+    pub(crate) fn put_off(&self, line: &Line) -> Result<()> {
+        let Some(entry) = self.folder.ledger().reader()?.job(&line.id)? else {
+            return Ok(());
+        };
+        self.folder.ledger().finished(Finished {
+            id: entry.spec.id,
+            planned: None,
+            take: entry.take,
+            // Whatever becomes of another take, what was made before stays made.
+            status: (entry.status != JobStatus::Done).then_some(JobStatus::Open),
+            line: line.to_json()?,
+            hash: entry.hash,
+            attempt: None,
+            made: None,
+            shared_with: None,
+        });
+        Ok(())
     }
 
     pub(crate) fn write_down(

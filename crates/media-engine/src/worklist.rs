@@ -9,7 +9,7 @@ use media_core::{Error, ErrorKind, Result, Usd};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
-use crate::chain::{Standing, fallbacks, standing};
+use crate::chain::{Standing, equal_standing, fallbacks, own_standing, standing};
 use crate::count::{Counter, How, short_of};
 use crate::decision::Decision;
 use crate::folder::Folder;
@@ -133,6 +133,20 @@ pub(crate) fn resume_at(place: Place<'_>) -> Resume<'_> {
     }
 }
 
+/// Where a job stands; noted where that is known by an equal row, for the lanes, which look at each row alone.
+fn stand(
+    spec: &JobSpec,
+    ledger: Option<&Reader>,
+    standings: &mut HashMap<String, Standing>,
+) -> Result<Standing> {
+    let own = own_standing(spec, ledger)?;
+    let Some(further) = equal_standing(spec, ledger, &own)? else {
+        return Ok(own);
+    };
+    standings.insert(spec.id.clone(), further.clone());
+    Ok(further)
+}
+
 /// Opens a list, checks every row of it, and counts what a run would do. Offline, and nothing is changed.
 ///
 /// # Errors
@@ -158,6 +172,7 @@ pub fn plan(
     let mut counter = Counter::at(project, place, How::Resumed)?;
     let mut count = 0;
     let mut root = Root::of(place.out);
+    let mut standings = HashMap::new();
     let read = |name: &str, kind, key: &str, cell: &str| project.read_param(name, kind, key, cell);
     let mut rows = JobRows::new(&source, recipe.as_ref(), &read)?;
     for row in rows.by_ref() {
@@ -172,7 +187,7 @@ pub fn plan(
         check.problems(row.problems);
         for spec in &row.jobs {
             let mut prepared = None;
-            let standing = standing(spec, place.ledger)?;
+            let standing = stand(spec, place.ledger, &mut standings)?;
             let verdict = check.job(spec, |spec| {
                 root.holds(&spec.path)?;
                 let (ready, hash) = prepare_all(project, spec, &standing.provider, place.out, &mut counter)?;
@@ -193,7 +208,7 @@ pub fn plan(
         work: Work::List(Arc::new(source), recipe.map(Arc::new)),
         shared: Arc::new(shared),
         how: How::Resumed,
-        standings: Arc::default(),
+        standings: Arc::new(standings),
     };
     Ok((worklist, plan))
 }
@@ -238,7 +253,7 @@ pub(crate) fn plan_passed(
 fn plan_given(
     project: &Project,
     jobs: Vec<JobSpec>,
-    standings: HashMap<String, Standing>,
+    mut standings: HashMap<String, Standing>,
     how: How,
     place: Place<'_>,
 ) -> Result<(Worklist, Plan)> {
@@ -247,7 +262,7 @@ fn plan_given(
     for spec in &jobs {
         let standing = match standings.get(&spec.id) {
             Some(known) => known.clone(),
-            None => standing(spec, place.ledger)?,
+            None => stand(spec, place.ledger, &mut standings)?,
         };
         for next in fallbacks(spec, &standing.provider) {
             if let Ok(ready) = project.prepare(spec, next, place.out) {

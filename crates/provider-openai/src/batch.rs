@@ -240,8 +240,19 @@ impl Batches {
     /// Returns when a batch is over, or there is nothing to wait for: what went wrong is told to each of its jobs.
     pub(crate) async fn wait_for(&self, batch: &str, ago: Option<Duration>) {
         let key = self.remember(batch);
-        if let Err(error) = self.ended(key, ago).await {
-            tracing::debug!(%error, key, "the wait for a batch ended");
+        let stop = &self.http.wiring().stop;
+        // A network that is gone for a while ends no wait of hours.
+        while let Err(error) = self.ended(key, ago).await {
+            tracing::debug!(%error, key, "a batch is not over, as far as anybody knows");
+            let may_come = self.config.wait && error.kind() == ErrorKind::Pending;
+            if !may_come
+                || stop
+                    .or(tokio::time::sleep(self.config.max_poll.0))
+                    .await
+                    .is_none()
+            {
+                return;
+            }
         }
     }
 

@@ -285,7 +285,7 @@ pub(crate) async fn rescue(
         })?;
         plan_jobs(&project, specs, How::Resumed, place)?
     };
-    plan.only_fetching();
+    plan.without_fallbacks();
     let work = Work {
         session: &session,
         worklist,

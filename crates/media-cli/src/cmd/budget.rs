@@ -36,14 +36,15 @@ impl Budget {
         if self.left.is_none() {
             return Ok(());
         }
-        if self.unpriced > 0 && plan.providers.values().any(|provider| provider.make > 0) {
+        let buys = |provider: &ProviderPlan| provider.cost > Usd::ZERO || provider.unpriced > 0;
+        if self.unpriced > 0 && plan.providers.values().any(buys) {
             let message = format!(
                 "{} of earlier runs may have been billed and had no price, so nobody can tell what is left of the budget",
                 counted(self.unpriced, "request")
             );
             return Err(Error::new(ErrorKind::BudgetExceeded, message)
                 .not_billed()
-                .hint("settle them first: media status names them, media rescue fetches what can be had"));
+                .hint("settle them first: media status names them, media rescue fetches what can be had, and media retry --unknown --give-up, with their ids, gives them up"));
         }
         let unpriced = |provider: &ProviderPlan| provider.unpriced + provider.fallback_unpriced;
         if let Some((name, provider)) = plan.providers.iter().find(|(_, provider)| unpriced(provider) > 0) {

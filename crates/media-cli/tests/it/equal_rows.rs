@@ -121,8 +121,10 @@ fn a_doubt_that_rows_share_is_no_less_of_both_when_both_are_changed() {
         .arm(Fault::new(Provider::Openai, FaultKind::CutAfterBilling).on(Op::Image));
     assert_eq!(desk.make("list.jsonl").ended(1).count("unknown"), 2);
     desk.file("list.jsonl", two("openai").replace("a dog", "a cat"));
-    let ran = desk.make("list.jsonl").ended(1);
-    assert_eq!((ran.count("unknown"), desk.charges()), (2, 1), "{ran:#?}");
+    for _ in 0..2 {
+        let ran = desk.make("list.jsonl").ended(1);
+        assert_eq!((ran.count("unknown"), desk.charges()), (2, 1), "{ran:#?}");
+    }
     desk.run(&["retry", "--unknown", "--give-up", "a", "--out", "out"])
         .ended(0);
     desk.make("list.jsonl").ended(0);

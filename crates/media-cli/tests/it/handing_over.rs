@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use media_sim::Scenario;
+use media_sim::{Fault, FaultKind, Op, Provider, Scenario};
 use serde_json::{Value, json};
 
 use crate::batches::{assert_once, created, desk, pictures, run};
-use crate::support::{Desk, jobs};
+use crate::support::{Desk, jobs, until};
 
 fn result_files_fetched(desk: &Desk) -> usize {
     let calls = desk.sim().calls();
@@ -134,4 +134,58 @@ fn what_was_sent_in_a_batch_is_expected_to_cost_what_a_batch_costs() {
         .ended(0)
         .said(&["0.26513 USD computed, 0.26515 estimated"]);
     assert_eq!(told(&desk)["set_aside_usd"], 0.0);
+}
+
+/// Without the switch the batch is had in the same way, by the run and by the rescue.
+#[test]
+fn each_result_file_is_fetched_once_whichever_command_fetches_it() {
+    for command in [&["run"][..], &["rescue"]] {
+        let desk = slow();
+        desk.file("list.jsonl", pictures(0, 60));
+        run(&desk, &["--no-wait"]).ended(4);
+        desk.sim().advance(Duration::from_secs(600));
+        let rows = pictures(0, 60);
+        let rows: Vec<_> = rows.lines().collect();
+        let mixed: Vec<_> = (0..60).map(|n| rows[n * 7 % 60]).collect();
+        desk.file("list.jsonl", mixed.join("\n"));
+        desk.run(&[command, &["list.jsonl", "--out", "out"]].concat())
+            .ended(0);
+        assert_eq!((desk.outputs("out").len(), result_files_fetched(&desk)), (60, 3));
+        assert_once(&desk, 60);
+    }
+}
+
+/// It was read to be handed over, and is not looked at again.
+#[test]
+fn a_list_that_is_edited_while_its_batch_is_done_changes_nothing() {
+    let mut scenario = Scenario::default();
+    scenario.openai.batch.line_ms = 50;
+    let desk = desk(scenario);
+    desk.file("list.jsonl", pictures(0, 20));
+    let child = desk
+        .command(&["run", "list.jsonl", "--out", "out", "--batch-api"])
+        .stderr(std::process::Stdio::null())
+        .spawn();
+    until("the batch is there", || created(&desk) == 1);
+    desk.file("list.jsonl", pictures(0, 21));
+    assert_eq!(child.unwrap().wait().unwrap().code(), Some(0));
+    assert_eq!(desk.outputs("out").len(), 20);
+    assert_eq!(run(&desk, &[]).ended(0).count("done"), 1);
+}
+
+/// What an earlier run said of a row is not what is true of it now.
+#[test]
+fn a_row_that_failed_before_is_told_as_in_its_batch() {
+    let desk = slow();
+    desk.file("list.jsonl", pictures(0, 1));
+    let busy = Fault::new(Provider::Openai, FaultKind::status(429)).on(Op::Image);
+    desk.sim().arm(busy.times(20));
+    desk.make("list.jsonl").ended(1);
+    desk.disarm();
+    run(&desk, &["--no-wait"]).ended(4);
+    let told = desk.run(&["status", "p0000", "--out", "out"]).ended(0).stdout;
+    assert!(
+        told.contains("pending") && !told.contains("rate_limited"),
+        "{told}"
+    );
 }

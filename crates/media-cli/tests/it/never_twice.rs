@@ -395,6 +395,19 @@ fn no_downloads(desk: &Desk) {
 }
 
 /// A lost ledger makes nobody forget what was asked for: only so many files, and the first of a model alone.
+/// Nothing of it is known here, and the service is asked all the same.
+#[test]
+fn a_rescue_after_a_lost_ledger_fetches_what_was_bought() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("a", "runware", "a dog", "a.webp")]));
+    desk.make("list.jsonl").ended(0);
+    fs::remove_file(desk.path("out/.media/ledger.sqlite")).unwrap();
+    fs::remove_file(desk.path("out/a.webp")).unwrap();
+    desk.run(&["rescue", "list.jsonl", "--out", "out"]).ended(0);
+    assert_eq!(desk.outputs("out"), ["a.webp"]);
+    assert_eq!(desk.charges(), 1);
+}
+
 #[test]
 fn a_bound_on_files_holds_after_a_lost_ledger() {
     let desk = Desk::with_sim();

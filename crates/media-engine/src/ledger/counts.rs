@@ -51,16 +51,6 @@ impl RemoteBatch {
     }
 }
 
-/// A job that is in a remote batch.
-#[derive(Clone, Debug)]
-pub(crate) struct InBatch {
-    pub(crate) job: String,
-    /// The key of the batch, perhaps with the service's id.
-    pub(crate) key: String,
-    /// When it was sent, in milliseconds since 1970.
-    pub(crate) sent_ms: Option<i64>,
-}
-
 /// What requests of one model have cost.
 #[derive(Clone, Debug)]
 pub(crate) struct CostsSoFar {
@@ -154,19 +144,11 @@ impl Reader {
         })
     }
 
-    /// Every job of a provider that is in a remote batch, oldest first.
-    pub(crate) fn each_in_batch(&self, provider: &str, mut each: impl FnMut(InBatch)) -> Result<()> {
-        let text = "SELECT job, group_key, first_sent_ms FROM attempts
-            WHERE ended_ms IS NULL AND state = 'sending' AND group_key IS NOT NULL AND provider = ?1
-            ORDER BY first_sent_ms";
-        self.all(text, [provider], |row| {
-            each(InBatch {
-                job: row.get(0)?,
-                key: row.get(1)?,
-                sent_ms: row.get(2)?,
-            });
-            Ok(())
-        })
+    /// The jobs whose lines of a remote batch are not here, in the order in which they were sent.
+    pub(crate) fn jobs_in_batch(&self, key: &str, provider: &str) -> Result<Vec<String>> {
+        let text = "SELECT job FROM attempts WHERE ended_ms IS NULL AND state = 'sending' AND group_key = ?1
+                AND coalesce(provider, '') = ?2 ORDER BY rowid";
+        self.all(text, [key, provider], |row| row.get(0))
     }
 
     /// Whom to name for which file.

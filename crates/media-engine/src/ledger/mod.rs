@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use media_core::{AttemptKey, Error, ErrorKind, Event, Journal, Result};
 
 pub use self::budget::{Bound, Caps, Left, Spending};
-pub(crate) use self::counts::{CostsSoFar, InBatch, Timing};
+pub(crate) use self::counts::{CostsSoFar, Timing};
 pub use self::counts::{RemoteBatch, Totals};
 pub use self::entry::{AttemptRow, AttemptState, Entry, JobStatus, OpenAttempt, TakeRow};
 pub use self::reader::Reader;

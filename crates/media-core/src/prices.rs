@@ -1,6 +1,7 @@
 //! What requests are expected to cost, and what the tokens of answers cost. The prices come from configuration.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -41,6 +42,10 @@ pub struct PriceRow {
     /// US dollars per million characters of the content, on top of `usd`.
     #[serde(default)]
     pub usd_per_million_characters: f64,
+    /// US dollars per minute of the sound that came, which then count in place of its characters: for models whose sounds are
+    /// billed by their length and whose answers do not tell it.
+    #[serde(default)]
+    pub usd_per_minute: f64,
     /// How long one usually takes.
     #[serde(default)]
     pub typical: Option<Span>,
@@ -129,13 +134,25 @@ impl Prices {
     #[must_use]
     pub fn expected(&self, resolved: &Resolved) -> Option<Usd> {
         let row = self.row(resolved)?;
-        let of_text = self.of_token(resolved, "text_in").unwrap_or(0.0);
+        Some(row.price(resolved) + self.of_text(resolved))
+    }
+
+    /// What a sound of this length has cost, where its model is billed by that.
+    #[must_use]
+    pub fn of_duration(&self, resolved: &Resolved, duration: Duration) -> Option<Usd> {
+        let row = self.row(resolved).filter(|row| row.usd_per_minute > 0.0)?;
+        let of_sound = Usd::from_dollars(duration.as_secs_f64() / 60.0 * row.usd_per_minute)?;
+        Some(row.usd + of_sound + self.of_text(resolved))
+    }
+
+    fn of_text(&self, resolved: &Resolved) -> Usd {
+        let price = self.of_token(resolved, "text_in").unwrap_or(0.0);
         #[expect(
             clippy::cast_precision_loss,
             reason = "texts are far shorter than 2^52 characters"
         )]
         let count = text_tokens(&resolved.content) as f64;
-        Some(row.price(resolved) + Usd::from_dollars(count * of_text / 1e6).unwrap_or_default())
+        Usd::from_dollars(count * price / 1e6).unwrap_or_default()
     }
 
     /// US dollars per million tokens of a sort, such as `image_out`; `None` where it has no price.
@@ -198,6 +215,7 @@ mod tests {
             dimensions: None,
         };
         assert_eq!(prices.row(&resolved).unwrap().usd.to_string(), "0.053");
+        assert_eq!(prices.of_duration(&resolved, Duration::from_secs(9)), None);
         let usage = BTreeMap::from([("text_in".to_string(), 12), ("image_out".to_string(), 196)]);
         assert_eq!(prices.of_usage(&resolved, &usage).unwrap().micros(), 5940);
         let unknown = BTreeMap::from([("audio_out".to_string(), 12)]);

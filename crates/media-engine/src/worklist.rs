@@ -184,6 +184,11 @@ pub fn plan(
                 continue;
             }
         };
+        let line = row.jobs.first().map_or(0, |job| job.line);
+        for change in row.changes.iter().filter(|change| change.is_change()) {
+            let (field, before, after) = (&change.field, &change.before, &change.after);
+            tracing::debug!("line {line}: {field}: {before:?} becomes {after:?}");
+        }
         check.problems(row.problems);
         for spec in &row.jobs {
             let mut prepared = None;

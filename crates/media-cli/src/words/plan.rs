@@ -100,7 +100,8 @@ pub(crate) fn plan(plan: &Plan, list: &List) -> String {
         if field.dropped_characters > 0 {
             rules.push(format!("{} lose characters", number(field.dropped_characters)));
         }
-        let _ = writeln!(text, "field {}: {}", field.field, rules.join(", "));
+        let rules = rules.join(", ");
+        let _ = writeln!(text, "field {}: {rules}   (--verbose lists them)", field.field);
     }
     text
 }

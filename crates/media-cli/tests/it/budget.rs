@@ -256,6 +256,37 @@ fn estimates_are_near_what_is_billed() {
     }
 }
 
+/// Its answers tell no price: the length of the sound does, and what it cost beyond what was set aside is told.
+#[test]
+fn speech_costs_what_its_length_costs() {
+    let desk = Desk::with_sim();
+    let words = [
+        "さようならまた明日会いましょう",
+        "очень длинная фраза для проверки",
+        "a",
+    ];
+    let rows: Vec<_> = words
+        .iter()
+        .enumerate()
+        .map(|(n, word)| (format!("s{n}"), *word, format!("s{n}.wav")))
+        .collect();
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(id, word, path)| (&**id, "openai", *word, &**path))
+        .collect();
+    desk.file("list.jsonl", jobs(&rows));
+    let ran = run(&desk, &["--max-cost", "1"]).ended(0);
+    let told: f64 = ran
+        .lines()
+        .values()
+        .map(|line| line["cost_usd"].as_f64().unwrap())
+        .sum();
+    let bill = billed(&desk);
+    assert!((told - bill).abs() < bill / 20.0, "told {told}, billed {bill}");
+    assert_eq!(ran.line("s0")["cost_basis"], "computed");
+    ran.said(&["more than was set aside"]);
+}
+
 #[test]
 fn what_one_size_costs_says_nothing_about_another_that_has_no_price() {
     let desk = Desk::with_sim();

@@ -103,6 +103,7 @@ impl Lane {
     /// Checks what came, makes it durable, and gives it its name. Whatever fails, bytes that were paid for are kept.
     async fn accept(&self, task: &Task, staged: Staged, facts: &mut Facts) -> Result<MediaFile> {
         let key = task.key;
+        let duration = staged.inspection().ok().and_then(|media| media.duration);
         let piece = Piece {
             key,
             attempt: task.attempt.clone(),
@@ -111,7 +112,7 @@ impl Lane {
             replaces: task.replaces.clone(),
             resolved: Arc::clone(&task.resolved),
             facts: facts.clone(),
-            cost: self.cost_of_bought(&task.resolved, facts),
+            cost: self.cost_of_bought(&task.resolved, facts, duration),
         };
         let Finished { placed, unrecorded } = self.finisher.finish(piece).await?;
         if let Some(error) = &unrecorded {

@@ -1,6 +1,7 @@
 //! The result of a task: its cost, who made it, and what a failure means for those that wait.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Lane, Task, probe_key};
 use crate::client::Delivery;
@@ -74,12 +75,20 @@ impl Lane {
                 basis: CostBasis::None,
             }),
             Some(Charge::Unknown) => None,
-            Some(Charge::Certain) | None => self.cost_of_bought(resolved, facts),
+            Some(Charge::Certain) | None => {
+                let duration = outcome.as_ref().ok().and_then(|file| file.duration);
+                self.cost_of_bought(resolved, facts, duration)
+            }
         }
     }
 
-    /// What something that was bought has cost: by what the service said, else by the price list.
-    pub(super) fn cost_of_bought(&self, resolved: &Resolved, facts: &Facts) -> Option<Cost> {
+    /// What something that was bought has cost: by what the service said, else by how long it plays, else by the price list.
+    pub(super) fn cost_of_bought(
+        &self,
+        resolved: &Resolved,
+        facts: &Facts,
+        duration: Option<Duration>,
+    ) -> Option<Cost> {
         if let Some(usd) = facts.cost {
             return Some(Cost {
                 usd,
@@ -93,7 +102,9 @@ impl Lane {
             });
         }
         let prices = &self.http().settings().prices;
-        let usage = prices.of_usage(resolved, &facts.usage);
+        let usage = prices
+            .of_usage(resolved, &facts.usage)
+            .or_else(|| prices.of_duration(resolved, duration?));
         let factor = facts.price_factor.unwrap_or(1.0);
         if let Some(usd) = usage.and_then(|usd| Usd::from_dollars(usd.dollars() * factor)) {
             return Some(Cost {

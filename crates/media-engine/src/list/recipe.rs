@@ -14,7 +14,7 @@ use super::json::Json;
 use super::problem::{ListError, listed, quoted};
 use super::recipe_json::{Keys, Mistakes, at, entries};
 use super::template::{Template, key_of};
-use super::text::{BOM, refuse};
+use super::text::BOM;
 
 /// No recipe is larger.
 const MAX_RECIPE: u64 = 1 << 20;
@@ -98,11 +98,15 @@ impl Recipe {
             )));
         }
         let bytes = std::fs::read(path).map_err(failed)?;
-        if let Some(message) = refuse(&bytes, true) {
-            return Err(wrong(message));
+        let Ok(text) = std::str::from_utf8(bytes.strip_prefix(BOM).unwrap_or(&bytes)) else {
+            return Err(wrong(
+                "this is not UTF-8 text; a recipe is JSON, saved as UTF-8".to_owned(),
+            ));
+        };
+        if text.trim().is_empty() {
+            return Err(wrong("this is empty; media init writes an example".to_owned()));
         }
-        let text = String::from_utf8_lossy(bytes.strip_prefix(BOM).unwrap_or(&bytes));
-        Recipe::parse(path, &text)
+        Recipe::parse(path, text)
     }
 
     /// Checks a recipe that was read before; `path` is for messages.

@@ -327,7 +327,7 @@ async fn speech_becomes_a_file() {
     let result = setup.client().generate(setup.speech("hola.mp3")).await;
     mock.assert_async().await;
     assert!(result.outcome.unwrap().duration.is_some());
-    assert_eq!(result.cost.unwrap().basis, CostBasis::Estimated);
+    assert_eq!(result.cost.unwrap().basis, CostBasis::Computed);
 }
 
 #[tokio::test]

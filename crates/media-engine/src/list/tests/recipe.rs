@@ -225,7 +225,7 @@ fn files_that_are_no_recipe() {
     );
     assert!(refused(b"{\"outputs\": 1, \"outputs\": 2}").contains("\"outputs\" is there twice"));
     assert!(refused(b"").contains("empty"));
-    assert!(refused(b"\xff\xfe{\0}\0").contains("UTF-16"));
+    assert!(refused(b"\xff\xfe{\0}\0").contains("not UTF-8"));
     assert!(refused(&vec![b' '; (1 << 20) + 1]).contains("larger than 1 MiB"));
     assert!(
         Recipe::read(&desk.path("none.json"))

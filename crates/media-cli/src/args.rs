@@ -148,10 +148,10 @@ pub(crate) struct SimulateArgs {
 /// What may be spent.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct BudgetArgs {
-    /// Never spend more than this with this ledger, all runs together (US dollars) [default: budget.total_usd in media.json]
+    /// Begin nothing that would cost more than this with this ledger, all runs together (US dollars) [default: budget.total_usd in media.json]
     #[arg(long, value_name = "USD", value_parser = dollars)]
     pub(crate) max_cost: Option<media_core::Usd>,
-    /// Never spend more than this in this run (US dollars)
+    /// Begin nothing that would cost more than this in this run (US dollars)
     #[arg(long, value_name = "USD", value_parser = dollars)]
     pub(crate) max_run_cost: Option<media_core::Usd>,
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use media_core::{Error, ErrorKind};
 
-/// The exit codes, worst last.
+/// The exit codes: of two, the later one wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
     /// Everything asked for is there.

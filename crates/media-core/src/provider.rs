@@ -84,7 +84,7 @@ pub trait MediaProvider: fmt::Debug + Send + Sync {
     /// billed. Returns the batch's status after that. Only where [`Capabilities::remote_batch`] says so.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`], or why it could not be asked.
+    /// [`ErrorKind::Unsupported`] or [`ErrorKind::Config`] where there are none, or why it could not be asked.
     async fn cancel_batch(&self, key: &str) -> Result<String> {
         let message = format!("{} has no remote batches, so none {key}", self.info().name);
         Err(Error::new(ErrorKind::Unsupported, message).not_billed())
@@ -96,7 +96,7 @@ pub trait MediaProvider: fmt::Debug + Send + Sync {
         let _ = (key, ago);
     }
 
-    /// Asks the service, for nothing, whether the key works.
+    /// Asks the service whether the key works. Nothing is bought; a call may be counted.
     ///
     /// # Errors
     /// Why it does not.

@@ -61,7 +61,7 @@ pub struct Cost {
 pub enum CostBasis {
     /// The service said what it billed.
     Reported,
-    /// Computed from the usage in the answer and the configured token prices.
+    /// Computed from the usage in the answer, or the length of a sound, and the configured prices.
     Computed,
     /// Taken from the configured price list; the service said nothing.
     Estimated,

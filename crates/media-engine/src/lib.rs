@@ -1,7 +1,7 @@
 //! Lists and recipes to files on disk: plan, run, report.
 //!
 //! [`plan`] reads a whole list once, finds everything that is wrong with it and counts what it asks for; [`run`] makes
-//! the files, one lane per provider; [`write_table`] writes the table that a recipe asks for; [`Report`] shows what came
+//! the files, one lane per provider and kind; [`write_table`] writes the table that a recipe asks for; [`Report`] shows what came
 //! of all of it.
 
 mod book;

@@ -31,9 +31,9 @@ pub enum Status {
     Failed,
     /// It may have been billed, and nobody can tell.
     Unknown,
-    /// A daily quota is used up; it will be possible later.
+    /// A daily quota is used up, or its remote batch is not done: later.
     Waiting,
-    /// The run ended before it was begun.
+    /// The run, its lane, its budget or its remote batch ended before its turn.
     Cancelled,
 }
 

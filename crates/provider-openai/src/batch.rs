@@ -171,7 +171,8 @@ impl Batches {
             Err(error) => return answer_all(&jobs, &of_all(error).not_billed()),
         };
         let body = json!({
-            "input_file_id": file.id, "endpoint": ENDPOINT, "completion_window": "24h", "metadata": { MARK: key },
+            "input_file_id": file.id, "endpoint": ENDPOINT, "completion_window": self.config.completion_window,
+            "metadata": { MARK: key },
         });
         let request = Request::paid(
             "creating a batch",

@@ -13,9 +13,6 @@ use crate::config::{
     Dialect, IMAGE_GROUP, ImageConfig, OpenAiConfig, SPEECH_GROUP, SpeechConfig, SpeechRules,
 };
 
-/// What an unfinished picture on the way takes of the tokens: the API reference, image streaming.
-const TOKENS_OF_PARTIAL: u64 = 100;
-
 /// What requests may set.
 pub const PARAMS: &[ParamSpec] = &[
     ParamSpec::image("model", ParamType::Text, "model id"),
@@ -162,9 +159,11 @@ fn resolve_image(
         return Err(refuse("a transparent background needs png or webp").hint("change the path's extension"));
     }
     if let Some(level) = chosen.get("output_compression").and_then(Value::as_i64)
-        && !(0..=100).contains(&level)
+        && let Some([least, most]) = config.compression_range
+        && !(least..=most).contains(&level)
     {
-        return Err(refuse(format!("\"output_compression\" is 0 to 100, not {level}")));
+        let message = format!("\"output_compression\" is {least} to {most}, not {level}");
+        return Err(refuse(message));
     }
     let dimensions = match chosen.get("size").and_then(Value::as_str) {
         None | Some("auto") => None,
@@ -188,7 +187,7 @@ fn resolve_image(
         calls: 1,
         dimensions,
     };
-    let partial = u64::from(config.partial_images) * TOKENS_OF_PARTIAL;
+    let partial = u64::from(config.partial_images) * config.tokens_per_partial;
     let tokens = text_tokens(&request.content) + output_tokens(prices, &resolved) + partial;
     resolved.units = Units::default().with("images", 1).with("tokens", tokens);
     Ok(resolved)

@@ -115,9 +115,12 @@ pub struct BatchConfig {
     pub first_poll: Span,
     /// The longest wait between two such questions.
     pub max_poll: Span,
-    /// When a batch that cannot be found was not created.
+    /// How long the service may take, as it is asked for: "24h".
+    pub completion_window: String,
+    /// After this long a batch that the account does not list counts as never created, and a line that a finished batch
+    /// says nothing of as lost.
     pub lost_after: Span,
-    /// What a batch costs of the listed prices.
+    /// What a batch costs of the listed prices: a share, 0 to 1.
     pub price_factor: f64,
     /// Whether a run waits for its batches; else a later run fetches them.
     #[serde(default = "yes")]
@@ -175,10 +178,18 @@ pub struct ImageConfig {
     /// How pictures are delivered.
     #[serde(default)]
     pub delivery: Delivery,
-    /// 0 to 3 unfinished pictures on the way, with streams only: they break long silences and are never the result.
-    /// Each costs 100 output tokens more.
+    /// Unfinished pictures on the way, with streams only: they break long silences and are never the result.
     #[serde(default)]
     pub partial_images: u8,
+    /// The most of them that can be asked for.
+    #[serde(default)]
+    pub max_partial_images: u8,
+    /// What each of them takes of the output tokens.
+    #[serde(default)]
+    pub tokens_per_partial: u64,
+    /// What `output_compression` may be: the least and the most. Without it the service judges.
+    #[serde(default)]
+    pub compression_range: Option<[i64; 2]>,
     /// The longest prompt.
     pub max_characters: usize,
     /// What sizes which models draw.
@@ -299,7 +310,8 @@ impl OpenAiConfig {
         {
             return Some("batch.price_factor is 0 to 1");
         }
-        (image.partial_images > 3).then_some("image.partial_images is 0 to 3")
+        (image.partial_images > image.max_partial_images)
+            .then_some("image.partial_images is more than image.max_partial_images")
     }
 
     /// How pictures are asked for in batches, if they are.

@@ -101,7 +101,8 @@ impl Complaint {
 
     fn judge(&self, reply: &Reply<'_>) -> Error {
         let error = self.classify(reply);
-        let code = Some(&self.code).filter(|code| !code.is_empty()).cloned();
+        let said = Some(&self.code).filter(|code| !code.is_empty()).cloned();
+        let code = error.code().map(str::to_owned).or(said);
         error
             .in_op(reply.op)
             .with_status(reply.status.as_u16())
@@ -180,7 +181,7 @@ impl Complaint {
             | "insufficient_quota" => no_money(error),
             _ if self.kind == "insufficient_quota" => no_money(error),
             "invalid_api_key" => wrong_key(),
-            "insufficient_scope" => missing_scope(),
+            MISSING_SCOPE => missing_scope(),
             "model_not_found" if reply.status == 403 => {
                 error(ErrorKind::PermissionDenied, "the project may not use this model")
                     .not_billed()
@@ -262,12 +263,17 @@ fn wrong_key() -> Error {
         .hint("check the key at platform.openai.com/api-keys")
 }
 
-const MISSING_SCOPE: &str = "the key lacks the permission for this";
+/// The code of an error that says so, whether the service gave one or said it in words.
+const MISSING_SCOPE: &str = "insufficient_scope";
 
 fn missing_scope() -> Error {
-    Error::new(ErrorKind::PermissionDenied, MISSING_SCOPE)
-        .not_billed()
-        .hint("give the key the scopes for images, audio and models")
+    Error::new(
+        ErrorKind::PermissionDenied,
+        "the key lacks the permission for this",
+    )
+    .not_billed()
+    .with_code(Some(MISSING_SCOPE.to_owned()))
+    .hint("give the key the scopes for images, audio and models")
 }
 
 fn number_after(text: &str, label: &str) -> Option<u64> {
@@ -289,7 +295,7 @@ fn shorten(message: &str) -> String {
 /// Whether a failure of listing models still proves that the key is good: a bare 403 may be that of a proxy, or of a
 /// country that is not served.
 pub(crate) fn proves_the_key(error: &Error) -> bool {
-    error.message() == MISSING_SCOPE
+    error.code() == Some(MISSING_SCOPE)
 }
 
 #[cfg(test)]

@@ -151,7 +151,7 @@ fn image(config: &RunwareConfig, request: &MediaRequest, params: Params<'_>) -> 
     put("quality", quality.map(Value::from));
     put(
         "seed",
-        integer(params, "seed", 1..=i64::MAX, None)?.map(Value::from),
+        integer(params, "seed", within(|rules| rules.seed), None)?.map(Value::from),
     );
     let scale = params.number("cfg_scale").or(defaults.cfg_scale.filter(|_| own));
     if let (Some(scale), Some([least, most])) = (scale, rules.and_then(|rules| rules.cfg_scale))

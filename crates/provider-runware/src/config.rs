@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use media_core::{
-    Error, ImageRules, Limits, Prices, Result, RetrySettings, ServiceSettings, Span, Timeouts, Usd,
+    Error, Format, ImageRules, Limits, Prices, Result, RetrySettings, ServiceSettings, Span, Timeouts, Usd,
     read_shipped,
 };
 use serde::{Deserialize, Serialize};
@@ -62,6 +62,8 @@ pub struct RunwareConfig {
 pub struct ImageDefaults {
     /// The model as an AIR: `source:id@version`.
     pub model: String,
+    /// The formats that can be asked for.
+    pub formats: Vec<Format>,
     /// Pixels across.
     pub width: u32,
     /// Pixels down.
@@ -102,6 +104,8 @@ pub enum WhenFlagged {
 pub struct SpeechDefaults {
     /// The model as an AIR.
     pub model: String,
+    /// The formats that can be asked for.
+    pub formats: Vec<Format>,
     /// The voice, for this model only: another model has other voices, so a request for one must name its own.
     pub voice: String,
 }
@@ -115,13 +119,18 @@ pub struct Delivery {
     pub mode: Mode,
     /// From the acceptance to the first question.
     pub first_poll: Span,
-    /// The longest pause between two questions; it grows by half each time.
+    /// The longest pause between two questions.
     pub max_poll: Span,
+    /// By what the pause grows each time.
+    pub poll_growth: f64,
     /// Whether results come as links or in the answer itself.
     pub output: Output,
-    /// How long links live, at least a minute; Runware's own default when null or absent.
+    /// How long links live; Runware's own default when null or absent.
     #[serde(default)]
     pub keep_url: Option<Span>,
+    /// The shortest that it can be asked for; without it the service judges.
+    #[serde(default)]
+    pub shortest_keep_url: Option<Span>,
 }
 
 /// How results are waited for.
@@ -175,6 +184,9 @@ pub struct ParameterRules {
     /// How closely the prompt is followed.
     #[serde(default)]
     pub cfg_scale: Option<[f64; 2]>,
+    /// The seed.
+    #[serde(default)]
+    pub seed: Option<[i64; 2]>,
 }
 
 impl Default for RunwareConfig {
@@ -184,9 +196,6 @@ impl Default for RunwareConfig {
         read_shipped(crate::SHIPPED).expect("the shipped configuration is readable")
     }
 }
-
-/// The least `ttl` that Runware takes.
-const LEAST_TTL_SECS: u64 = 60;
 
 impl RunwareConfig {
     /// Checks what the types cannot say.
@@ -209,14 +218,16 @@ impl RunwareConfig {
             );
         }
         if let Some(keep) = self.delivery.keep_url
-            && keep < Span::secs(LEAST_TTL_SECS)
+            && let Some(least) = self.delivery.shortest_keep_url
+            && keep < least
         {
-            return refuse(format!(
-                "delivery.keep_url: links live at least {LEAST_TTL_SECS}s"
-            ));
+            return refuse("delivery.keep_url: it is less than delivery.shortest_keep_url".to_owned());
+        }
+        if !(self.delivery.poll_growth >= 1.0 && self.delivery.poll_growth.is_finite()) {
+            return refuse("delivery.poll_growth: a number from 1 on is wanted".to_owned());
         }
         let reversed = |rule: &ParameterRules| {
-            let whole = [rule.steps, rule.quality].into_iter().flatten();
+            let whole = [rule.steps, rule.quality, rule.seed].into_iter().flatten();
             whole.into_iter().any(|[least, most]| least > most)
                 || rule.cfg_scale.is_some_and(|[least, most]| least > most)
         };

@@ -15,8 +15,6 @@ use crate::wire::{Envelope, MEDIA_FIELDS, Question};
 
 /// The limit group of questions about results.
 pub(crate) const POLL_GROUP: &str = "poll";
-/// From one question to the next the pause grows by half, as Runware advises.
-const GROWTH: f64 = 1.5;
 /// How often a task that neither place knows is asked about, before that counts as "cannot tell".
 const UNKNOWN_ROUNDS: u32 = 2;
 /// How often at least a task is asked about that is still in progress.
@@ -233,6 +231,7 @@ impl Runware {
         Pauses {
             next: delivery.first_poll.0,
             most: delivery.max_poll.0,
+            growth: delivery.poll_growth,
         }
     }
 }
@@ -241,12 +240,13 @@ impl Runware {
 struct Pauses {
     next: Duration,
     most: Duration,
+    growth: f64,
 }
 
 impl Pauses {
     fn next(&mut self) -> Duration {
         let pause = self.next;
-        self.next = pause.mul_f64(GROWTH).min(self.most);
+        self.next = pause.mul_f64(self.growth).min(self.most);
         pause
     }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use http::HeaderMap;
 use media_core::http::{Auth, Http, HttpOptions, Request, Wiring};
 use media_core::{
-    ApiKey, Capabilities, Connection, Error, ErrorKind, Format, Job, MediaKind, MediaProvider, MediaRequest,
+    ApiKey, Capabilities, Connection, Error, ErrorKind, Job, MediaKind, MediaProvider, MediaRequest,
     ProviderInfo, Resolved, Result,
 };
 use url::Url;
@@ -62,11 +62,8 @@ impl Runware {
             name: name.to_owned(),
             provider: crate::NAME.to_owned(),
             formats: BTreeMap::from([
-                (MediaKind::Image, vec![Format::Png, Format::Jpeg, Format::Webp]),
-                (
-                    MediaKind::Audio,
-                    vec![Format::Mp3, Format::Wav, Format::Flac, Format::Ogg],
-                ),
+                (MediaKind::Image, config.image.formats.clone()),
+                (MediaKind::Audio, config.speech.formats.clone()),
             ]),
             capabilities: Capabilities {
                 batch_supported: config.tasks_per_request.get() > 1,

@@ -16,7 +16,7 @@ use crate::cmd::status;
 use crate::exit::Exit;
 use crate::session::Session;
 use crate::talk::say;
-use crate::words::counted;
+use crate::words::{self, counted};
 
 pub(crate) fn run(registry: &Registry, global: &Global, args: &Report) -> Result<Exit> {
     let session = Session::load(registry, global, None, None)?;
@@ -41,6 +41,7 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Report) -> Result
         out: &place.out,
         to: &to,
         redo: &redo,
+        here: words::here,
         // The simulator's limits are its own.
         limits: if is_simulated {
             BTreeMap::new()

@@ -212,7 +212,7 @@ fn job(reader: &Reader, id: &str) -> Result<Exit> {
     if let Some(error) = line.and_then(|line| line.error) {
         put!("  {}: {}", error.kind, error.message);
         if let Some(next) = error.next {
-            put!("    {next}");
+            put!("    {}", here(&next));
         }
         if !error.candidates.is_empty() {
             put!("  there were, as they were then:");

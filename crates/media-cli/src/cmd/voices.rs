@@ -94,6 +94,6 @@ pub(crate) fn show(candidates: &[Candidate], provider: &str) {
     }
     if let Some((name, value)) = candidates.iter().flat_map(|one| &one.pin).next() {
         put!("take one of them and no other by its id: params.{provider}.{name} = {value}");
-        put!("prefer a speaker within a group: params.{provider}.speaker");
+        put!("media providers lists what else can be asked of it");
     }
 }

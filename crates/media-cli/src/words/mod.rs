@@ -133,13 +133,14 @@ impl PlaceFlags {
 
     /// The commands in a text, as they are to be typed for the same folder.
     fn put_into(&self, text: &str) -> String {
-        const PLACED: [&str; 9] = [
+        const PLACED: [&str; 10] = [
             "export failed",
             "export results",
             "status",
             "report",
             "cancel",
             "keep",
+            "pick",
             "retry",
             "rescue",
             "redo",

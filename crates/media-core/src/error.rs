@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -223,6 +225,27 @@ impl Error {
     /// A mistake in the request, found before it was sent: not billed.
     pub fn invalid(message: impl Into<String>) -> Error {
         Error::new(ErrorKind::InvalidRequest, message).not_billed()
+    }
+
+    /// The disk or its owner fails at a path. `what` is said before it: "cannot write in".
+    pub fn storage(what: &str, path: &Path, error: io::Error) -> Error {
+        let hint = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Some("free some space and run the same command")
+            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Some("make the folder writable")
+            }
+            io::ErrorKind::NotADirectory => {
+                Some("a file stands where a folder is needed: move it away, or choose another folder")
+            }
+            _ => None,
+        };
+        let failure = Error::new(ErrorKind::Storage, format!("{what} {}", path.display())).because(error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
     }
 
     fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Error {

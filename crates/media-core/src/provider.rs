@@ -81,7 +81,7 @@ pub trait MediaProvider: fmt::Debug + Send + Sync {
     }
 
     /// Asks the service to end the remote batch of this key early; what is done by then is delivered, and the rest is not
-    /// billed. Returns the batch's status after that. Only where [`Capabilities::remote_batch`] says so.
+    /// billed. Returns the batch's status after that. Only where [`Capabilities::remote_batch_seconds`] says so.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] or [`ErrorKind::Config`] where there are none, or why it could not be asked.
@@ -138,10 +138,10 @@ pub struct Capabilities {
     pub resend_seconds: Option<u64>,
     /// Results are free (subscription or own server): money is never at stake.
     pub free: bool,
-    /// Jobs are handed over in files and are done within hours: a batch is filled before it is sent, and nothing is tried
-    /// out first.
+    /// Jobs are handed over in files and are done within so many seconds, which are hours: a batch is filled before it is
+    /// sent, and nothing is tried out first. `None` where there is no such thing.
     #[serde(default)]
-    pub remote_batch: bool,
+    pub remote_batch_seconds: Option<u64>,
     /// A request is answered with one of several things that are there, which can be listed.
     #[serde(default)]
     pub candidates: bool,
@@ -156,7 +156,7 @@ impl Default for Capabilities {
             recoverable: false,
             resend_seconds: None,
             free: false,
-            remote_batch: false,
+            remote_batch_seconds: None,
             candidates: false,
         }
     }

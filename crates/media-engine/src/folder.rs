@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 
-use media_core::{Error, ErrorKind, Result, format_of, prepare};
+use media_core::{Error, Result, format_of, prepare};
 
 use crate::ledger::{Ledger, Reader};
 use crate::mend;
@@ -31,10 +31,6 @@ const PROJECT: &str = "project";
 /// Says where the ledger is when it is not in the folder.
 const ELSEWHERE: &str = "ledger-is-at";
 const LEDGER: &str = "ledger.sqlite";
-
-fn storage(what: &str, path: &Path, error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Storage, format!("{what} {}", path.display())).because(error)
-}
 
 /// The ledger of an output folder: where it is named, else the folder's own, else where the folder has noted that it is.
 #[must_use]
@@ -101,7 +97,7 @@ impl Folder {
             .truncate(false)
             .write(true)
             .open(&lock_path)
-            .map_err(|error| storage("cannot open", &lock_path, error))?;
+            .map_err(|error| Error::storage("cannot open", &lock_path, error))?;
         if lock.try_lock().is_err() {
             return Err(
                 Error::config(format!("another run is at work in {}", out.display()))
@@ -132,11 +128,11 @@ impl Folder {
         // After the ledger knows it: a kill in between must not look like a folder whose ledger was lost.
         if !was_used {
             let path = inner.join(PROJECT);
-            fs::write(&path, &project).map_err(|error| storage("cannot write", &path, error))?;
+            fs::write(&path, &project).map_err(|error| Error::storage("cannot write", &path, error))?;
         }
         if let Some(place) = named_elsewhere {
             let path = inner.join(ELSEWHERE);
-            fs::write(&path, place).map_err(|error| storage("cannot write", &path, error))?;
+            fs::write(&path, place).map_err(|error| Error::storage("cannot write", &path, error))?;
         }
         let was_empty = reader.is_empty()?;
         let kept = mend::finish_staged(&ledger, &reader, out, simulated)?;
@@ -254,7 +250,7 @@ fn check_mark(out: &Path, inner: &Path, simulated: bool, was_used: bool) -> Resu
         (true, false) if was_used => Err(holds(&out.display().to_string(), false)),
         (true, false) => File::create(&mark)
             .map(drop)
-            .map_err(|error| storage("cannot write", &mark, error)),
+            .map_err(|error| Error::storage("cannot write", &mark, error)),
         _ => Ok(()),
     }
 }
@@ -289,7 +285,7 @@ fn project_of(out: &Path, inner: &Path) -> Result<String> {
         Ok(kept) if !kept.trim().is_empty() => Ok(kept.trim().to_owned()),
         _ => {
             let path = out.canonicalize();
-            let path = path.map_err(|error| storage("cannot find", out, error))?;
+            let path = path.map_err(|error| Error::storage("cannot find", out, error))?;
             Ok(path.to_string_lossy().into_owned())
         }
     }
@@ -391,13 +387,13 @@ fn real(path: &Path) -> PathBuf {
 
 /// Deletes what a killed run left half-done: nothing else is ever put there.
 fn sweep(staging: &Path, kept: &[PathBuf]) -> Result<()> {
-    let entries = fs::read_dir(staging).map_err(|error| storage("cannot read", staging, error))?;
+    let entries = fs::read_dir(staging).map_err(|error| Error::storage("cannot read", staging, error))?;
     for entry in entries {
         let path = entry
-            .map_err(|error| storage("cannot read", staging, error))?
+            .map_err(|error| Error::storage("cannot read", staging, error))?
             .path();
         if !kept.contains(&path) {
-            fs::remove_file(&path).map_err(|error| storage("cannot delete", &path, error))?;
+            fs::remove_file(&path).map_err(|error| Error::storage("cannot delete", &path, error))?;
         }
     }
     Ok(())
@@ -405,6 +401,8 @@ fn sweep(staging: &Path, kept: &[PathBuf]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use media_core::ErrorKind;
+
     use super::*;
 
     #[test]

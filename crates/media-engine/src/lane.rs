@@ -105,7 +105,12 @@ async fn go_through(shared: &Arc<Shared>, share: &Share, client: &Client, part: 
         let Some(pending) = lock(&book).take(tag) else {
             continue;
         };
-        let is_in_batch = client.provider().info().capabilities.remote_batch
+        let is_in_batch = client
+            .provider()
+            .info()
+            .capabilities
+            .remote_batch_seconds
+            .is_some()
             && matches!(&result.outcome, Err(error) if error.kind() == ErrorKind::Pending);
         if let Some(handed) = handed.as_ref().filter(|_| is_in_batch) {
             let id = &pending.wish.subject.id;

@@ -11,12 +11,6 @@ use tempfile::NamedTempFile;
 use crate::found::hash_of;
 use crate::ledger::TakeRow;
 
-fn storage(what: &str, path: &Path, error: io::Error) -> Error {
-    Error::new(ErrorKind::Storage, format!("{what} {}", path.display()))
-        .because(error)
-        .not_billed()
-}
-
 /// The output folder, out of which no path of a list may lead: not by a name, which the list's check sees to, and not by a
 /// link that stands in it.
 #[derive(Debug)]
@@ -72,7 +66,7 @@ impl<'a> Root<'a> {
 /// Copies the file with these bytes; it appears under its name when it is whole, and never over another one.
 pub(crate) fn copy(from: &Path, to: &Path, inner: &Path, sha256: &str) -> Result<()> {
     media_core::prepare(to)?;
-    let failed = |error| storage("cannot copy to", to, error);
+    let failed = |error| Error::storage("cannot copy to", to, error).not_billed();
     stage_exactly(from, to, inner, sha256)?
         .persist_noclobber(to)
         .map(drop)
@@ -82,7 +76,7 @@ pub(crate) fn copy(from: &Path, to: &Path, inner: &Path, sha256: &str) -> Result
 /// A staged copy of a file that has these bytes and no others: since it was made it may have been changed, or be in the
 /// middle of that.
 fn stage_exactly(from: &Path, to: &Path, inner: &Path, sha256: &str) -> Result<NamedTempFile> {
-    let failed = |error| storage("cannot copy to", to, error);
+    let failed = |error| Error::storage("cannot copy to", to, error).not_billed();
     let staged = stage_copy(from, &inner.join("staging")).map_err(failed)?;
     if hash_of(staged.path()).as_deref() == Some(sha256) {
         return Ok(staged);
@@ -93,7 +87,7 @@ fn stage_exactly(from: &Path, to: &Path, inner: &Path, sha256: &str) -> Result<N
 
 /// What a file of ours is. Its hash is worked out when it is not known.
 pub(crate) fn describe(path: &Path, sha256: Option<&str>) -> Result<MediaFile> {
-    let failed = |error| storage("cannot read", path, error);
+    let failed = |error| Error::storage("cannot read", path, error).not_billed();
     let file = fs::File::open(path).map_err(failed)?;
     let bytes = file.metadata().map_err(failed)?.len();
     let inspection = validate::inspect_reader(file).map_err(failed)?.ok();
@@ -118,7 +112,7 @@ pub(crate) fn move_aside(out: &Path, path: &Path) -> Result<PathBuf> {
     let place = free_aside(out, path)?;
     fs::rename(path, &place)
         .map(|()| place)
-        .map_err(|error| storage("cannot move aside", path, error))
+        .map_err(|error| Error::storage("cannot move aside", path, error).not_billed())
 }
 
 /// Looks in `.media/old` for the file that was made as this take.
@@ -154,7 +148,7 @@ pub(crate) fn aside(out: &Path, path: &Path) -> PathBuf {
 
 /// Puts a copy of a file in the place of another one, which is kept in `.media/old`. The place is never empty.
 pub(crate) fn swap_in(from: &Path, to: &Path, out: &Path, sha256: &str) -> Result<()> {
-    let failed = |error| storage("cannot put a file at", to, error);
+    let failed = |error| Error::storage("cannot put a file at", to, error).not_billed();
     let staged = stage_exactly(from, to, &out.join(".media"), sha256)?;
     if !is_aside(out, to) {
         media_core::keep_aside(to, &aside(out, to))?;
@@ -168,7 +162,7 @@ pub(crate) fn swap_in(from: &Path, to: &Path, out: &Path, sha256: &str) -> Resul
 /// A place in `.media/old` for a file, under a name that is free there.
 fn free_aside(out: &Path, path: &Path) -> Result<PathBuf> {
     let old = aside(out, path);
-    let failed = |error| storage("cannot move aside", path, error);
+    let failed = |error| Error::storage("cannot move aside", path, error).not_billed();
     if let Some(folder) = old.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }

@@ -270,8 +270,9 @@ impl ProviderPlan {
                 self.because = format!("{limit} {bucket} in {}", humantime::format_duration(*length));
             }
         }
-        if client.provider().info().capabilities.remote_batch && self.make > 0 {
-            self.time = Duration::from_secs(24 * 3600);
+        let within = client.provider().info().capabilities.remote_batch_seconds;
+        if let Some(seconds) = within.filter(|_| self.make > 0) {
+            self.time = Duration::from_secs(seconds);
             self.because = "at most, in remote batches".to_owned();
         }
         for (group, (calls, per_file)) in &self.tally.calls {

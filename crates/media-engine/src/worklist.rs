@@ -387,10 +387,7 @@ pub fn write_table(worklist: &Worklist, folder: &Folder) -> Result<Option<Writte
 
 /// Gives a table its name. One that stands there is replaced when a run has written it and the new one is no shorter.
 fn put_table(folder: &Folder, staged: NamedTempFile, path: PathBuf) -> Result<WrittenTable> {
-    let failed = |error: std::io::Error| {
-        let message = format!("cannot write {}", path.display());
-        Error::new(ErrorKind::Storage, message).because(error)
-    };
+    let failed = |error| Error::storage("cannot write", &path, error);
     let lines = |text: &[u8]| text.iter().filter(|byte| **byte == b'\n').count();
     let new = std::fs::read(staged.path()).map_err(failed)?;
     let is_as_written = folder.ledger().reader()?.meta("table")? == hash_of(&path);

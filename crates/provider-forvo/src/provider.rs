@@ -105,7 +105,7 @@ impl Forvo {
                 resend_seconds: None,
                 free: true,
                 candidates: true,
-                remote_batch: false,
+                remote_batch_seconds: None,
             },
         };
         Ok(Forvo {

@@ -171,7 +171,7 @@ impl Batches {
             Err(error) => return answer_all(&jobs, &of_all(error).not_billed()),
         };
         let body = json!({
-            "input_file_id": file.id, "endpoint": ENDPOINT, "completion_window": self.config.completion_window,
+            "input_file_id": file.id, "endpoint": ENDPOINT, "completion_window": format!("{}h", self.config.completion_window.0.as_secs() / 3600),
             "metadata": { MARK: key },
         });
         let request = Request::paid(

@@ -115,8 +115,8 @@ pub struct BatchConfig {
     pub first_poll: Span,
     /// The longest wait between two such questions.
     pub max_poll: Span,
-    /// How long the service may take, as it is asked for: "24h".
-    pub completion_window: String,
+    /// How long the service may take, in whole hours.
+    pub completion_window: Span,
     /// After this long a batch that the account does not list counts as never created, and a line that a finished batch
     /// says nothing of as lost.
     pub lost_after: Span,

@@ -75,7 +75,9 @@ impl OpenAi {
                 resend_seconds: None,
                 free: config.free,
                 candidates: false,
-                remote_batch: config.in_batches().is_some(),
+                remote_batch_seconds: config
+                    .in_batches()
+                    .map(|batch| batch.completion_window.0.as_secs()),
             },
         };
         let http = Http::new(HttpOptions {

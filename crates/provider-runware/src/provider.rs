@@ -72,7 +72,7 @@ impl Runware {
                 resend_seconds: Some(config.resend_window.0.as_secs()),
                 free: false,
                 candidates: false,
-                remote_batch: false,
+                remote_batch_seconds: None,
             },
         };
         Ok(Runware { info, config, http })

@@ -51,11 +51,7 @@ fn media_json() -> Result<String> {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    let failed = |error| {
-        Error::new(ErrorKind::Storage, format!("cannot write {}", path.display()))
-            .because(error)
-            .not_billed()
-    };
+    let failed = |error| Error::storage("cannot write", path, error).not_billed();
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }

@@ -65,7 +65,14 @@ pub(crate) fn has_batches(session: &Session<'_>, plan: &Planned) -> Result<()> {
     for name in &plan.named {
         // Rows of earlier lists may name one who is not configured any more.
         let client = project.client(name);
-        if client.is_ok_and(|client| client.provider().info().capabilities.remote_batch) {
+        if client.is_ok_and(|client| {
+            client
+                .provider()
+                .info()
+                .capabilities
+                .remote_batch_seconds
+                .is_some()
+        }) {
             return Ok(());
         }
     }

@@ -108,7 +108,15 @@ impl Lane {
 
     fn of(client: Client, results: mpsc::Sender<Delivery>, waits: bool) -> Arc<Lane> {
         // What is handed over in files waits for hours at the service, not on the wire.
-        let concurrency = match (client.provider().info().capabilities.remote_batch, waits) {
+        let concurrency = match (
+            client
+                .provider()
+                .info()
+                .capabilities
+                .remote_batch_seconds
+                .is_some(),
+            waits,
+        ) {
             (true, true) => REMOTE_BATCHES,
             (true, false) => HANDED_OVER,
             (false, _) => client.provider().http().settings().limits.concurrency.get(),
@@ -200,7 +208,14 @@ impl Lane {
             let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
                 return;
             };
-            let order = if self.client.provider().info().capabilities.remote_batch {
+            let order = if self
+                .client
+                .provider()
+                .info()
+                .capabilities
+                .remote_batch_seconds
+                .is_some()
+            {
                 // It is sent once, and done in hours: a wait for the list is nothing.
                 self.unless_over(orders.recv()).await.flatten()
             } else {
@@ -266,7 +281,13 @@ impl Lane {
         let resolved = &task.resolved;
         // What was sent earlier is only asked about, and after a halt nothing is sent: nothing to try out.
         !matches!(task.prior, Prior::Fresh | Prior::Perhaps)
-            || self.client.provider().info().capabilities.remote_batch
+            || self
+                .client
+                .provider()
+                .info()
+                .capabilities
+                .remote_batch_seconds
+                .is_some()
             || self.halt(resolved).is_some()
             || lock(&self.proven).contains(&probe_key(resolved))
     }
@@ -446,7 +467,7 @@ impl Lane {
     /// Checks that what is on its way can be kept, this task included.
     fn check_space(&self, task: &Task) -> Result<()> {
         let capabilities = &self.client.provider().info().capabilities;
-        if capabilities.remote_batch {
+        if capabilities.remote_batch_seconds.is_some() {
             // The service keeps the results until they are there.
             return Ok(());
         }

@@ -70,26 +70,6 @@ pub(crate) fn parent(path: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
-fn storage(what: &str, path: &Path, error: io::Error) -> Error {
-    let hint = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Some("free some space and run the same command")
-        }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            Some("make the folder writable")
-        }
-        io::ErrorKind::NotADirectory => {
-            Some("a file stands where a folder is needed: move it away, or choose another folder")
-        }
-        _ => None,
-    };
-    let failure = Error::new(ErrorKind::Storage, format!("{what} {}", path.display())).because(error);
-    match hint {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
-}
-
 /// Checks that a file can be made at `path`, creating its folder, before anything is bought for it.
 ///
 /// # Errors
@@ -97,14 +77,14 @@ fn storage(what: &str, path: &Path, error: io::Error) -> Error {
 pub fn prepare(path: &Path) -> Result<()> {
     let folder = parent(path);
     fs::create_dir_all(folder)
-        .map_err(|error| storage("cannot create the folder", folder, error).not_billed())?;
+        .map_err(|error| Error::storage("cannot create the folder", folder, error).not_billed())?;
     if path.is_dir() {
         return Err(Error::new(ErrorKind::Storage, format!("{} is a folder", path.display())).not_billed());
     }
     // A file without a name, where the system has such: a kill at this moment leaves nothing.
     tempfile::tempfile_in(folder)
         .map(drop)
-        .map_err(|error| storage("cannot write in the folder", folder, error).not_billed())
+        .map_err(|error| Error::storage("cannot write in the folder", folder, error).not_billed())
 }
 
 /// Bytes kept in memory before a file is opened; small media are written once, when they are accepted.
@@ -114,12 +94,13 @@ pub(crate) const BUFFER: usize = 64 << 10;
 fn create(folder: &Path) -> Result<NamedTempFile> {
     match stage_in(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs::create_dir_all(folder).map_err(|error| storage("cannot create the folder", folder, error))?;
+            fs::create_dir_all(folder)
+                .map_err(|error| Error::storage("cannot create the folder", folder, error))?;
             stage_in(folder)
         }
         created => created,
     }
-    .map_err(|error| storage("cannot write in the folder", folder, error))
+    .map_err(|error| Error::storage("cannot write in the folder", folder, error))
 }
 
 /// An empty file that has no name of its own yet, in a folder that is there. Dropped, it is gone.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 use tempfile::{NamedTempFile, TempPath};
 
-use super::{Staging, create, defect_error, free_places, hash_rest, parent, stage_copy, storage};
+use super::{Staging, create, defect_error, free_places, hash_rest, parent, stage_copy};
 use crate::error::{Charge, Error, ErrorKind, Result};
 use crate::format::Format;
 use crate::key::{AttemptKey, hex};
@@ -59,7 +59,7 @@ impl Staged {
     /// # Errors
     /// [`ErrorKind::Storage`] when it cannot be read.
     pub(crate) fn again(path: &Path) -> Result<Staged> {
-        let gone = |error| storage("cannot read the staged file", path, error);
+        let gone = |error| Error::storage("cannot read the staged file", path, error);
         let mut file = fs::File::open(path).map_err(gone)?;
         let bytes = file.metadata().map_err(gone)?.len();
         let sha256 = hash_rest(&mut file).map_err(gone)?;
@@ -108,7 +108,7 @@ impl Staged {
 
     fn failed(&self) -> impl Fn(io::Error) -> Error + use<> {
         let folder = self.folder.clone();
-        move |error| storage("cannot finish a file in", &folder, error)
+        move |error| Error::storage("cannot finish a file in", &folder, error)
     }
 
     /// Puts right what its walk found to be open, such as sizes that nobody knew when the header was sent.
@@ -174,7 +174,7 @@ impl Staged {
         if let Held::Memory(bytes) = &self.held {
             let mut file = create(&self.folder)?;
             file.write_all(bytes)
-                .map_err(|error| storage("cannot write in", &self.folder, error))?;
+                .map_err(|error| Error::storage("cannot write in", &self.folder, error))?;
             self.held = Held::File(file);
         }
         match &mut self.held {
@@ -226,10 +226,14 @@ impl Staged {
         self.held = Held::File(failure.file);
         if failure.error.kind() == io::ErrorKind::CrossesDevices {
             // It is kept aside, so that its place can be made free.
-            fs::remove_file(target).map_err(|error| storage("cannot replace", target, error))?;
+            fs::remove_file(target).map_err(|error| Error::storage("cannot replace", target, error))?;
             return self.place(target);
         }
-        Err(storage("cannot give the file its name", target, failure.error))
+        Err(Error::storage(
+            "cannot give the file its name",
+            target,
+            failure.error,
+        ))
     }
 
     /// Gives it another name in the folder's staging, that of its key: where the journal could not be told, whoever opens the
@@ -261,7 +265,7 @@ impl Staged {
         let Some(target) = staging.rejected(key) else {
             return Ok(None);
         };
-        let failed = |error| storage("cannot keep", &target, error);
+        let failed = |error| Error::storage("cannot keep", &target, error);
         fs::create_dir_all(parent(&target)).map_err(failed)?;
         self.as_file()?;
         let Held::File(file) = self.held else {
@@ -292,7 +296,7 @@ impl Staged {
 /// # Errors
 /// [`ErrorKind::Storage`]; then nothing has changed.
 pub fn keep_aside(file: &Path, aside: &Path) -> Result<PathBuf> {
-    let failed = |error| storage("cannot keep aside", file, error);
+    let failed = |error| Error::storage("cannot keep aside", file, error);
     let folder = parent(aside);
     fs::create_dir_all(folder).map_err(failed)?;
     for place in free_places(aside) {
@@ -340,11 +344,12 @@ fn place_failure(target: &Path, error: io::Error) -> Error {
         )
         .with_charge(Charge::Unknown);
     }
-    storage("cannot give the file its name", target, error)
+    Error::storage("cannot give the file its name", target, error)
 }
 
 fn copy_across(from: &Path, target: &Path) -> Result<()> {
-    let copy = stage_copy(from, parent(target)).map_err(|error| storage("cannot copy to", target, error))?;
+    let copy =
+        stage_copy(from, parent(target)).map_err(|error| Error::storage("cannot copy to", target, error))?;
     copy.into_temp_path()
         .persist_noclobber(target)
         .map_err(|failure| place_failure(target, failure.error))

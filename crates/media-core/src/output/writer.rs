@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::staged::Held;
-use super::{BUFFER, Staged, Staging, blocking, create, storage};
+use super::{BUFFER, Staged, Staging, blocking, create};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::hex;
 use crate::validate::{Defect, Inspector};
@@ -70,7 +70,7 @@ impl StageWriter {
         let (file, mut buffer) = blocking(move || {
             let mut file = file.map_or_else(|| create(&folder), Ok)?;
             file.write_all(&buffer)
-                .map_err(|error| storage("cannot write in", &folder, error))?;
+                .map_err(|error| Error::storage("cannot write in", &folder, error))?;
             Ok((file, buffer))
         })
         .await?;

@@ -192,11 +192,7 @@ fn lock(path: &Path) -> Result<File> {
         .truncate(false)
         .write(true)
         .open(&lock_path)
-        .map_err(|error| {
-            Error::new(ErrorKind::Storage, format!("cannot open {}", lock_path.display()))
-                .because(error)
-                .not_billed()
-        })?;
+        .map_err(|error| Error::storage("cannot open", &lock_path, error).not_billed())?;
     if lock.try_lock().is_err() {
         return Err(Error::config(format!(
             "another run is at work with the ledger {}",

@@ -9,7 +9,7 @@ use std::io::{BufWriter, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use media_core::{Error, ErrorKind, MediaKind, Result, Usd};
+use media_core::{Error, MediaKind, Result, Usd};
 
 use self::html::{Address, Chart, Text, way};
 use self::numbers::{Numbers, quantile, status_of};
@@ -52,11 +52,7 @@ impl Report<'_> {
     /// # Errors
     /// The ledger cannot be read, the page cannot be written, or something else stands in its place.
     pub fn write(&self, reader: &Reader) -> Result<u64> {
-        let failed = |error: std::io::Error| {
-            Error::new(ErrorKind::Storage, format!("cannot write {}", self.to.display()))
-                .because(error)
-                .not_billed()
-        };
+        let failed = |error| Error::storage("cannot write", self.to, error).not_billed();
         self.spare_others()?;
         let folder = self.to.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));

@@ -85,7 +85,7 @@ impl Acme {
                 resend_seconds: None,
                 free: false,
                 candidates: false,
-                remote_batch: false,
+                remote_batch_seconds: None,
             },
         };
         let shown = if flaw == Flaw::ShowsKey {

@@ -93,7 +93,7 @@ impl Lab {
                 resend_seconds: None,
                 free,
                 candidates: false,
-                remote_batch: false,
+                remote_batch_seconds: None,
             },
             settings,
             units: Units::default(),

@@ -1,0 +1,114 @@
+//! What other jobs have, or may have bought, for the same request, or at the same path.
+
+use std::path::Path;
+
+use media_core::{Charge, Result};
+
+use super::{Case, Resume, in_doubt};
+use crate::decision::{Decision, SEND_AGAIN, Stay, copy, is_of_another};
+use crate::found::{Found, is_as_made};
+use crate::ledger::{Entry, TakeRow, asked};
+use crate::line::{LineError, Status};
+
+impl Resume<'_> {
+    /// An equal row may have bought it already: it is not sent beside that, and stays what it is. `next`: the take that it
+    /// would be.
+    pub(super) fn waits_for_equal(&self, entry: &Entry, next: Option<u32>) -> Decision {
+        let mut waits = self.told_before(entry, Status::Unknown, SEND_AGAIN);
+        if let Decision::Stay(stay) = &mut waits {
+            stay.is_made = true;
+            stay.next_take = next;
+        }
+        waits
+    }
+
+    /// What stands at its path was made for another job, which asked for something else: paths were exchanged, or
+    /// numbered anew. It is not this one's, whatever its name says.
+    pub(super) fn file_of_another_job(&self, case: Case<'_>, is_made: bool) -> Result<Option<Decision>> {
+        let path = &case.prepared.request.output_path;
+        let (Some(reader), Some(place)) = (
+            self.reader,
+            path.strip_prefix(self.out).ok().and_then(Path::to_str),
+        ) else {
+            return Ok(None);
+        };
+        for made in reader.made_at(place, &case.spec.id)? {
+            let is_equal = made.hash == case.prepared.checked.hash
+                || reader
+                    .job(&made.job)?
+                    .is_some_and(|job| job.asked == asked(case.spec));
+            if !is_equal && is_as_made(path, made.bytes, &made.sha256, made.modified_ns) {
+                return Ok(Some(is_of_another(path, &made.job, is_made)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether another job's attempt at an equal request is not settled.
+    pub(super) fn is_in_doubt_elsewhere(&self, case: Case<'_>) -> Result<bool> {
+        let hash = &case.prepared.checked.hash;
+        self.reader.map_or(Ok(false), |reader| {
+            Ok(reader.open_equal(&case.spec.id, hash)?.is_some())
+        })
+    }
+
+    /// A file that was made for an equal request of another job, where the provider's terms allow its reuse.
+    pub(super) fn made_for_equal(
+        &self,
+        case: Case<'_>,
+        entry: Option<&Entry>,
+        number: u32,
+    ) -> Result<Option<Decision>> {
+        // A list that names this row alone, such as one of failures, changes nothing about what it shared.
+        let is_shared = case.is_shared || entry.is_some_and(Entry::shares_purchase);
+        let may_reuse = is_shared || case.client.provider().http().settings().reuse;
+        let Some(reader) = self.reader.filter(|_| may_reuse) else {
+            return Ok(None);
+        };
+        let mut made = None;
+        let standing = reader.find_equal(&case.prepared.checked.hash, |take| {
+            let stands = matches!(self.find(&self.out.join(&take.path), Some(take)), Found::AsMade);
+            if !stands {
+                made.get_or_insert_with(|| take.clone());
+            }
+            stands
+        })?;
+        if let Some(take) = standing {
+            return Ok(Some(copy(self.out.join(&take.path), take, number, false)));
+        }
+        let is_free = case.client.provider().info().capabilities.free;
+        if let Some(take) = made.filter(|_| is_shared && !is_free) {
+            let path = &take.path;
+            let message =
+                format!("{path} was made for an equal row and is gone; it is not bought again by itself");
+            let error = LineError::new(Status::Gone.as_str(), Charge::None, message).next(format!(
+                "put {path} back, or give the row another variant to buy it anew"
+            ));
+            return Ok(Some(Decision::from(Stay {
+                take: Some(take),
+                ..Stay::new(Status::Gone).because(error)
+            })));
+        }
+        // Bought for another job, perhaps, and not settled: buying it for this one may be buying it twice.
+        let open = reader.open_equal(&case.spec.id, &case.prepared.checked.hash)?;
+        Ok(open.map(|other| {
+            let error = in_doubt(format!(
+                "{other} asks for the same, and that may have been billed"
+            ))
+            .next(format!("settle {other} first: media status {other}"));
+            Stay::new(Status::Unknown).because(error).into()
+        }))
+    }
+
+    /// Another file with the same bytes.
+    pub(super) fn identical_file(&self, take: &TakeRow, is_broken: bool) -> Result<Option<Decision>> {
+        let Some(reader) = self.reader else {
+            return Ok(None);
+        };
+        let other = reader.find_equal(&take.hash, |other| {
+            let path = self.out.join(&other.path);
+            other.sha256 == take.sha256 && matches!(self.find(&path, Some(other)), Found::AsMade)
+        })?;
+        Ok(other.map(|other| copy(self.out.join(&other.path), other, take.take, is_broken)))
+    }
+}

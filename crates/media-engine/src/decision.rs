@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use media_core::{Charge, ErrorKind, Prior, Usd};
+use media_core::{Charge, ErrorKind, Prior, RequestHash, Usd};
 
 use crate::ledger::TakeRow;
 use crate::line::{LineError, Status};
@@ -36,6 +36,8 @@ pub(crate) struct Stay {
     pub(crate) is_broken: bool,
     /// What is said is of another take of it, or of another row: it stays what it is.
     pub(crate) is_made: bool,
+    /// Something of its own is not settled: what an equal row is getting is not its file.
+    pub(crate) is_held: bool,
     /// The take that it is made anew as, if an equal row's purchase becomes its file.
     pub(crate) next_take: Option<u32>,
 }
@@ -48,6 +50,7 @@ impl Stay {
             error: None,
             is_broken: false,
             is_made: false,
+            is_held: false,
             next_take: None,
         }
     }
@@ -82,6 +85,8 @@ pub(crate) struct Start {
     pub(crate) is_told: bool,
     /// It was sent with another key than today's.
     pub(crate) is_foreign: bool,
+    /// The request that it was sent for, where the configuration has made another of it since.
+    pub(crate) hash: Option<RequestHash>,
     /// What was set aside for it when it was sent, where it was and had a price.
     pub(crate) reserved: Option<Usd>,
     /// It has an attempt of its own that is to be seen to its end: no equal row's file is its.
@@ -98,6 +103,7 @@ pub(crate) fn start(take: u32, attempt: u32, prior: Prior) -> Start {
         is_redo: false,
         is_told: false,
         is_foreign: false,
+        hash: None,
         reserved: None,
         is_own: false,
     }

@@ -86,6 +86,7 @@ pub(crate) fn feed(
             out: shared.folder.out(),
             inner: shared.folder.inner(),
             is_lost: shared.folder.is_lost(),
+            only_fetch: shared.only_fetch,
         },
         outbox: Outbox {
             orders,
@@ -202,9 +203,16 @@ impl Feeder<'_> {
         if shared.only_fetch {
             return match decision {
                 Decision::Make(start) if start.prior != Prior::Fresh => {
-                    self.make(wish, prepared, start, None)
+                    self.make(wish, prepared, start, equal)
                 }
                 Decision::Stay(stay) if stay.status == Status::Unknown => {
+                    let mine = match equal.filter(|_| !stay.is_held && !stay.is_made) {
+                        Some(key) => self.join(key, wish),
+                        None => Some(wish),
+                    };
+                    let Some(wish) = mine else {
+                        return Ok(More::Yes);
+                    };
                     let line = Line::stays(&wish.subject, &stay, shared.folder.is_simulated());
                     shared.report(&line, &wish.output, None);
                     Ok(More::Yes)
@@ -227,7 +235,7 @@ impl Feeder<'_> {
                     wish.planned.is_redo = stay.next_take.is_some();
                 }
                 // What it has made for another request is not replaced by what an equal row has made for this one.
-                let may_join = !stay.is_made || number.is_some();
+                let may_join = !stay.is_held && (!stay.is_made || number.is_some());
                 if let Some(key) = equal.filter(|_| may_join && (is_open || is_just_made)) {
                     // An equal row may be settling it just now, or has put this very file there a moment ago.
                     wish = match self.join(key, wish) {
@@ -240,8 +248,11 @@ impl Feeder<'_> {
                 }
                 let line = Line::stays(&wish.subject, &stay, shared.folder.is_simulated());
                 if stay.status == Status::Unknown && !stay.is_made {
-                    // A kill left it open; from now on the ledger says it too.
-                    shared.write_down(&wish, &line, None, None, None, || None);
+                    // A kill left it open, or an equal row's purchase is; from now on the ledger says it too.
+                    let reader = self.resume.reader;
+                    let is_known = reader.map_or(Ok(None), |reader| reader.job(&spec.id))?.is_some();
+                    let planned = (!is_known).then(|| wish.made_anew());
+                    shared.write_down(&wish, &line, planned, None, None, || None);
                 }
                 shared.report(&line, &wish.output, None);
                 Ok(More::Yes)
@@ -322,11 +333,18 @@ impl Feeder<'_> {
     fn make(
         &mut self,
         mut wish: Wish,
-        prepared: Prepared,
+        mut prepared: Prepared,
         start: Start,
-        equal: Option<RequestHash>,
+        mut equal: Option<RequestHash>,
     ) -> Result<More> {
         let shared = self.shared;
+        if let Some(hash) = start.hash {
+            // It is what it was sent as, and no equal of what the row asks for now.
+            wish.planned.hash = hash;
+            wish.subject.request = Some(hash.short());
+            prepared.checked.hash = hash;
+            equal = None;
+        }
         wish.planned.take = start.take;
         wish.planned.is_redo = start.is_redo;
         let is_in_batch = matches!(&start.prior, Prior::Sent { batch: Some(_), .. });

@@ -81,7 +81,7 @@ impl Folder {
     /// Opens `out`, creating it if need be, and finishes what an earlier run had paid for and staged.
     ///
     /// # Errors
-    /// [`ErrorKind::Storage`] when it or its ledger cannot be used; [`ErrorKind::Config`] when another run is in it, or
+    /// [`Storage`](media_core::ErrorKind::Storage) when it or its ledger cannot be used; [`Config`](media_core::ErrorKind::Config) when another run is in it, or
     /// when it holds simulated results and this run is real, or the other way round.
     pub fn open(out: &Path, ledger: Option<&Path>, simulated: bool) -> Result<Folder> {
         // Nothing has been sent yet, whatever goes wrong here.
@@ -236,7 +236,7 @@ impl Folder {
     /// Ends the run in it: the ledger becomes one file again.
     ///
     /// # Errors
-    /// [`ErrorKind::Storage`] when something could not be written down.
+    /// [`Storage`](media_core::ErrorKind::Storage) when something could not be written down.
     pub fn close(self) -> Result<()> {
         self.ledger.close()
     }
@@ -308,7 +308,7 @@ fn holds_media(folder: &Path) -> bool {
 /// elsewhere, where that is news to the folder.
 ///
 /// # Errors
-/// [`ErrorKind::Config`]: it is another one, or not where it was.
+/// [`Config`](media_core::ErrorKind::Config): it is another one, or not where it was.
 pub fn check_ledger_place(out: &Path, named: Option<&Path>) -> Result<Option<String>> {
     let own = own_ledger(out);
     let (has_own, noted) = (has_content(&own), noted_place(out));

@@ -130,6 +130,7 @@ pub(crate) fn resume_at(place: Place<'_>) -> Resume<'_> {
         out: place.out,
         inner: place.out.join(".media"),
         is_lost: false,
+        only_fetch: false,
     }
 }
 

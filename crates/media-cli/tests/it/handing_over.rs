@@ -189,3 +189,46 @@ fn a_row_that_failed_before_is_told_as_in_its_batch() {
         "{told}"
     );
 }
+
+/// What was bought is bought: it comes as what it was sent as, and is then a file of the configuration before.
+#[test]
+fn a_batch_is_had_though_the_configuration_was_changed_since() {
+    let mut desk = slow();
+    desk.file("list.jsonl", two_that_are_equal());
+    run(&desk, &["--no-wait"]).ended(4);
+    desk.configure("openai", "image", &json!({ "quality": "low" }));
+    // What shares that purchase is not bought beside it.
+    let ran = run(&desk, &["--no-wait"]);
+    assert_eq!((ran.count("waiting"), ran.count("unknown")), (2, 1), "{ran:#?}");
+    ran.said(&["when a was sent it asked for the same"]);
+    desk.sim().advance(Duration::from_secs(600));
+    desk.run(&["rescue", "--out", "out"]);
+    assert_eq!(desk.outputs("out"), ["a.webp", "c.webp"]);
+    assert_once(&desk, 2);
+    assert_eq!(desk.make("list.jsonl").line("a")["status"], "outdated");
+}
+
+/// It has a purchase of its own, of which nobody would hear any more.
+#[test]
+fn a_row_in_a_batch_that_is_changed_to_equal_another_shares_nothing() {
+    let desk = slow();
+    desk.file("list.jsonl", pictures(0, 2));
+    run(&desk, &["--no-wait"]).ended(4);
+    desk.file("list.jsonl", pictures(0, 2).replace("picture 1", "picture 0"));
+    desk.sim().advance(Duration::from_secs(600));
+    let ran = run(&desk, &[]).ended(1);
+    assert_eq!(ran.line("p0001")["status"], "unknown", "{ran:#?}");
+    desk.run(&["rescue", "--out", "out"]).ended(0);
+    assert_eq!((desk.outputs("out").len(), desk.charges()), (2, 2));
+}
+
+#[test]
+fn a_rescue_gives_equal_rows_what_they_share() {
+    let desk = slow();
+    desk.file("list.jsonl", two_that_are_equal());
+    run(&desk, &["--no-wait"]).ended(4);
+    desk.sim().advance(Duration::from_secs(600));
+    desk.run(&["rescue", "--out", "out"]).ended(0);
+    assert_eq!(desk.outputs("out"), ["a.webp", "b.webp", "c.webp"]);
+    assert_once(&desk, 2);
+}

@@ -219,11 +219,13 @@ impl Reader {
         self.one(text, params![job, take, hash.bytes()], attempt_row)
     }
 
-    /// Whether an attempt of a job at another request than this one is not settled.
-    pub(crate) fn has_open_attempt_at_another(&self, job: &str, hash: &RequestHash) -> Result<bool> {
-        let text = "SELECT EXISTS (SELECT 1 FROM attempts
-            WHERE job = ?1 AND hash <> ?2 AND sends > 0 AND ended_ms IS NULL)";
-        self.is(text, params![job, hash.bytes()])
+    /// An attempt of a job at another request than this one that is not settled, with that request.
+    pub(crate) fn open_at_another(&self, job: &str, hash: &RequestHash) -> Result<Option<OpenAttempt>> {
+        let text = concat!(
+            attempts!(),
+            " WHERE job = ?1 AND hash <> ?2 AND sends > 0 AND ended_ms IS NULL ORDER BY take, number LIMIT 1"
+        );
+        self.one(text, params![job, hash.bytes()], open_attempt)
     }
 
     /// Whether an attempt of a job was sent and is not settled.

@@ -172,6 +172,10 @@ fn bring_up_to_date(db: &Connection) -> rusqlite::Result<()> {
 
 /// Opens a ledger to read it, beside a process that may be writing; `None` when nothing is in it yet.
 pub(super) fn open_to_read(path: &Path) -> Result<Option<Connection>> {
+    begin_to_read(path).map_err(Error::not_billed)
+}
+
+fn begin_to_read(path: &Path) -> Result<Option<Connection>> {
     let is_begun = std::fs::metadata(path).is_ok_and(|file| file.len() > 0) && inspect(path)?;
     if !is_begun {
         return Ok(None);

@@ -28,6 +28,8 @@ pub(crate) struct Resume<'a> {
     pub(crate) inner: PathBuf,
     /// The ledger was lost: nobody knows what was sent.
     pub(crate) is_lost: bool,
+    /// Nothing is bought: only what was bought earlier is wanted.
+    pub(crate) only_fetch: bool,
 }
 
 /// A job that is decided about.

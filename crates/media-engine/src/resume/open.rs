@@ -1,11 +1,13 @@
 //! Attempts that were not seen to their end: whether the job goes on with one, waits for it, or is told of it.
 
+use std::path::Path;
+
 use media_core::{Prior, Result};
 
 use super::{Case, Resume, in_doubt, since};
 use crate::decision::{Decision, GIVE_UP_TAKE, SEND_AGAIN, Start, Stay, in_the_way, start, with_its_key};
 use crate::found::Found;
-use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus};
+use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, OpenAttempt, asked};
 use crate::line::Status;
 
 impl Resume<'_> {
@@ -55,7 +57,8 @@ impl Resume<'_> {
         };
         let hash = &case.prepared.checked.hash;
         // What it shared with an equal row is open for as long as that one's is.
-        let shared = (entry.hash != *hash && entry.status == JobStatus::Unknown)
+        let shares = matches!(entry.status, JobStatus::Unknown | JobStatus::Open) && entry.hash != *hash;
+        let shared = shares
             .then(|| reader.open_equal(&case.spec.id, &entry.hash))
             .transpose()?
             .flatten();
@@ -63,9 +66,18 @@ impl Resume<'_> {
             let message =
                 format!("when {other} was sent it asked for the same, and that may have been billed");
             let error = in_doubt(message).next(format!("settle {other} first: media status {other}"));
-            return Ok(Some(Stay::new(Status::Unknown).because(error).into()));
+            return Ok(Some(Decision::from(Stay {
+                is_held: true,
+                ..Stay::new(Status::Unknown).because(error)
+            })));
         }
-        let is_open = reader.has_open_attempt_at_another(&case.spec.id, hash)?
+        let open = reader.open_at_another(&case.spec.id, hash)?;
+        if let Some(open) = &open
+            && let Some(begun) = self.continue_as_sent(case, entry, open)
+        {
+            return Ok(Some(begun));
+        }
+        let is_open = open.is_some()
             // What a lost ledger may have sent has no attempt, until the service tells what became of it.
             || (entry.hash != *hash && reader.is_of_lost_ledger(entry)?);
         if !is_open {
@@ -81,8 +93,30 @@ impl Resume<'_> {
         );
         Ok(Some(Decision::from(Stay {
             is_made,
+            is_held: true,
             ..Stay::new(Status::Unknown).because(in_doubt(message).next(next))
         })))
+    }
+
+    /// Only the configuration was changed since it was sent: what was bought is fetched all the same, where that cannot send
+    /// anything, and is then a file of the configuration before.
+    fn continue_as_sent(&self, case: Case<'_>, entry: &Entry, open: &OpenAttempt) -> Option<Decision> {
+        let attempt = &open.attempt;
+        let extension = |path: &str| Path::new(path).extension().map(ToOwned::to_owned);
+        let is_as_sent = entry.asked == asked(case.spec)
+            && extension(&entry.spec.path) == extension(&case.spec.path)
+            && attempt.take == entry.take
+            && attempt.provider.as_deref() == Some(&*case.client.provider().info().name);
+        if !is_as_sent || !(self.only_fetch || attempt.batch.is_some()) {
+            return None;
+        }
+        match self.continue_attempt(case, entry, attempt.clone()) {
+            Decision::Make(begun) => Some(Decision::Make(Start {
+                hash: Some(open.hash),
+                ..begun
+            })),
+            Decision::Stay(_) | Decision::Copy { .. } => None,
+        }
     }
 
     /// An attempt was not seen to its end.

@@ -291,10 +291,20 @@ impl Feeder<'_> {
             Some(handed) => handed.join(equal, wish)?,
             None => wish,
         };
+        // A kill among the copies leaves files of rows that the ledger must know, or they would be anybody's.
+        let reader = self.resume.reader;
+        let is_known = reader.is_some_and(|reader| !matches!(reader.job(&wish.subject.id), Ok(None)));
+        let planned = (!is_known).then(|| wish.made_anew());
         let joined = lock(self.book).join(equal, wish);
-        match joined? {
-            (wish, None) => Some(wish),
-            (wish, Some(line)) => {
+        match joined {
+            None => {
+                if let Some(planned) = planned {
+                    self.shared.folder.ledger().planned(planned);
+                }
+                None
+            }
+            Some((wish, None)) => Some(wish),
+            Some((wish, Some(line))) => {
                 self.shared.share(&line, &wish);
                 None
             }
@@ -505,7 +515,13 @@ impl Feeder<'_> {
         };
         // A copy that failed changes nothing about what the ledger knows: the next run tries it again.
         if let Some(file) = file {
-            let planned = Some(wish.planned.clone());
+            // What the ledger knows it as it stays, so that a later run sees what has changed since.
+            let known = self
+                .resume
+                .reader
+                .and_then(|reader| reader.job(&wish.subject.id).ok()?);
+            let is_as_known = from == to && known.is_some_and(|entry| entry.hash == take.hash);
+            let planned = (!is_as_known).then(|| wish.planned.clone());
             shared.write_down(wish, &line, planned, None, None, || {
                 Some(Made {
                     path: wish.subject.path.clone(),

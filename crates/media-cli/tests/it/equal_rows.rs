@@ -151,3 +151,37 @@ fn a_file_is_known_at_every_place_that_its_row_ever_had() {
     }
     assert_eq!(desk.charges(), 1);
 }
+
+/// It has the picture of what it asked for before, and no run takes that for what it asks for now.
+#[test]
+fn a_kill_among_the_copies_and_an_edit_leave_no_file_of_another_prompt() {
+    let list = |prompt: &str| {
+        let rows: Vec<_> = (0..300)
+            .map(|n| (format!("r{n}"), format!("r{n}.webp")))
+            .collect();
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|(id, path)| (&**id, "runware", prompt, &**path))
+            .collect();
+        jobs(&rows)
+    };
+    let mut scenario = Scenario::instant();
+    // Time for the ledger to note who waits for whom.
+    scenario.runware.latency_ms.image = 600;
+    let desk = Desk::with(scenario);
+    desk.file("list.jsonl", list("a dog"));
+    desk.kill_once(&["run", "list.jsonl", "--out", "out"], "copies are there", || {
+        fs::read_dir(desk.path("out")).is_ok_and(|files| files.count() > 20)
+    });
+    desk.file("list.jsonl", list("a cat"));
+    let ran = desk.make("list.jsonl");
+    assert_eq!(ran.count("skipped"), 0, "{:?}", ran.statuses());
+    let again = desk.make("list.jsonl");
+    let old = again.count("changed");
+    assert_eq!(
+        (again.count("changed") + again.count("skipped"), old > 10),
+        (300, true)
+    );
+    // The others were made for what they ask now: two purchases in all.
+    assert!(desk.charges() <= 2);
+}

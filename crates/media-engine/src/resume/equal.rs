@@ -100,6 +100,19 @@ impl Resume<'_> {
         }))
     }
 
+    /// What stands at its path is what an equal row had for what it asked for before: a kill came between the copy and its
+    /// entry, and then the row was changed.
+    pub(super) fn copied_before(&self, case: Case<'_>, entry: &Entry) -> Result<Option<Decision>> {
+        let Some(reader) = self.reader.filter(|_| entry.hash != case.prepared.checked.hash) else {
+            return Ok(None);
+        };
+        let path = &case.prepared.request.output_path;
+        let made = reader.find_equal(&entry.hash, |take| {
+            matches!(self.find(path, Some(take)), Found::AsMade)
+        })?;
+        Ok(made.map(|take| copy(path.clone(), take, entry.take, false)))
+    }
+
     /// Another file with the same bytes.
     pub(super) fn identical_file(&self, take: &TakeRow, is_broken: bool) -> Result<Option<Decision>> {
         let Some(reader) = self.reader else {

@@ -261,7 +261,12 @@ impl Resume<'_> {
         let Case { prepared, .. } = case;
         match self.find(&prepared.request.output_path, None) {
             Found::Nothing => {}
-            Found::AsMade | Found::Valid => return self.file_at_path(case, entry.take),
+            Found::AsMade | Found::Valid => {
+                return match self.copied_before(case, entry)? {
+                    Some(copy) => Ok(copy),
+                    None => self.file_at_path(case, entry.take),
+                };
+            }
             Found::Broken(what) | Found::InTheWay(what) => {
                 return Ok(in_the_way(&prepared.request.output_path, &what));
             }

@@ -9,7 +9,8 @@ static LOST: OnceLock<io::Error> = OnceLock::new();
 
 /// A line for people, on stderr. Use [`say!`](crate::talk::say).
 pub(crate) fn line_for_people(text: Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{text}");
+    // In one piece: others write to the same terminal or file.
+    let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
 /// A line of data, on stdout. Use [`put!`](crate::talk::put).

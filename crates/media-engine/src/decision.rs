@@ -36,6 +36,8 @@ pub(crate) struct Stay {
     pub(crate) is_broken: bool,
     /// What is said is of another take of it, or of another row: it stays what it is.
     pub(crate) is_made: bool,
+    /// What is in doubt is an equal row's purchase, which carries what it may have cost.
+    pub(crate) is_shared: bool,
     /// Something of its own is not settled: what an equal row is getting is not its file.
     pub(crate) is_held: bool,
     /// The take that it is made anew as, if an equal row's purchase becomes its file.
@@ -51,6 +53,7 @@ impl Stay {
             is_broken: false,
             is_made: false,
             is_held: false,
+            is_shared: false,
             next_take: None,
         }
     }
@@ -69,6 +72,13 @@ impl From<Stay> for Decision {
     }
 }
 
+/// What a job was sent as.
+#[derive(Debug, PartialEq)]
+pub(crate) struct AsSent {
+    pub(crate) hash: RequestHash,
+    pub(crate) model: String,
+}
+
 /// How a job is begun.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Start {
@@ -85,8 +95,8 @@ pub(crate) struct Start {
     pub(crate) is_told: bool,
     /// It was sent with another key than today's.
     pub(crate) is_foreign: bool,
-    /// The request that it was sent for, where the configuration has made another of it since.
-    pub(crate) hash: Option<RequestHash>,
+    /// What it was sent as, where the configuration has made something else of it since.
+    pub(crate) as_sent: Option<AsSent>,
     /// What was set aside for it when it was sent, where it was and had a price.
     pub(crate) reserved: Option<Usd>,
     /// It has an attempt of its own that is to be seen to its end: no equal row's file is its.
@@ -103,7 +113,7 @@ pub(crate) fn start(take: u32, attempt: u32, prior: Prior) -> Start {
         is_redo: false,
         is_told: false,
         is_foreign: false,
-        hash: None,
+        as_sent: None,
         reserved: None,
         is_own: false,
     }

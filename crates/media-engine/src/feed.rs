@@ -150,21 +150,26 @@ impl Feeder<'_> {
 
     /// Goes through what was handed over in a batch that is over by now, as the ledger has it.
     fn batch(&mut self, rows: &[Handed], share: &Share) -> Result<()> {
+        let mut failed = Ok(());
         for row in rows {
-            if self.shared.stop.is_asked() {
-                still_in_batch(self.shared, row, share)?;
-                continue;
+            // Whatever fails, no row is left out of the account.
+            if failed.is_err() || self.shared.stop.is_asked() {
+                failed = failed.and(still_in_batch(self.shared, row, share));
+            } else {
+                failed = self.row_of_batch(row, share);
             }
-            for spec in [&row.spec]
-                .into_iter()
-                .chain(row.equals.iter().map(|wish| &wish.planned.spec))
-            {
-                let standing = Standing {
-                    provider: share.provider.clone(),
-                    ..self.standing(spec)?
-                };
-                self.job(spec, standing)?;
-            }
+        }
+        failed
+    }
+
+    fn row_of_batch(&mut self, row: &Handed, share: &Share) -> Result<()> {
+        let equals = row.equals.iter().map(|wish| &wish.planned.spec);
+        for spec in [&row.spec].into_iter().chain(equals) {
+            let standing = Standing {
+                provider: share.provider.clone(),
+                ..self.standing(spec)?
+            };
+            self.job(spec, standing)?;
         }
         Ok(())
     }
@@ -213,6 +218,14 @@ impl Feeder<'_> {
                     let Some(wish) = mine else {
                         return Ok(More::Yes);
                     };
+                    let line = Line::stays(&wish.subject, &stay, shared.folder.is_simulated());
+                    shared.report(&line, &wish.output, None);
+                    Ok(More::Yes)
+                }
+                // Something was bought for it, and what stands at its path is in the way.
+                Decision::Stay(stay)
+                    if stay.status == Status::Failed && self.has_open_attempt(&spec.id)? =>
+                {
                     let line = Line::stays(&wish.subject, &stay, shared.folder.is_simulated());
                     shared.report(&line, &wish.output, None);
                     Ok(More::Yes)
@@ -285,30 +298,34 @@ impl Feeder<'_> {
         }
     }
 
+    fn has_open_attempt(&self, id: &str) -> Result<bool> {
+        let reader = self.resume.reader;
+        reader.map_or(Ok(false), |reader| reader.has_open_attempt(id))
+    }
+
     /// Lets a row wait for an equal one that is under way, or tells it of one that is over; gives it back otherwise.
     fn join(&self, equal: RequestHash, wish: Wish) -> Option<Wish> {
-        let wish = match self.handed {
-            Some(handed) => handed.join(equal, wish)?,
-            None => wish,
-        };
         // A kill among the copies leaves files of rows that the ledger must know, or they would be anybody's.
         let reader = self.resume.reader;
         let is_known = reader.is_some_and(|reader| !matches!(reader.job(&wish.subject.id), Ok(None)));
         let planned = (!is_known).then(|| wish.made_anew());
+        // In this order: what leaves the book for a remote batch is noted there first.
         let joined = lock(self.book).join(equal, wish);
-        match joined {
-            None => {
-                if let Some(planned) = planned {
-                    self.shared.folder.ledger().planned(planned);
-                }
-                None
-            }
-            Some((wish, None)) => Some(wish),
+        let alone = match joined {
+            None => None,
             Some((wish, Some(line))) => {
                 self.shared.share(&line, &wish);
-                None
+                return None;
             }
+            Some((wish, None)) => match self.handed {
+                Some(handed) => handed.join(equal, wish),
+                None => Some(wish),
+            },
+        };
+        if let (None, Some(planned)) = (&alone, planned) {
+            self.shared.folder.ledger().planned(planned);
         }
+        alone
     }
 
     fn wish(&self, spec: &JobSpec, prepared: &Prepared, tried: Vec<Tried>) -> Wish {
@@ -348,11 +365,16 @@ impl Feeder<'_> {
         mut equal: Option<RequestHash>,
     ) -> Result<More> {
         let shared = self.shared;
-        if let Some(hash) = start.hash {
+        if let Some(sent) = &start.as_sent {
             // It is what it was sent as, and no equal of what the row asks for now.
-            wish.planned.hash = hash;
-            wish.subject.request = Some(hash.short());
-            prepared.checked.hash = hash;
+            wish.planned.hash = sent.hash;
+            wish.subject.request = Some(sent.hash.short());
+            let Checked { resolved, hash } = &mut prepared.checked;
+            *hash = sent.hash;
+            // By its model it is priced. What size was asked for nobody knows any more.
+            wish.planned.model.clone_from(&sent.model);
+            resolved.model.clone_from(&sent.model);
+            resolved.dimensions = None;
             equal = None;
         }
         wish.planned.take = start.take;
@@ -395,7 +417,16 @@ impl Feeder<'_> {
             (Prior::Perhaps, Some(_)) => self.equals_of(&prepared, &wish.subject)?,
             _ => Vec::new(),
         };
-        let (request, checked) = self.of_take(prepared, start.take)?;
+        let (request, checked) = match self.of_take(prepared, start.take) {
+            Ok(taken) => taken,
+            Err(error) => {
+                // A seed that would go on beyond what its provider takes is this row's affair.
+                shared.give_back(wish.planned.estimate);
+                let line = Line::failed_here(&wish.subject, &error, shared.folder.is_simulated());
+                shared.report(&line, &wish.output, None);
+                return Ok(More::Yes);
+            }
+        };
         if !is_return {
             shared.folder.ledger().planned(wish.planned.clone());
         }

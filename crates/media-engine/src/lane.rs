@@ -132,8 +132,13 @@ async fn go_through(shared: &Arc<Shared>, share: &Share, client: &Client, part: 
             let _ = told.await;
         }
     }
-    // A feeder that broke down has dropped its sender, and what it had begun is told below.
-    let _ = feeder.await;
+    if feeder.await.is_err() {
+        // What it had begun is told below.
+        shared.give_up(Error::new(
+            ErrorKind::Cancelled,
+            "the program failed while it read the list",
+        ));
+    }
     // Every order is answered, so what is left here was lost by a panic, perhaps after it was paid for.
     let rest = std::mem::take(&mut *lock(&book));
     let (lost, waiting) = rest.left();
@@ -147,7 +152,7 @@ async fn go_through(shared: &Arc<Shared>, share: &Share, client: &Client, part: 
     }
 }
 
-/// Does work on a thread of its own that can wait for the runtime; the receiver hears when it has ended. Feeders wait for as
+/// Does work on a thread of its own that can wait for the runtime; the receiver hears when it has ended, or broken down. Feeders wait for as
 /// long as a lane goes on, so they take none of the few threads that everything else takes turns on.
 fn on_a_thread(work: impl FnOnce() + Send + 'static) -> std::io::Result<oneshot::Receiver<()>> {
     let (ended, hear) = oneshot::channel();
@@ -155,9 +160,9 @@ fn on_a_thread(work: impl FnOnce() + Send + 'static) -> std::io::Result<oneshot:
     let thread = std::thread::Builder::new().name("feeder".to_owned());
     thread.spawn(move || {
         let _within = runtime.enter();
-        // Dropped by a panic too.
-        let _ended = ended;
         work();
+        // A panic drops it, which is heard too. Nobody may be listening any more.
+        let _ = ended.send(());
     })?;
     Ok(hear)
 }

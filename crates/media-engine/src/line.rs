@@ -260,7 +260,9 @@ impl Line {
     pub(crate) fn stays(subject: &Subject, stay: &Stay, simulated: bool) -> Line {
         let mut line = Line::about(subject, stay.status, simulated);
         line.error.clone_from(&stay.error);
-        if stay.status == Status::Unknown {
+        if stay.is_shared {
+            CostBasis::Shared.as_str().clone_into(&mut line.cost_basis);
+        } else if stay.status == Status::Unknown {
             line.cost_usd = None;
             "unknown".clone_into(&mut line.cost_basis);
         }

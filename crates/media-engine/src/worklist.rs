@@ -1,6 +1,7 @@
 //! A list and its recipe, opened together: checked once as a whole, then read again by every lane.
 
 use std::collections::{HashMap, HashSet};
+use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -389,17 +390,22 @@ pub fn write_table(worklist: &Worklist, folder: &Folder) -> Result<Option<Writte
 /// Gives a table its name. One that stands there is replaced when a run has written it and the new one is no shorter.
 fn put_table(folder: &Folder, staged: NamedTempFile, path: PathBuf) -> Result<WrittenTable> {
     let failed = |error| Error::storage("cannot write", &path, error);
-    let lines = |text: &[u8]| text.iter().filter(|byte| **byte == b'\n').count();
-    let new = std::fs::read(staged.path()).map_err(failed)?;
-    let is_as_written = folder.ledger().reader()?.meta("table")? == hash_of(&path);
-    let may_be_lost =
-        |old: &[u8]| !old.is_empty() && *old != *new && !(is_as_written && lines(old) <= lines(&new));
-    let former = match std::fs::read(&path) {
-        Ok(old) if may_be_lost(&old) => Some(place::move_aside(folder.out(), &path)?),
-        _ => None,
+    // By its name: recipes with other names for their tables may share the folder.
+    let name = format!("table {}", path.file_name().unwrap_or_default().to_string_lossy());
+    let (old, new) = (hash_of(&path), hash_of(staged.path()));
+    let is_as_written = folder.ledger().reader()?.meta(&name)? == old;
+    let former = if old.is_none() || old == new || is_as_written && lines_of(&path) <= lines_of(staged.path())
+    {
+        None
+    } else {
+        Some(place::move_aside(folder.out(), &path)?)
     };
     staged.persist(&path).map_err(|error| failed(error.error))?;
-    let written = hash_of(&path).unwrap_or_default();
-    folder.ledger().note_meta(&[("table", &written)])?;
+    folder.ledger().note_meta(&[(&name, &new.unwrap_or_default())])?;
     Ok(WrittenTable { path, former })
+}
+
+fn lines_of(path: &Path) -> usize {
+    let file = std::fs::File::open(path).map(std::io::BufReader::new);
+    file.map_or(0, |file| file.split(b'\n').count())
 }

@@ -310,6 +310,13 @@ impl OpenAiConfig {
         {
             return Some("batch.price_factor is 0 to 1");
         }
+        let in_hours = |batch: &BatchConfig| {
+            let seconds = batch.completion_window.0.as_secs();
+            seconds > 0 && seconds.is_multiple_of(3600)
+        };
+        if !self.batch.as_ref().is_none_or(in_hours) {
+            return Some("batch.completion_window is one or more whole hours");
+        }
         (image.partial_images > image.max_partial_images)
             .then_some("image.partial_images is more than image.max_partial_images")
     }

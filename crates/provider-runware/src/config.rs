@@ -223,8 +223,8 @@ impl RunwareConfig {
         {
             return refuse("delivery.keep_url: it is less than delivery.shortest_keep_url".to_owned());
         }
-        if !(self.delivery.poll_growth >= 1.0 && self.delivery.poll_growth.is_finite()) {
-            return refuse("delivery.poll_growth: a number from 1 on is wanted".to_owned());
+        if !(1.0..=10.0).contains(&self.delivery.poll_growth) {
+            return refuse("delivery.poll_growth: 1 to 10 is wanted".to_owned());
         }
         let reversed = |rule: &ParameterRules| {
             let whole = [rule.steps, rule.quality, rule.seed].into_iter().flatten();

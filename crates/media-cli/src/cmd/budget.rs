@@ -36,7 +36,10 @@ impl Budget {
         if self.left.is_none() {
             return Ok(());
         }
-        let buys = |provider: &ProviderPlan| provider.cost > Usd::ZERO || provider.unpriced > 0;
+        let buys = |provider: &ProviderPlan| {
+            provider.cost + provider.fallback_cost > Usd::ZERO
+                || provider.unpriced + provider.fallback_unpriced > 0
+        };
         if self.unpriced > 0 && plan.providers.values().any(buys) {
             let message = format!(
                 "{} of earlier runs may have been billed and had no price, so nobody can tell what is left of the budget",

@@ -232,3 +232,24 @@ fn a_rescue_gives_equal_rows_what_they_share() {
     assert_eq!(desk.outputs("out"), ["a.webp", "b.webp", "c.webp"]);
     assert_once(&desk, 2);
 }
+
+/// At the price and under the name of the model that made it.
+#[test]
+fn a_batch_that_another_model_was_asked_since_costs_what_it_cost() {
+    let mut desk = slow();
+    desk.file("list.jsonl", pictures(0, 4));
+    run(&desk, &["--no-wait"]).ended(4);
+    desk.configure("openai", "image", &json!({ "model": "gpt-image-1-mini" }));
+    desk.sim().advance(Duration::from_secs(600));
+    let ran = desk
+        .run(&["rescue", "list.jsonl", "--out", "out", "--json"])
+        .ended(0);
+    let told: f64 = ran
+        .lines()
+        .values()
+        .map(|line| line["cost_usd"].as_f64().unwrap())
+        .sum();
+    let billed = desk.sim().bill().total_usd;
+    assert!((told - billed).abs() < 1e-4, "told {told}, billed {billed}");
+    assert_eq!(ran.line("p0000")["model"], "gpt-image-2");
+}

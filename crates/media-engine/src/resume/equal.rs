@@ -96,7 +96,10 @@ impl Resume<'_> {
                 "{other} asks for the same, and that may have been billed"
             ))
             .next(format!("settle {other} first: media status {other}"));
-            Stay::new(Status::Unknown).because(error).into()
+            Decision::from(Stay {
+                is_shared: true,
+                ..Stay::new(Status::Unknown).because(error)
+            })
         }))
     }
 

@@ -5,7 +5,9 @@ use std::path::Path;
 use media_core::{Prior, Result};
 
 use super::{Case, Resume, in_doubt, since};
-use crate::decision::{Decision, GIVE_UP_TAKE, SEND_AGAIN, Start, Stay, in_the_way, start, with_its_key};
+use crate::decision::{
+    AsSent, Decision, GIVE_UP_TAKE, SEND_AGAIN, Start, Stay, in_the_way, start, with_its_key,
+};
 use crate::found::Found;
 use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, OpenAttempt, asked};
 use crate::line::Status;
@@ -57,7 +59,9 @@ impl Resume<'_> {
         };
         let hash = &case.prepared.checked.hash;
         // What it shared with an equal row is open for as long as that one's is.
-        let shares = matches!(entry.status, JobStatus::Unknown | JobStatus::Open) && entry.hash != *hash;
+        let shares = matches!(entry.status, JobStatus::Unknown | JobStatus::Open)
+            && entry.hash != *hash
+            && !reader.has_open_attempt(&case.spec.id)?;
         let shared = shares
             .then(|| reader.open_equal(&case.spec.id, &entry.hash))
             .transpose()?
@@ -68,6 +72,7 @@ impl Resume<'_> {
             let error = in_doubt(message).next(format!("settle {other} first: media status {other}"));
             return Ok(Some(Decision::from(Stay {
                 is_held: true,
+                is_shared: true,
                 ..Stay::new(Status::Unknown).because(error)
             })));
         }
@@ -103,16 +108,26 @@ impl Resume<'_> {
     fn continue_as_sent(&self, case: Case<'_>, entry: &Entry, open: &OpenAttempt) -> Option<Decision> {
         let attempt = &open.attempt;
         let extension = |path: &str| Path::new(path).extension().map(ToOwned::to_owned);
-        let is_as_sent = entry.asked == asked(case.spec)
+        // What stands at its path is looked at by those who come to know that it is the same request.
+        let is_free = matches!(
+            self.find(&case.prepared.request.output_path, None),
+            Found::Nothing
+        );
+        let is_as_sent = is_free
+            && entry.asked == asked(case.spec)
             && extension(&entry.spec.path) == extension(&case.spec.path)
             && attempt.take == entry.take
             && attempt.provider.as_deref() == Some(&*case.client.provider().info().name);
         if !is_as_sent || !(self.only_fetch || attempt.batch.is_some()) {
             return None;
         }
+        let sent = AsSent {
+            hash: open.hash,
+            model: attempt.model.clone()?,
+        };
         match self.continue_attempt(case, entry, attempt.clone()) {
             Decision::Make(begun) => Some(Decision::Make(Start {
-                hash: Some(open.hash),
+                as_sent: Some(sent),
                 ..begun
             })),
             Decision::Stay(_) | Decision::Copy { .. } => None,

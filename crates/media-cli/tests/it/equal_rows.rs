@@ -185,3 +185,25 @@ fn a_kill_among_the_copies_and_an_edit_leave_no_file_of_another_prompt() {
     // The others were made for what they ask now: two purchases in all.
     assert!(desk.charges() <= 2);
 }
+
+/// Where files of earlier runs are not reused, and the other row is not in the list: told once, it is no less in doubt.
+#[test]
+fn a_doubt_of_an_equal_row_lasts_however_often_it_is_told() {
+    let mut desk = Desk::with_sim();
+    desk.configure("openai", "reuse", &json!(false));
+    let alone = |id: &str| jobs(&[(id, "openai", "a dog", &format!("{id}.webp"))]);
+    for id in ["a", "b"] {
+        let refused = Fault::new(Provider::Openai, FaultKind::status(400)).on(Op::Image);
+        desk.sim().arm(refused);
+        desk.file("list.jsonl", alone(id));
+        desk.make("list.jsonl").ended(1);
+    }
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, FaultKind::CutAfterBilling).on(Op::Image));
+    desk.run(&["retry", "--out", "out"]);
+    assert_eq!(desk.charges(), 1);
+    for _ in 0..3 {
+        let ran = desk.make("list.jsonl").ended(1);
+        assert_eq!((ran.count("unknown"), desk.charges()), (1, 1), "{ran:#?}");
+    }
+}

@@ -253,3 +253,19 @@ fn a_batch_that_another_model_was_asked_since_costs_what_it_cost() {
     assert!((told - billed).abs() < 1e-4, "told {told}, billed {billed}");
     assert_eq!(ran.line("p0000")["model"], "gpt-image-2");
 }
+
+/// What was bought for it waits, and a person has to make room.
+#[test]
+fn a_rescue_tells_of_a_row_whose_place_is_taken() {
+    let desk = slow();
+    desk.file("list.jsonl", pictures(0, 1));
+    run(&desk, &["--no-wait"]).ended(4);
+    desk.sim().advance(Duration::from_secs(600));
+    desk.file("out/p0000.webp", "no picture");
+    desk.run(&["rescue", "--out", "out"])
+        .ended(1)
+        .said(&["p0000.webp is there", "move it away"]);
+    std::fs::remove_file(desk.path("out/p0000.webp")).unwrap();
+    desk.run(&["rescue", "--out", "out"]).ended(0);
+    assert_once(&desk, 1);
+}

@@ -208,14 +208,7 @@ impl Lane {
             let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
                 return;
             };
-            let order = if self
-                .client
-                .provider()
-                .info()
-                .capabilities
-                .remote_batch_seconds
-                .is_some()
-            {
+            let order = if self.is_remote() {
                 // It is sent once, and done in hours: a wait for the list is nothing.
                 self.unless_over(orders.recv()).await.flatten()
             } else {
@@ -277,17 +270,17 @@ impl Lane {
         self.fail(task, error).await;
     }
 
+    /// Whether jobs are handed over in remote batches.
+    fn is_remote(&self) -> bool {
+        let capabilities = &self.client.provider().info().capabilities;
+        capabilities.remote_batch_seconds.is_some()
+    }
+
     fn is_proven(&self, task: &Task) -> bool {
         let resolved = &task.resolved;
         // What was sent earlier is only asked about, and after a halt nothing is sent: nothing to try out.
         !matches!(task.prior, Prior::Fresh | Prior::Perhaps)
-            || self
-                .client
-                .provider()
-                .info()
-                .capabilities
-                .remote_batch_seconds
-                .is_some()
+            || self.is_remote()
             || self.halt(resolved).is_some()
             || lock(&self.proven).contains(&probe_key(resolved))
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use media_core::{Charge, ErrorKind, Prior, RequestHash, Usd};
 
-use crate::ledger::TakeRow;
+use crate::ledger::{AttemptRow, AttemptState, TakeRow};
 use crate::line::{LineError, Status};
 
 /// What is to be done about a job.
@@ -212,4 +212,18 @@ pub(crate) fn in_the_way(path: &Path, what: &str) -> Decision {
     let error = LineError::new(ErrorKind::Storage.as_str(), Charge::None, message)
         .next("move it away and run the same command again");
     Stay::new(Status::Failed).because(error).into()
+}
+
+/// The same where an attempt was begun: what may have been billed is not told as a mere failure.
+pub(crate) fn in_the_way_of(attempt: &AttemptRow, path: &Path, what: &str) -> Decision {
+    let mut decision = in_the_way(path, what);
+    let is_in_doubt = attempt.state == AttemptState::Sending && attempt.sends > 0;
+    if let (true, Decision::Stay(stay)) = (is_in_doubt, &mut decision) {
+        stay.status = Status::Unknown;
+        if let Some(error) = &mut stay.error {
+            Charge::Unknown.as_str().clone_into(&mut error.charge);
+            error.message += "; it was sent, and may have been billed";
+        }
+    }
+    decision
 }

@@ -311,9 +311,20 @@ impl Shared {
         }
         if pending.is_return && line.status != Status::Done {
             // The file was made once, and it could not be had again for nothing.
-            line.status = Status::Gone;
+            if matches!(line.status, Status::Failed | Status::Unknown) {
+                line.status = Status::Gone;
+            }
+            let redo = format!("media redo {} makes it anew, at its price", subject.id);
+            let kind = result.outcome.as_ref().err().map(Error::kind);
+            let is_passing = kind.is_some_and(|kind| !kind.is_lasting());
             if let Some(error) = &mut line.error {
-                error.next = Some(format!("media redo {} makes it anew, at its price", subject.id));
+                error.next = Some(match error.next.take() {
+                    Some(next) if is_passing => {
+                        format!("{next}; then run the same command again; else {redo}")
+                    }
+                    None if is_passing => format!("run the same command again; else {redo}"),
+                    _ => redo,
+                });
             }
         } else {
             self.write_down(

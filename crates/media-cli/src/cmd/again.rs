@@ -1,8 +1,9 @@
 //! `media retry` and `media rescue`: work that the ledger knows of, without a list.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
+use media_core::validate::collision_key;
 use media_core::{Error, ErrorKind, Result};
 use media_engine::{
     AttemptState, Caps, Entry, Folder, How, JobSpec, JobStatus, Place, Plan, Project, Reader, RunOptions,
@@ -206,14 +207,21 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
                 (message, format!("settle {other} first: media status {other}"))
             } else if reader.attempts(id)?.iter().any(in_batch) {
                 let message = format!("{id} is in a remote batch, where it can be asked for");
-                let next = "media run --batch-api or media rescue fetches it, media cancel ends its batch";
-                (message, next.to_owned())
+                let next = format!(
+                    "media run --batch-api or media rescue fetches it, media cancel ends its batch; where that brings nothing \
+                     it is given up by media retry --unknown --give-up {id}"
+                );
+                (message, next)
             } else if reader.attempts(id)?.iter().any(waits) {
                 let message = format!(
                     "what was bought for {id} is here, and something stands at {}",
                     job.spec.path
                 );
                 (message, "move that away and run the list again".to_owned())
+            } else if args.unknown && job.status == JobStatus::Unknown {
+                let message =
+                    format!("{id} has nothing of its own that is unknown: it waited for an equal row");
+                (message, "that one is settled: run the list again".to_owned())
             } else {
                 let message = format!("{id} is not {what}: it is {}", job.status.as_str());
                 (message, format!("media status {id}"))
@@ -230,7 +238,29 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
             Ok(())
         })?;
     }
-    Ok(chosen)
+    let Some(rivals) = rivals(&chosen) else {
+        return Ok(chosen);
+    };
+    // Lists of different times may have given them one path, and only one of them could be put there.
+    let message = format!("{} would each make {}", rivals.ids.join(" and "), rivals.path);
+    Err(Error::config(message).hint("name those that are wanted, and one of these at most: media retry ID.."))
+}
+
+/// Rows that ask for different files at one path.
+struct Rivals {
+    ids: Vec<String>,
+    path: String,
+}
+
+fn rivals(chosen: &[Entry]) -> Option<Rivals> {
+    let mut first_at: HashMap<String, &Entry> = HashMap::new();
+    chosen.iter().find_map(|job| {
+        let first = first_at.entry(collision_key(&job.spec.path)).or_insert(job);
+        (first.hash != job.hash).then(|| Rivals {
+            ids: vec![first.spec.id.clone(), job.spec.id.clone()],
+            path: job.spec.path.clone(),
+        })
+    })
 }
 
 /// Whether this configuration can make a job. Where it cannot that is told, and the others go on without it.

@@ -318,8 +318,48 @@ fn who_shares_a_purchase_in_doubt_is_sent_to_the_one_that_made_it() {
         .said(&["b asks for the same as a", "settle a first"]);
     assert_eq!(desk.charges(), 1);
     desk.run(&["retry", "--unknown", "a", "--out", "out"]).ended(0);
+    desk.run(&["retry", "--unknown", "b", "--out", "out"])
+        .ended(2)
+        .said(&["b has nothing of its own that is unknown", "run the list again"]);
     desk.make("list.jsonl").ended(0);
     assert_eq!(desk.charges(), 2);
+}
+
+/// Lists of different times gave one path to two rows: only one file can be put there, so only one is bought.
+#[test]
+fn two_rows_for_one_path_are_not_both_asked_again() {
+    let desk = Desk::with_sim();
+    for (list, id, prompt) in [("one.jsonl", "a", "a hat"), ("two.jsonl", "b", "a coat")] {
+        desk.file(list, jobs(&[(id, "openai", prompt, "same.webp")]));
+        let refused = Fault::new(Provider::Openai, FaultKind::status(400));
+        desk.sim().arm(refused.on(Op::Image));
+        assert_eq!(desk.make(list).ended(1).count("failed"), 1);
+    }
+    desk.run(&["retry", "--out", "out"])
+        .ended(2)
+        .said(&["a and b would each make same.webp", "media retry --out out ID.."]);
+    assert_eq!(desk.charges(), 0);
+    desk.run(&["retry", "b", "--out", "out"]).ended(0);
+    assert_eq!(desk.charges(), 1);
+}
+
+/// Whatever stands in its way, a row that may have been billed is not told as a mere failure.
+#[test]
+fn a_doubt_whose_place_is_taken_is_still_a_doubt() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("a", "openai", "a hat", "a.webp")]));
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, FaultKind::CutAfterBilling).on(Op::Image));
+    assert_eq!(desk.make("list.jsonl").ended(1).count("unknown"), 1);
+    std::fs::write(desk.path("out/a.webp"), "no picture").unwrap();
+    let told = desk
+        .make("list.jsonl")
+        .ended(1)
+        .said(&["may have been billed", "move it away"]);
+    assert_eq!(told.count("unknown"), 1);
+    std::fs::remove_file(desk.path("out/a.webp")).unwrap();
+    assert_eq!(desk.make("list.jsonl").ended(1).count("unknown"), 1);
+    assert_eq!(desk.charges(), 1);
 }
 
 /// What could not be asked for is not bought beside what may be there; a later run asks again, and a person can go on.

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use media_core::{Charge, Client, ErrorKind, Prior, Result};
 
 use crate::decision::{
-    ANOTHER_VARIANT, ASK_AGAIN, Decision, SEND_AGAIN, Start, copy, gone, gone_to, in_the_way, start, stay,
+    ANOTHER_VARIANT, ASK_AGAIN, Decision, SEND_AGAIN, Start, copy, gone, gone_to, in_the_way, in_the_way_of,
+    start, stay,
 };
 use crate::found::{Found, find};
 use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, Reader, TakeRow, asked};
@@ -268,7 +269,12 @@ impl Resume<'_> {
                 };
             }
             Found::Broken(what) | Found::InTheWay(what) => {
-                return Ok(in_the_way(&prepared.request.output_path, &what));
+                let last = self.last_attempt(&entry.spec.id, entry.take, prepared)?;
+                let path = &prepared.request.output_path;
+                return Ok(match last {
+                    Some(attempt) => in_the_way_of(&attempt, path, &what),
+                    None => in_the_way(path, &what),
+                });
             }
         }
         let is_same = entry.hash == prepared.checked.hash;

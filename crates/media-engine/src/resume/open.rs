@@ -6,7 +6,7 @@ use media_core::{Prior, Result};
 
 use super::{Case, Resume, in_doubt, since};
 use crate::decision::{
-    AsSent, Decision, GIVE_UP_TAKE, SEND_AGAIN, Start, Stay, in_the_way, start, with_its_key,
+    AsSent, Decision, GIVE_UP_TAKE, SEND_AGAIN, Start, Stay, in_the_way_of, start, with_its_key,
 };
 use crate::found::Found;
 use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, OpenAttempt, asked};
@@ -30,9 +30,9 @@ impl Resume<'_> {
             Found::Nothing | Found::AsMade => {}
             Found::Valid | Found::Broken(_) => {
                 let changed = "not the file that its new take was to replace";
-                return Ok(Some(in_the_way(path, changed)));
+                return Ok(Some(in_the_way_of(&attempt, path, changed)));
             }
-            Found::InTheWay(what) => return Ok(Some(in_the_way(path, &what))),
+            Found::InTheWay(what) => return Ok(Some(in_the_way_of(&attempt, path, &what))),
         }
         let (number, of_take) = (attempt.number, attempt.take);
         let decision = match self.continue_attempt(case, entry, attempt) {

@@ -8,7 +8,6 @@ mod config;
 mod error;
 mod map;
 mod provider;
-mod results;
 mod wire;
 
 pub use self::check::PARAMS;

@@ -5,6 +5,7 @@ pub(crate) mod batches;
 pub(crate) mod compat;
 mod error;
 mod fields;
+mod files;
 mod image_request;
 mod images;
 mod limits;
@@ -193,8 +194,8 @@ async fn route(call: &Call<'_>, path: &str) -> Result<Answer, ApiError> {
     match call.op {
         Op::Image => images::generate(call, &key).await,
         Op::Speech => speech::speak(call, &key).await,
-        Op::File => batches::files(call, &key, path).await,
-        Op::Batch | Op::Poll => batches::batches(call, &key, path),
+        Op::File => files::answer(call, &key, path).await,
+        Op::Batch | Op::Poll => batches::answer(call, &key, path),
         _ => models::list(call, &key, path).await,
     }
 }

@@ -1,0 +1,248 @@
+//! What a lane's feeder does about a row once that is decided: an order for the client, or a copy of a file that is there.
+
+use std::collections::HashMap;
+
+use media_core::{Checked, MediaRequest, Order, Prior, RequestHash, Result};
+
+use super::{Feeder, More, changed, output_name};
+use crate::book::{Pending, Wish};
+use crate::chain::Tried;
+use crate::count::short_of;
+use crate::decision::Start;
+use crate::ledger::{Made, Planned, TakeRow, asked};
+use crate::line::{Line, Subject};
+use crate::list::JobSpec;
+use crate::place;
+use crate::plan::Prepared;
+use crate::sync::lock;
+
+/// How far the seeds of two variants of a row lie apart: more takes than anybody makes.
+const SEEDS_OF_A_VARIANT: u64 = 1000;
+/// Equal rows by whose names a purchase is asked for when the ledger was lost.
+const EQUALS_ASKED_FOR: usize = 20;
+impl Feeder<'_> {
+    pub(super) fn wish(&self, spec: &JobSpec, prepared: &Prepared, tried: Vec<Tried>) -> Wish {
+        let resolved = &prepared.checked.resolved;
+        let estimate = self.shared.estimates.of(self.client, resolved);
+        let provider = self.client.provider().info().name.clone();
+        Wish {
+            subject: Subject {
+                id: spec.id.clone(),
+                line: spec.line,
+                path: spec.path.clone(),
+                provider: provider.clone(),
+                request: Some(prepared.checked.hash.short()),
+                tried,
+            },
+            output: output_name(spec),
+            planned: Planned {
+                spec: spec.clone(),
+                provider,
+                account: self.client.provider().http().account().to_owned(),
+                model: resolved.model.clone(),
+                asked: asked(spec),
+                hash: prepared.checked.hash,
+                take: 1,
+                listed: estimate.listed,
+                estimate: estimate.expected,
+                is_redo: false,
+            },
+        }
+    }
+
+    pub(super) fn make(
+        &mut self,
+        mut wish: Wish,
+        mut prepared: Prepared,
+        start: Start,
+        mut equal: Option<RequestHash>,
+    ) -> Result<More> {
+        let shared = self.shared;
+        if let Some(sent) = &start.as_sent {
+            // It is what it was sent as, and no equal of what the row asks for now.
+            wish.planned.hash = sent.hash;
+            wish.subject.request = Some(sent.hash.short());
+            let Checked { resolved, hash } = &mut prepared.checked;
+            *hash = sent.hash;
+            // By its model it is priced. What size was asked for nobody knows any more.
+            wish.planned.model.clone_from(&sent.model);
+            resolved.model.clone_from(&sent.model);
+            resolved.dimensions = None;
+            equal = None;
+        }
+        wish.planned.take = start.take;
+        wish.planned.is_redo = start.is_redo;
+        let is_in_batch = matches!(&start.prior, Prior::Sent { batch: Some(_), .. });
+        if let Some(handed) = self.handed.filter(|_| is_in_batch) {
+            let id = wish.subject.id.clone();
+            // By this it is found when its batch is over, at the path that it has now.
+            shared.folder.ledger().planned(wish.planned);
+            shared.folder.ledger().handed_over(&id);
+            handed.note(&id, equal);
+            return Ok(More::Yes);
+        }
+        let is_return = !start.buys;
+        if matches!(start.prior, Prior::Fresh | Prior::Perhaps) {
+            // One that passed on has its place already. What was paid for may come later in the list, and takes none.
+            if !shared.is_later_round && !shared.has_place() {
+                return Ok(More::Yes);
+            }
+            // Something cheaper may still fit, and what does not fit takes no place.
+            if !shared.may_spend(wish.planned.estimate) {
+                return Ok(More::Yes);
+            }
+            if !shared.is_later_round && !shared.may_make() {
+                shared.give_back(wish.planned.estimate);
+                return Ok(More::Yes);
+            }
+        }
+        if start.is_broken {
+            place::move_aside(shared.folder.out(), &prepared.request.output_path)?;
+        }
+        // What was sent in a batch is expected to cost what it was then, though batches may not be wanted now.
+        if is_in_batch {
+            wish.planned.estimate = start.reserved.or(wish.planned.estimate);
+        }
+        let replaces = start
+            .is_redo
+            .then(|| place::aside(shared.folder.out(), &prepared.request.output_path));
+        let equals = match (&start.prior, equal) {
+            (Prior::Perhaps, Some(_)) => self.equals_of(&prepared, &wish.subject)?,
+            _ => Vec::new(),
+        };
+        let (request, checked) = match self.of_take(prepared, start.take) {
+            Ok(taken) => taken,
+            Err(error) => {
+                // A seed that would go on beyond what its provider takes is this row's affair.
+                shared.give_back(wish.planned.estimate);
+                let line = Line::failed_here(&wish.subject, &error, shared.folder.is_simulated());
+                shared.report(&line, &wish.output, None);
+                return Ok(More::Yes);
+            }
+        };
+        if !is_return {
+            shared.folder.ledger().planned(wish.planned.clone());
+        }
+        let order = Order {
+            take: start.take,
+            attempt: start.attempt,
+            prior: start.prior,
+            equals,
+            buys: start.buys && !shared.only_fetch,
+            checked: Some(checked),
+            replaces,
+            ..Order::new(self.tag, request)
+        };
+        let pending = Pending {
+            wish,
+            is_return,
+            is_told: start.is_told,
+            is_foreign: start.is_foreign,
+            equal,
+        };
+        lock(self.book).begin(self.tag, pending);
+        self.tag += 1;
+        let sent = self.outbox.send(order);
+        let is_over = sent.is_err();
+        self.take_back(sent);
+        Ok(if is_over { More::No } else { More::Yes })
+    }
+
+    /// Other rows that ask for the same. When the ledger was lost nobody knows under which of their names it was bought.
+    fn equals_of(&mut self, prepared: &Prepared, subject: &Subject) -> Result<Vec<String>> {
+        let equals = match &self.equals {
+            Some(equals) => equals,
+            None => {
+                let read = self.read_equals(&subject.provider)?;
+                self.equals.insert(read)
+            }
+        };
+        let ids = equals.get(&short_of(prepared)).into_iter().flatten();
+        Ok(ids
+            .filter(|id| **id != subject.id)
+            .take(EQUALS_ASKED_FOR)
+            .cloned()
+            .collect())
+    }
+
+    fn read_equals(&self, provider: &str) -> Result<HashMap<u64, Vec<String>>> {
+        let shared = self.shared;
+        let read = |name: &str, kind, key: &str, cell: &str| shared.project.read_param(name, kind, key, cell);
+        let mut equals: HashMap<u64, Vec<String>> = HashMap::new();
+        for job in shared.worklist.jobs(&read)? {
+            let spec: JobSpec = job.map_err(|problems| changed(&problems))?;
+            let is_asked = spec.providers.iter().any(|name| name == provider);
+            if is_asked
+                && let Ok(prepared) = shared.project.prepare(&spec, provider, shared.folder.out())
+                && shared.worklist.is_shared(&prepared)
+            {
+                equals.entry(short_of(&prepared)).or_default().push(spec.id);
+            }
+        }
+        Ok(equals)
+    }
+
+    /// The request of one take: a seed that is fixed would bring the same again, so it goes on by one with each take, and by
+    /// many with each variant, which has takes of its own.
+    fn of_take(&self, prepared: Prepared, take: u32) -> Result<(MediaRequest, Checked)> {
+        let Prepared { mut request, checked } = prepared;
+        let seed = checked
+            .resolved
+            .params
+            .get("seed")
+            .and_then(serde_json::Value::as_u64);
+        let ahead = u64::from(request.variant.saturating_sub(1)) * SEEDS_OF_A_VARIANT
+            + u64::from(take.saturating_sub(1));
+        let Some(seed) = seed.filter(|_| ahead > 0) else {
+            return Ok((request, checked));
+        };
+        let next = serde_json::Value::from(seed.saturating_add(ahead));
+        request.params.insert("seed".to_owned(), next);
+        let resolved = self.client.check(&request)?;
+        // It is still the row's request, whatever its seed: by that it is known again.
+        let hash = checked.hash;
+        Ok((request, Checked { resolved, hash }))
+    }
+
+    /// Puts a file in its place that is there already under another name.
+    pub(super) fn copy(&self, mut wish: Wish, from: &std::path::Path, take: &TakeRow, prepared: &Prepared) {
+        let shared = self.shared;
+        // It stays what it was made for, so that a later run knows what has changed since.
+        wish.planned.hash = take.hash;
+        let wish = &wish;
+        let to = &prepared.request.output_path;
+        let is_simulated = shared.folder.is_simulated();
+        // It may stand there already: a kill came between the copy and its entry.
+        let placed = if from == to {
+            Ok(())
+        } else {
+            place::copy(from, to, &shared.folder.inner(), &take.sha256)
+        };
+        let copied = placed.and_then(|()| place::describe(to, Some(&take.sha256)));
+        let (line, file) = match copied {
+            Ok(file) => (
+                Line::copied(&wish.subject, &file, &take.provenance, is_simulated),
+                Some(file),
+            ),
+            Err(error) => (Line::failed_here(&wish.subject, &error, is_simulated), None),
+        };
+        // A copy that failed changes nothing about what the ledger knows: the next run tries it again.
+        if let Some(file) = file {
+            // What the ledger knows it as it stays, so that a later run sees what has changed since.
+            let known = self
+                .resume
+                .reader
+                .and_then(|reader| reader.job(&wish.subject.id).ok()?);
+            let is_as_known = from == to && known.is_some_and(|entry| entry.hash == take.hash);
+            let planned = (!is_as_known).then(|| wish.planned.clone());
+            shared.write_down(wish, &line, planned, None, None, || {
+                Some(Made {
+                    path: wish.subject.path.clone(),
+                    file,
+                    provenance: take.provenance.clone(),
+                })
+            });
+        }
+        shared.report(&line, &wish.output, None);
+    }
+}

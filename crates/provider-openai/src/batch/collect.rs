@@ -1,0 +1,219 @@
+//! What a finished batch says of its jobs: its result files are fetched once, and each line is read for the job that it is of.
+
+use std::path::{Path, PathBuf};
+
+use media_core::http::Request;
+use media_core::limit::Units;
+use media_core::{Charge, Error, ErrorKind, Generated, Job, Result, Retry};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::results::Results;
+use super::{Batches, FETCH_OP, for_later, gone, is_gone, lock, lost, pending};
+use crate::config::BATCH_GROUP;
+use crate::error::says_nothing;
+use crate::map;
+use crate::wire::{Batch, Images};
+
+/// A job that wants its line.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    line: String,
+    output: PathBuf,
+    answer: oneshot::Sender<Result<Generated>>,
+}
+
+/// Results that could not be fetched, now or ever.
+fn unfetched(batch: &Batch, error: &Error) -> Error {
+    let results = format!("the results of the batch {}", batch.id);
+    if is_gone(error) {
+        gone(&results, error)
+    } else {
+        pending(format!("{results} could not be fetched")).because(error.clone())
+    }
+}
+
+fn received(told: Result<Result<Generated>, oneshot::error::RecvError>) -> Result<Generated> {
+    told.unwrap_or_else(|_| Err(pending("its batch was not read".to_owned())))
+}
+
+impl Batches {
+    /// What a finished batch says of a job. Whoever comes first reads the file for all that wait for the same batch.
+    pub(super) async fn collect(&self, batch: &Batch, job: &Job) -> Result<Generated> {
+        let (answer, mut answered) = oneshot::channel();
+        let waiting = Waiting {
+            line: job.key().to_string(),
+            output: job.request().output_path.clone(),
+            answer,
+        };
+        lock(&self.waiting)
+            .entry(batch.id.clone())
+            .or_default()
+            .push(waiting);
+        let mut results = tokio::select! {
+            biased;
+            told = &mut answered => return received(told),
+            results = self.results.lock() => results,
+        };
+        loop {
+            let wanted = lock(&self.waiting).remove(&batch.id).unwrap_or_default();
+            if wanted.is_empty() {
+                break;
+            }
+            if results.as_ref().is_none_or(|results| !results.are_of(&batch.id)) {
+                // The other one's files go first: there is never more than one on disk.
+                *results = None;
+                match Box::pin(self.fetch(batch, &job.request().output_path)).await {
+                    Ok(fetched) => *results = Some(fetched),
+                    Err(error) => {
+                        let error = unfetched(batch, &error);
+                        for one in wanted {
+                            let _ = one.answer.send(Err(error.clone()));
+                        }
+                        continue;
+                    }
+                }
+            }
+            if let Some(results) = results.as_mut() {
+                for one in wanted {
+                    let told = Box::pin(self.read(batch, results, &one)).await;
+                    results.done(&one.line);
+                    // Who asked may have been given up since.
+                    let _ = one.answer.send(told);
+                }
+            }
+        }
+        if results.as_ref().is_some_and(Results::is_empty) {
+            *results = None;
+        }
+        drop(results);
+        received(answered.await)
+    }
+
+    async fn fetch(&self, batch: &Batch, output: &Path) -> Result<Results> {
+        let mut results = Results::of(&batch.id);
+        for id in [&batch.output_file_id, &batch.error_file_id]
+            .into_iter()
+            .flatten()
+        {
+            let file = self.http.wiring().staging.scratch(output)?;
+            let url = self.http.url(&["files", id, "content"]);
+            let request = Request::free(FETCH_OP, url).in_group(BATCH_GROUP, &Units::default());
+            match self.http.save(request, &file).await {
+                Ok(_) => {
+                    let is_output = Some(id) == batch.output_file_id.as_ref();
+                    results.add(file, is_output).await?;
+                }
+                // What the other file tells of is no less true.
+                Err(error) if !error.kind().stops_lane() => results.lacks(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(results)
+    }
+
+    /// What stands in a job's line.
+    async fn read(&self, batch: &Batch, results: &Results, one: &Waiting) -> Result<Generated> {
+        let Some((file, range)) = results.line(&one.line) else {
+            return Err(self.missing(batch, results));
+        };
+        let fields = &["b64_json", "url"];
+        let (line, media) = self.http.file_media((file, range), fields, &one.output).await?;
+        if let Some(error) = line.get("error").filter(|error| !says_nothing(error)) {
+            let code = error.get("code").and_then(Value::as_str).unwrap_or_default();
+            let said = error.get("message").and_then(Value::as_str).unwrap_or(code);
+            let kind = match code {
+                // It did not come to it, and goes into another batch.
+                "batch_expired" | "batch_cancelled" => ErrorKind::Cancelled,
+                _ => ErrorKind::ProviderFault,
+            };
+            return Err(for_later(Error::new(kind, format!("in its batch: {said}"))));
+        }
+        let response = line.get("response").cloned().unwrap_or_default();
+        let status = response.get("status_code").and_then(Value::as_u64).unwrap_or(0);
+        let body = response.get("body").cloned().unwrap_or_default();
+        let Some(status) = u16::try_from(status).ok().filter(|status| *status > 0) else {
+            let message = "the line of the result file says neither what was made nor what went wrong";
+            return Err(Error::new(ErrorKind::BadResponse, message)
+                .with_charge(Charge::Unknown)
+                .with_retry(Retry::Spent));
+        };
+        // Only lines that were completed are billed.
+        self.http
+            .judge_part("image generation", status, body.to_string().as_bytes())
+            .map_err(for_later)?;
+        let images: Images = serde_json::from_value(body).map_err(|error| {
+            Error::new(
+                ErrorKind::BadResponse,
+                "the line of the result file is not as documented",
+            )
+            .because(error)
+        })?;
+        let id = response
+            .get("request_id")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        let mut generated = map::picture(images, media, id)?;
+        generated.facts.price_factor = Some(self.config.price_factor);
+        Ok(generated)
+    }
+
+    /// Why a batch says nothing of a line. Not billed is only what its own counts leave no place for.
+    fn missing(&self, batch: &Batch, results: &Results) -> Error {
+        if let Some(error) = results.unread() {
+            return unfetched(batch, error);
+        }
+        let completed = batch.request_counts.map(|counts| counts.completed);
+        let is_refused = batch.status == "failed" && completed.unwrap_or(0) == 0;
+        if is_refused {
+            let first = batch.errors.as_ref().and_then(|errors| errors.data.first());
+            let said = first.and_then(|error| error.message.as_deref());
+            let line = first
+                .and_then(|error| error.line)
+                .map(|line| format!(", line {line}"));
+            let message = format!(
+                "the batch was refused{}: {}",
+                line.unwrap_or_default(),
+                said.unwrap_or("no reason was given")
+            );
+            // A code says more than that it was refused: no money is no matter of this batch.
+            let code = first.and_then(|error| error.code.as_deref()).unwrap_or_default();
+            let complaint = json!({ "error": { "code": code, "message": said } }).to_string();
+            let judged = self.http.judge_part("batch", 400, complaint.as_bytes());
+            let kind = judged.err().map(|error| error.kind());
+            return for_later(
+                match kind.filter(|kind| kind.stops_lane() || kind.stops_model()) {
+                    Some(kind) => Error::new(kind, message),
+                    None => Error::new(ErrorKind::BadResponse, message),
+                },
+            );
+        }
+        let is_accounted = completed.is_some_and(|completed| results.found() >= completed);
+        match batch.status.as_str() {
+            "expired" | "cancelled" if is_accounted => {
+                let message = format!(
+                    "the batch {} before its turn came",
+                    if batch.status == "expired" {
+                        "ended"
+                    } else {
+                        "was cancelled"
+                    }
+                );
+                for_later(Error::new(ErrorKind::Cancelled, message))
+            }
+            status => {
+                let message = format!(
+                    "the batch {} is {status}, and says nothing of this line",
+                    batch.id
+                );
+                let now = self.http.wiring().clock.now().as_second();
+                let lost_after = i64::try_from(self.config.lost_after.0.as_secs()).unwrap_or(i64::MAX);
+                // At first the service may count slower than it writes. Later it has lost the line.
+                let is_lost = batch
+                    .ended_at()
+                    .is_some_and(|ended| now.saturating_sub(ended) >= lost_after);
+                if is_lost { lost(message) } else { pending(message) }
+            }
+        }
+    }
+}

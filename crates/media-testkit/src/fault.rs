@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use media_core::http::{Scripted, Sent};
 
+use crate::mangle::{Mangled, mangle};
+
 /// Something that goes wrong with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
@@ -33,13 +35,15 @@ pub enum Fault {
     ServerError,
     /// A redirect to another host.
     Redirect,
+    /// The recorded JSON with one of its values changed.
+    Mangled(Mangled),
 }
 
 /// What a 429 of the suite asks for.
 pub(crate) const WAIT: Duration = Duration::from_secs(3);
 
 impl Fault {
-    /// All of them.
+    /// All of them that are the same for every answer.
     pub const ALL: [Fault; 12] = [
         Fault::NoConnection,
         Fault::LostAnswer,
@@ -65,6 +69,7 @@ impl Fault {
                 | Fault::EmptyAnswer
                 | Fault::WebPage
                 | Fault::OtherJson
+                | Fault::Mangled(_)
         )
     }
 
@@ -88,16 +93,21 @@ impl Fault {
             Fault::BadKey => Scripted::new(401, format!("the key {key} is not known")),
             Fault::ServerError => Scripted::new(500, format!("panicked while serving {key}")),
             Fault::Redirect => Scripted::new(302, "").header("location", "https://elsewhere.test/"),
+            Fault::Mangled(change) => with_body(recorded, |whole| mangle(whole, change)),
         }
     }
 }
 
 fn half(recorded: &Scripted) -> Scripted {
+    with_body(recorded, |whole| {
+        whole.get(..whole.len() / 2).unwrap_or_default().to_vec()
+    })
+}
+
+fn with_body(recorded: &Scripted, change: impl Fn(&[u8]) -> Vec<u8>) -> Scripted {
     let mut answer = recorded.clone();
     if let Ok((_, _, pieces)) = &mut answer.answer {
-        let whole: Vec<u8> = pieces.concat();
-        let half = whole.get(..whole.len() / 2).unwrap_or_default();
-        *pieces = vec![Bytes::copy_from_slice(half)];
+        *pieces = vec![Bytes::from(change(&pieces.concat()))];
     }
     answer
 }
@@ -105,6 +115,7 @@ fn half(recorded: &Scripted) -> Scripted {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Fault::Mangled(change) => return change.fmt(f),
             Fault::NoConnection => "no connection",
             Fault::LostAnswer => "a lost answer",
             Fault::CutAnswer => "an answer that breaks off",

@@ -1,7 +1,7 @@
 //! The conformance suite for a media provider: plays recorded exchanges, needs no network and no simulator.
 //!
 //! Record each way to success as a [`Case`]: a request, and the [`Exchange`]s that it leads to. [`conformance`] plays
-//! each case as recorded, then again with each [`Fault`] at each call, and after every play checks what a provider
+//! each case as recorded, then again with each [`Fault`] at each call and with each value of its JSON changed, and after every play checks what a provider
 //! must do whatever its API is. It plays in the time of tokio's clock, so the test wants
 //! `#[tokio::test(start_paused = true)]`: with a running clock every retry would take as long as it says.
 //!
@@ -127,6 +127,7 @@ mod exchange;
 mod fault;
 mod finding;
 mod journal;
+mod mangle;
 pub mod media;
 mod offline;
 mod play;
@@ -142,6 +143,10 @@ pub use self::cases::{Case, Cases};
 pub use self::exchange::Exchange;
 pub use self::fault::Fault;
 pub use self::finding::Finding;
+pub use self::mangle::Mangled;
+
+use self::fault::Trouble;
+use self::mangle::Turned;
 
 /// Checks a provider against everything that [`findings`] looks at.
 ///
@@ -168,19 +173,19 @@ pub async fn findings(make: impl Fn(Wiring) -> Arc<dyn MediaProvider>, cases: &C
     rules::connection(make, cases, &mut found).await;
     for case in cases.cases() {
         let calls = rules::as_recorded(make, cases, case, &mut found).await;
-        for fault in Fault::ALL {
-            for call in 0..calls {
+        for (call, places) in calls.into_iter().enumerate() {
+            let mangled = (0..places).flat_map(|place| {
+                let change = move |turned| Fault::Mangled(Mangled { place, turned });
+                Turned::ALL.into_iter().map(change)
+            });
+            for fault in Fault::ALL.into_iter().chain(mangled) {
                 for lasting in [false, true] {
-                    rules::with_fault(
-                        make,
-                        cases,
-                        case,
-                        fault::Trouble { fault, call, lasting },
-                        &mut found,
-                    )
-                    .await;
+                    let trouble = Trouble { fault, call, lasting };
+                    rules::with_fault(make, cases, case, trouble, &mut found).await;
                 }
             }
+        }
+        for fault in Fault::ALL {
             rules::several(make, cases, case, fault, &mut found).await;
         }
     }

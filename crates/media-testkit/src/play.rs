@@ -13,6 +13,7 @@ use crate::cases::Cases;
 use crate::exchange::Exchange;
 use crate::fault::{Fault, Trouble};
 use crate::journal::Notes;
+use crate::mangle::places;
 use crate::sync::lock;
 
 pub(crate) type Make<'a> = &'a dyn Fn(Wiring) -> Arc<dyn MediaProvider>;
@@ -29,6 +30,8 @@ pub(crate) struct Arrival {
     pub(crate) exchange: Option<usize>,
     pub(crate) paid: bool,
     pub(crate) fault: Option<Fault>,
+    /// Values in the JSON of the recorded answer.
+    pub(crate) places: usize,
     /// The purchases that the journal knew of at that moment.
     pub(crate) announced: Vec<Vec<AttemptKey>>,
 }
@@ -63,15 +66,19 @@ impl Play {
             let fault = trouble
                 .filter(|trouble| trouble.hits(log.len()))
                 .map(|trouble| trouble.fault);
+            let recorded =
+                exchange.map_or_else(|| Scripted::new(404, "{}"), |exchange| exchange.answer(request));
             log.push(Arrival {
                 shown: format!("{} {}", request.method(), request.uri()).replace(&key, "KEY"),
                 exchange: exchanges.iter().position(|exchange| fits(&exchange)),
                 paid: exchange.is_some_and(|exchange| exchange.paid),
                 fault,
+                places: match &recorded.answer {
+                    Ok((_, _, pieces)) => places(&pieces.concat()),
+                    Err(_) => 0,
+                },
                 announced: journal.purchases(),
             });
-            let recorded =
-                exchange.map_or_else(|| Scripted::new(404, "{}"), |exchange| exchange.answer(request));
             fault.map_or(recorded.clone(), |fault| fault.instead_of(&recorded, &key))
         });
         let mut wiring = Wiring::over(Arc::new(transport.clone()));

@@ -9,8 +9,13 @@ use crate::fault::{Fault, Trouble, WAIT};
 use crate::finding::Findings;
 use crate::play::{Make, Play};
 
-/// Plays a case as recorded; says how many calls it makes.
-pub(crate) async fn as_recorded(make: Make<'_>, cases: &Cases, case: &Case, found: &mut Findings) -> usize {
+/// Plays a case as recorded; says for each call that it makes how many values are in its answer.
+pub(crate) async fn as_recorded(
+    make: Make<'_>,
+    cases: &Cases,
+    case: &Case,
+    found: &mut Findings,
+) -> Vec<usize> {
     let mut play = Play::new(make, cases, &case.exchanges, None);
     play.run(std::slice::from_ref(&case.request)).await;
     let place = format!("{:?} as recorded", case.name);
@@ -52,7 +57,7 @@ pub(crate) async fn as_recorded(make: Make<'_>, cases: &Cases, case: &Case, foun
             format!("{place}: one of its calls lacks `buys`, or is free"),
         );
     }
-    arrivals.len()
+    arrivals.iter().map(|call| call.places).collect()
 }
 
 /// Plays a case with a fault.

@@ -12,6 +12,7 @@ use serde::de::IntoDeserializer as _;
 use serde::de::value::StrDeserializer;
 use serde::{Deserialize, Serialize};
 
+use crate::money::Usd;
 use crate::provider::Candidate;
 
 /// A `Result` with this crate's [`Error`].
@@ -193,6 +194,7 @@ struct Inner {
     status: Option<u16>,
     next: Option<String>,
     candidates: Vec<Candidate>,
+    cost: Option<Usd>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -213,6 +215,7 @@ impl Error {
             status: None,
             next: None,
             candidates: Vec::new(),
+            cost: None,
             source: None,
         }))
     }
@@ -270,6 +273,15 @@ impl Error {
     #[must_use]
     pub fn not_billed(self) -> Error {
         self.with_charge(Charge::None)
+    }
+
+    /// Says that it was billed, and with how much if the service told.
+    #[must_use]
+    pub fn billed(self, cost: Option<Usd>) -> Error {
+        self.edit(|inner| {
+            inner.charge = Some(Charge::Certain);
+            inner.cost = cost;
+        })
     }
 
     /// Says nothing about the money.
@@ -374,6 +386,12 @@ impl Error {
     #[must_use]
     pub fn candidates(&self) -> &[Candidate] {
         &self.0.candidates
+    }
+
+    /// What the failure cost, where it was billed and the service told.
+    #[must_use]
+    pub fn cost(&self) -> Option<Usd> {
+        self.0.cost
     }
 
     /// What is known about the money; `None` when the error itself does not say.

@@ -1,8 +1,115 @@
-//! For serde types of answers: a field of an unexpected type must not cost what was paid for beside it.
+//! For answers of services: what is odd about one value must not cost what was paid for beside it.
 
 use serde::Deserialize as _;
 use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::Value;
+
+/// Reads JSON. What strict JSON refuses and some services send all the same is put right where the strict reading fails: a
+/// byte order mark, half a surrogate pair in an escape, `NaN` and its like, a number too large for any, control characters in
+/// texts, a key given twice (its last value counts), something after the end.
+///
+/// # Errors
+/// It is no such JSON even so, or not of this type.
+pub fn json<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+    let strict = match serde_json::from_slice(text) {
+        Ok(read) => return Ok(read),
+        Err(error) => error,
+    };
+    let mended = mended(&String::from_utf8_lossy(text));
+    let mut reader = serde_json::Deserializer::from_str(&mended);
+    match Value::deserialize(&mut reader) {
+        Ok(value) => serde_json::from_value(value),
+        // What was wrong with it as it came says more.
+        Err(_) => Err(strict),
+    }
+}
+
+/// A text in which every value is one that JSON knows.
+fn mended(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        let length = match next {
+            '"' => {
+                let length = string_length(rest);
+                mend_string(rest.get(..length).unwrap_or(rest), &mut out);
+                length
+            }
+            '-' | '+' | '.' | '0'..='9' | 'N' | 'I' => {
+                let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '.');
+                let length = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+                let token = rest.get(..length).unwrap_or(rest);
+                let is_finite = token.parse::<f64>().is_ok_and(f64::is_finite);
+                out.push_str(if is_finite { token } else { "null" });
+                length
+            }
+            _ => {
+                out.push(next);
+                next.len_utf8()
+            }
+        };
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    out
+}
+
+/// The length of the string that a text begins with, quotes included.
+fn string_length(text: &str) -> usize {
+    let mut is_escaped = false;
+    for (at, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+fn mend_string(string: &str, out: &mut String) {
+    let mut rest = string;
+    while let Some(at) = rest.find(|c: char| c == '\\' || c < ' ') {
+        let (plain, special) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        out.push_str(plain);
+        let length = match surrogate(special) {
+            Some(0xd800..=0xdbff)
+                if matches!(
+                    surrogate(special.get(6..).unwrap_or_default()),
+                    Some(0xdc00..=0xdfff)
+                ) =>
+            {
+                out.push_str(special.get(..12).unwrap_or_default());
+                12
+            }
+            Some(_) => {
+                out.push_str("\\ufffd");
+                6
+            }
+            // An escape is two characters for all that matters here.
+            None if special.starts_with('\\') => {
+                let length = special.char_indices().nth(2).map_or(special.len(), |(at, _)| at);
+                out.push_str(special.get(..length).unwrap_or_default());
+                length
+            }
+            // A control character.
+            None => {
+                out.push(' ');
+                1
+            }
+        };
+        rest = special.get(length..).unwrap_or_default();
+    }
+    out.push_str(rest);
+}
+
+/// The half of a surrogate pair that a text begins with as an escape.
+fn surrogate(text: &str) -> Option<u16> {
+    let digits = text.strip_prefix("\\u")?.get(..4)?;
+    let unit = u16::from_str_radix(digits, 16).ok()?;
+    (0xd800..=0xdfff).contains(&unit).then_some(unit)
+}
 
 /// A value of the expected type, or nothing.
 ///
@@ -54,6 +161,19 @@ fn whole(number: f64) -> Option<u64> {
     (0.0..=EXACT).contains(&number).then_some(number as u64)
 }
 
+/// A yes or no in whatever dress (`true`, `"true"`, `1`), or none.
+///
+/// # Errors
+/// It is not even JSON.
+pub fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Bool(flag) => Some(flag),
+        Value::Number(number) => number.as_f64().map(|number| number != 0.0),
+        Value::String(text) => text.trim().to_ascii_lowercase().parse().ok(),
+        _ => None,
+    })
+}
+
 /// A number in whatever dress (`0.5`, `"0.5"`), or none.
 ///
 /// # Errors
@@ -68,6 +188,8 @@ pub fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>,
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use proptest::prelude::*;
     use serde::Deserialize;
 
     #[derive(Deserialize)]
@@ -101,5 +223,45 @@ mod tests {
         );
         assert_eq!(read(r#"{"tokens":-3}"#).2, 0);
         assert_eq!(read("{}"), (None, vec![], 0));
+    }
+
+    #[test]
+    fn what_strict_json_refuses_costs_only_itself() {
+        let read = |text: &str| json::<Value>(text.as_bytes()).unwrap().to_string();
+        assert_eq!(read("\u{feff}{\"a\":1}"), r#"{"a":1}"#);
+        assert_eq!(
+            read(r#"{"a":NaN,"b":[-Infinity,1e999,-1.5],"c":true}"#),
+            r#"{"a":null,"b":[null,null,-1.5],"c":true}"#
+        );
+        assert_eq!(
+            read(r#"{"a":"x \ud83d y","b":"\ud83d\ude00","c":"\\ud83d"}"#),
+            r#"{"a":"x � y","b":"😀","c":"\\ud83d"}"#
+        );
+        assert_eq!(read("{\"a\":\"one\ntwo\",\"b\":2}"), r#"{"a":"one two","b":2}"#);
+        assert_eq!(read("{\"a\":1}\0{}"), r#"{"a":1}"#);
+        assert_eq!(read(r#"{"a":"\ud83d\ud83d\ude00"}"#), r#"{"a":"�😀"}"#);
+        let twice: Answer = json(br#"{"name":"x","name":"y"}"#).unwrap();
+        assert_eq!(twice.name.as_deref(), Some("y"));
+    }
+
+    #[test]
+    fn what_is_no_json_stays_none() {
+        for text in ["", "<html>", "{\"a\":", "{\"a\":\"x", "nothing"] {
+            assert!(json::<Value>(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in proptest::collection::vec(any::<u8>(), 0..60), odd in "[{}\\[\\]:,\"\\\\ud8cNaI1e.+ -]{0,40}") {
+            let _ = json::<Value>(&text);
+            let _ = json::<Value>(odd.as_bytes());
+        }
+
+        #[test]
+        fn strict_json_is_read_as_it_is(text in "\\PC{0,20}", number in any::<f64>()) {
+            let value = serde_json::json!({"text": text, "list": [number, null, true, {"": -3}]});
+            prop_assert_eq!(mended(&value.to_string()), value.to_string());
+        }
     }
 }

@@ -7,7 +7,7 @@ use media_core::{ApiKey, Error, ErrorKind, Result};
 use serde_json::Value;
 use url::Url;
 
-use crate::map::segment;
+use crate::map::{WEBSITE, segment};
 
 /// What looking up a word is called in messages.
 pub(crate) const LOOKUP: &str = "lookup";
@@ -133,10 +133,11 @@ impl ForvoJudge {
 
     /// A word without recordings can be answered by sending the caller to `https://forvo.com/404`.
     fn redirected(&self, reply: &Reply<'_>) -> Error {
+        let site = Url::parse(WEBSITE);
         let target = reply
             .headers
             .get(LOCATION)
-            .and_then(|value| Url::parse(value.to_str().ok()?).ok());
+            .and_then(|value| site.ok()?.join(value.to_str().ok()?).ok());
         let missing = target.as_ref().is_some_and(|url| {
             let at_forvo = url
                 .host_str()
@@ -277,6 +278,8 @@ mod tests {
         let kind = |location| judge_of("lookup", 302, location, "").unwrap_err().kind();
         assert_eq!(kind(Some("https://forvo.com/404")), ErrorKind::NotFound);
         assert_eq!(kind(Some("https://www.forvo.com/404/")), ErrorKind::NotFound);
+        assert_eq!(kind(Some("//forvo.com/404")), ErrorKind::NotFound);
+        assert_eq!(kind(Some("/404")), ErrorKind::NotFound);
         assert_eq!(kind(Some("https://forvo.com/login")), ErrorKind::BadResponse);
         assert_eq!(kind(Some("https://notforvo.com/404")), ErrorKind::BadResponse);
         assert_eq!(kind(None), ErrorKind::BadResponse);

@@ -11,7 +11,7 @@ use crate::wire::Item;
 use crate::word;
 
 /// Where people read about Forvo; its terms ask for a credit that names it.
-const WEBSITE: &str = "https://forvo.com";
+pub(crate) const WEBSITE: &str = "https://forvo.com";
 
 /// One recording of a word.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +40,8 @@ pub struct Pronunciation {
     pub link: Option<Link>,
     pub(crate) mp3: Option<Link>,
     pub(crate) ogg: Option<Link>,
+    /// It came with a link that may not be followed, and with no other.
+    pub(crate) has_unusable_link: bool,
 }
 
 impl Pronunciation {
@@ -220,6 +222,11 @@ impl Reader<'_> {
             } else {
                 mp3.clone()
             },
+            has_unusable_link: [&item.pathmp3, &item.pathogg]
+                .into_iter()
+                .any(|path| !path.trim().is_empty())
+                && mp3.is_none()
+                && ogg.is_none(),
             mp3,
             ogg,
         }
@@ -266,6 +273,7 @@ impl Pronunciation {
             link: None,
             mp3: None,
             ogg: None,
+            has_unusable_link: false,
         }
     }
 }

@@ -9,7 +9,7 @@ use media_core::http::{Auth, Http, HttpOptions, Request, Wiring};
 use media_core::limit::Units;
 use media_core::{
     ApiKey, Candidate, Capabilities, Connection, Error, ErrorKind, Format, Generated, Job, Link, Media,
-    MediaKind, MediaProvider, MediaRequest, Prior, ProviderInfo, Resolved, Result,
+    MediaKind, MediaProvider, MediaRequest, Prior, ProviderInfo, Resolved, Result, quoted,
 };
 use serde_json::Value;
 use url::Url;
@@ -247,10 +247,13 @@ impl Forvo {
                 let place = usize::try_from(job.request().variant)
                     .unwrap_or(usize::MAX)
                     .saturating_sub(1);
-                fitting
-                    .get(place)
-                    .copied()
-                    .ok_or_else(|| missing.that_fits(rules, fitting.len()))
+                let is_unusable = |one: &Pronunciation| one.has_unusable_link && rules.fits(one);
+                match fitting.get(place) {
+                    Some(chosen) => Ok(*chosen),
+                    // It has one, so nobody else is to be asked for it.
+                    None if found.exact.iter().any(is_unusable) => Err(self.unusable_link(resolved)),
+                    None => Err(missing.that_fits(rules, fitting.len())),
+                }
             }
         };
         match chosen {
@@ -288,6 +291,17 @@ impl Forvo {
             media: Media::Link(link),
             facts,
         })
+    }
+
+    fn unusable_link(&self, resolved: &Resolved) -> Error {
+        let message = format!(
+            "{} has a recording of {}, with a link that leads nowhere safe: neither over https nor to itself",
+            self.info.name,
+            quoted(&resolved.content)
+        );
+        Error::new(ErrorKind::BadResponse, message)
+            .in_op(LOOKUP)
+            .not_billed()
     }
 
     /// Words for why nothing is taken.

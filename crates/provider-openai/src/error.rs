@@ -18,7 +18,13 @@ pub(crate) struct OpenAiJudge;
 
 impl Judge for OpenAiJudge {
     fn judge(&self, reply: &Reply<'_>) -> Result<()> {
-        let complaint = reply.json().as_ref().and_then(Complaint::read);
+        let body = reply.json();
+        // What came beside an error was made, whatever the error says of money.
+        let has_result = body
+            .as_ref()
+            .and_then(|body| body.get("data")?.as_array())
+            .is_some_and(|data| !data.is_empty());
+        let complaint = body.as_ref().and_then(Complaint::read);
         match complaint {
             // Compatible gateways answer 200 with an error inside.
             Some(complaint) if !reply.status.is_success() => Err(complaint.judge(reply)),
@@ -26,8 +32,9 @@ impl Judge for OpenAiJudge {
                 let error = complaint.judge(reply);
                 // In a stream the work has begun, and so it has where a server fails inside a success: what was drawn by
                 // then may be billed. What is refused before drawing says so, or comes as JSON.
-                let is_refusal = complaint.stage.as_deref() == Some("input")
-                    || !(reply.is_event() || error.kind() == ErrorKind::ProviderFault);
+                let is_refusal = !has_result
+                    && (complaint.stage.as_deref() == Some("input")
+                        || !(reply.is_event() || error.kind() == ErrorKind::ProviderFault));
                 Err(if is_refusal { error } else { error.without_charge() })
             }
             _ if reply.status.is_success() => Ok(()),
@@ -69,9 +76,10 @@ impl Complaint {
         match body.get("error").filter(|error| !says_nothing(error)) {
             Some(Value::Object(error)) => {
                 let field = |name: &str| error.get(name).map(text).unwrap_or_default();
-                let stage = error
+                let details = error
                     .get("moderation_details")
-                    .and_then(|details| details.get("moderation_stage"));
+                    .or_else(|| body.get("moderation_details"));
+                let stage = details.and_then(|details| details.get("moderation_stage"));
                 Some(Complaint {
                     message: field("message"),
                     code: field("code"),
@@ -91,8 +99,12 @@ impl Complaint {
             }
             None => {
                 let message = body.get("detail").or_else(|| body.get("message"))?;
+                let field = |name: &str| body.get(name).map(text).unwrap_or_default();
                 Some(Complaint {
                     message: text(message),
+                    code: field("code"),
+                    // An event of a stream says by its type what it is.
+                    explicit: body.get("type").and_then(Value::as_str) == Some("error"),
                     ..Complaint::default()
                 })
             }

@@ -87,13 +87,20 @@ pub(crate) fn speech_body(resolved: &Resolved) -> Result<SpeechBody<'_>> {
 pub(crate) fn picture(answer: Images, media: Vec<Staged>, request_id: Option<String>) -> Result<Generated> {
     let image = answer.data.into_iter().next().unwrap_or_default();
     // One picture was asked for, so what came is it, under whichever name.
-    let media = match (media.into_iter().next(), image.url) {
-        (Some(staged), _) => Media::Staged(staged),
-        (None, Some(Payload::Text(link))) => {
+    let media = match (
+        media.into_iter().next(),
+        image.url,
+        image.b64_json.or(answer.b64_json),
+    ) {
+        (Some(staged), ..) => Media::Staged(staged),
+        (None, Some(Payload::Text(link)), _) => {
             let url = Url::parse(&link).map_err(|error| no_picture().because(error))?;
             Media::Link(Link::new(url))
         }
-        (None, _) => return Err(no_picture()),
+        (None, Some(Payload::Unreadable(why)), _) | (None, _, Some(Payload::Unreadable(why))) => {
+            return Err(no_picture().because(why));
+        }
+        (None, ..) => return Err(no_picture()),
     };
     let facts = Facts {
         remote_id: request_id,
@@ -112,9 +119,17 @@ fn no_picture() -> Error {
     .in_op("image generation")
 }
 
-/// Tokens by the names of the price table.
+/// Tokens by the names of the price table. None where none are told of the picture: it was not made of nothing, and the price
+/// list says more.
 fn usage(usage: &Usage) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
+    if usage.output_tokens == 0
+        && usage
+            .output_tokens_details
+            .is_none_or(|made| made.image_tokens == 0)
+    {
+        return counts;
+    }
     let mut count = |name: &str, amount: u64| {
         if amount > 0 {
             counts.insert(name.to_owned(), amount);

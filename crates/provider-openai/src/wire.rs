@@ -38,11 +38,16 @@ pub(crate) struct Images {
     pub(crate) data: Vec<Image>,
     #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) usage: Option<Usage>,
+    /// In an event of a stream it stands here.
+    #[serde(default, deserialize_with = "lenient::optional")]
+    pub(crate) b64_json: Option<Payload>,
 }
 
 /// What stands beside a picture that came as base64, or in its place: a link.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Image {
+    #[serde(default, deserialize_with = "lenient::optional")]
+    pub(crate) b64_json: Option<Payload>,
     #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) url: Option<Payload>,
     #[serde(default, deserialize_with = "lenient::optional")]
@@ -161,8 +166,8 @@ pub(crate) struct BatchCounts {
 /// Answer of `GET /batches`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct BatchList {
-    #[serde(default)]
-    pub(crate) data: Vec<Batch>,
+    /// Must be there, for from a list without it would follow that a batch was never created; each is read by itself.
+    pub(crate) data: Vec<Value>,
     #[serde(default)]
     pub(crate) has_more: bool,
 }
@@ -170,13 +175,13 @@ pub(crate) struct BatchList {
 /// Answer of `GET /models`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Models {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::list")]
     pub(crate) data: Vec<Model>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Model {
     pub(crate) id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) shutdown_date: Option<String>,
 }

@@ -4,7 +4,7 @@
 
 use http::StatusCode;
 use media_core::http::{Judge, Reply};
-use media_core::{Charge, Error, ErrorKind, Result};
+use media_core::{Error, ErrorKind, Result, Usd};
 
 use crate::wire::{Envelope, TaskError};
 
@@ -214,11 +214,7 @@ impl TaskError {
             // Said of tasks that are still on their way too, just as an empty answer is.
             return false;
         }
-        if self
-            .status
-            .as_deref()
-            .is_some_and(|status| status.eq_ignore_ascii_case("error"))
-        {
+        if self.says_error() {
             return true;
         }
         match self.class() {
@@ -226,6 +222,13 @@ impl TaskError {
             Class::Timeout => self.code.as_deref() == Some("timeoutProvider"),
             _ => false,
         }
+    }
+
+    /// Whether it says itself that the task has come to its end.
+    pub(crate) fn says_error(&self) -> bool {
+        self.status
+            .as_deref()
+            .is_some_and(|status| status.eq_ignore_ascii_case("error"))
     }
 
     /// Whether an error in the archive is the fate of the task. The archive holds the answer that was once given, and the
@@ -253,7 +256,9 @@ impl TaskError {
         let class = self.class();
         let error = self.plain(class).in_op(op);
         match class {
-            _ if self.cost.is_some_and(|cost| cost > 0.0) => error.with_charge(Charge::Certain),
+            _ if self.cost.is_some_and(|cost| cost > 0.0) => {
+                error.billed(self.cost.and_then(Usd::from_dollars))
+            }
             Class::Conflict | Class::Gone | Class::UnknownTask => error,
             // Somebody stopped waiting for an accepted task, which goes on and is billed. That of the one who makes it is its end.
             Class::Timeout if self.code.as_deref() != Some("timeoutProvider") => error,
@@ -356,10 +361,15 @@ impl Judge for RunwareJudge {
         // Every task was turned away for pace, which makes no task: the same send, with the same keys, may go again.
         let buys = matches!(reply.op, IMAGE_OP | SPEECH_OP);
         let paced = buys && errors.iter().all(|error| error.class() == Class::Pace);
-        let failed = buys
-            && errors.iter().all(|error| error.class().yields_to(reply.status))
-            && may_pass(reply.status);
-        if of_tasks && !paced && !failed {
+        let is_unknown = errors.iter().all(|error| error.class().yields_to(reply.status));
+        let failed = buys && is_unknown && may_pass(reply.status);
+        // A question that the service failed to answer says nothing of the tasks, unless it says so in so many words.
+        let unasked = reply.op == RESULT_OP
+            && reply.status.is_server_error()
+            && !errors.iter().any(TaskError::says_error);
+        // It is about the account, whatever tasks it names.
+        let denied = is_unknown && matches!(reply.status.as_u16(), 401..=403);
+        if of_tasks && !paced && !failed && !unasked && !denied {
             Ok(())
         } else {
             Err(first.of_request(reply))

@@ -21,9 +21,10 @@ const UNKNOWN_ROUNDS: u32 = 2;
 const LEAST_ROUNDS: u32 = 3;
 
 /// A task whose result is waited for.
-#[derive(Clone, Copy)]
 pub(crate) struct Waiting<'a> {
     job: &'a Job,
+    /// What was wrong with the result that came at once.
+    unusable: Option<Error>,
     /// It was not accepted just now by this mode of delivery, so the other place for results is looked at too: a task
     /// made in sync mode is in the archive only.
     in_doubt: bool,
@@ -34,12 +35,25 @@ impl<'a> Waiting<'a> {
     pub(crate) fn accepted(job: &'a Job, mode: Mode) -> Waiting<'a> {
         Waiting {
             job,
+            unusable: None,
             in_doubt: mode == Mode::Sync,
         }
     }
 
     pub(crate) fn in_doubt(job: &'a Job) -> Waiting<'a> {
-        Waiting { job, in_doubt: true }
+        Waiting {
+            job,
+            unusable: None,
+            in_doubt: true,
+        }
+    }
+
+    /// A task whose result came and cannot be used: the archive may have a better one.
+    pub(crate) fn after(job: &'a Job, error: Error) -> Waiting<'a> {
+        Waiting {
+            unusable: Some(error),
+            ..Waiting::in_doubt(job)
+        }
     }
 }
 
@@ -95,8 +109,11 @@ impl Runware {
                 humantime::format_duration(total.0)
             );
             // Accepted tasks are billed whether or not anybody waits for them: nothing is said about the charge.
-            one.job
-                .finish(Err(Error::new(ErrorKind::Timeout, message).in_op(RESULT_OP)));
+            let error = Error::new(ErrorKind::Timeout, message).in_op(RESULT_OP);
+            one.job.finish(Err(match one.unusable {
+                Some(before) => error.because(before),
+                None => error,
+            }));
         }
     }
 

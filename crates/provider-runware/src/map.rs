@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use media_core::http::Payload;
 use media_core::{
-    AttemptKey, Charge, Error, ErrorKind, Facts, Format, Generated, Link, Media, Resolved, Staged, Usd,
+    AttemptKey, Error, ErrorKind, Facts, Format, Generated, Link, Media, Resolved, Staged, Usd,
 };
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -108,6 +108,9 @@ fn format_name(format: Format) -> String {
     }
 }
 
+/// The status of a generation that came to nothing: `error` is documented, the others are what such services say.
+const FAILED: [&str; 3] = ["error", "failed", "failure"];
+
 /// What an answer says about one task.
 #[derive(Debug)]
 pub(crate) enum State {
@@ -194,8 +197,18 @@ impl Reader {
 
     fn read(mut self, mut envelope: Envelope, counts: impl Fn(&TaskError) -> bool) -> States {
         let mut states = States::default();
+        // What is said to go on has not failed, unless that is said in so many words.
+        let goes_on = |item: &Item| item.error.is_empty() && item.status.as_deref().is_some_and(is_progress);
+        let running: Vec<_> = envelope
+            .data
+            .iter()
+            .filter(|item| goes_on(item))
+            .filter_map(|item| key_of(item.task_uuid.as_deref()))
+            .collect();
         for error in envelope.take_errors() {
-            if let Some(key) = key_of(error.task_uuid.as_deref()).filter(|_| counts(&error)) {
+            let key = key_of(error.task_uuid.as_deref())
+                .filter(|key| counts(&error) && (error.says_error() || !running.contains(key)));
+            if let Some(key) = key {
                 states.add(key, State::Failed(error));
             }
         }
@@ -244,7 +257,7 @@ impl Reader {
 
     fn state(&mut self, mut item: Item) -> State {
         let status = item.status.as_deref().unwrap_or_default().to_ascii_lowercase();
-        if status == "error" || !item.error.is_empty() {
+        if FAILED.contains(&status.as_str()) || !item.error.is_empty() {
             let flat = TaskError {
                 code: item.code.take(),
                 message: item.message.take(),
@@ -265,7 +278,7 @@ impl Reader {
                 );
                 State::Flagged(
                     error
-                        .with_charge(Charge::Certain)
+                        .billed(cost_of(&item))
                         .hint("change the prompt, or set when_flagged to warn"),
                 )
             }
@@ -290,14 +303,23 @@ impl Reader {
             &item.audio_base64,
             &item.audio_data_uri,
         ];
+        let mut unreadable = None;
         for payload in payloads.into_iter().flatten() {
-            if let Payload::Staged(place) = payload
-                && let Some(staged) = self.media.get_mut(*place).and_then(Option::take)
-            {
-                return Some(Ok(Media::Staged(staged)));
+            match payload {
+                Payload::Staged(place) => {
+                    if let Some(staged) = self.media.get_mut(*place).and_then(Option::take) {
+                        return Some(Ok(Media::Staged(staged)));
+                    }
+                }
+                Payload::Unreadable(why) => {
+                    unreadable = Some(Error::new(ErrorKind::BadResponse, why.clone()));
+                }
+                Payload::Text(_) => {}
             }
         }
-        let text = item.image_url.as_deref().or(item.audio_url.as_deref())?;
+        let Some(text) = item.image_url.as_deref().or(item.audio_url.as_deref()) else {
+            return unreadable.map(Err);
+        };
         let url = Url::parse(text)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https"));
@@ -314,6 +336,16 @@ fn key_of(uuid: Option<&str>) -> Option<AttemptKey> {
     AttemptKey::parse(uuid?)
 }
 
+/// What a result cost. Hosted models are billed by the time they took; 0 means that it is not known yet.
+fn cost_of(item: &Item) -> Option<Usd> {
+    item.cost.filter(|cost| *cost > 0.0).and_then(Usd::from_dollars)
+}
+
+fn is_progress(status: &str) -> bool {
+    let status = status.to_ascii_lowercase();
+    !status.is_empty() && status != "success" && !FAILED.contains(&status.as_str())
+}
+
 fn facts(item: &Item) -> Facts {
     let warnings = match item.nsfw {
         Some(true) => vec!["the content check flagged the picture as unsafe".to_owned()],
@@ -321,8 +353,7 @@ fn facts(item: &Item) -> Facts {
     };
     Facts {
         remote_id: item.image_uuid.clone().or_else(|| item.audio_uuid.clone()),
-        // Hosted models are billed by the time they took; 0 means that it is not known yet.
-        cost: item.cost.filter(|cost| *cost > 0.0).and_then(Usd::from_dollars),
+        cost: cost_of(item),
         seed: item.seed,
         warnings,
         ..Facts::default()

@@ -150,7 +150,7 @@ fn sort(jobs: Vec<&Job>, mut states: States, mode: Mode) -> Open<'_> {
             Some(State::Done(generated)) => job.finish(Ok(*generated)),
             Some(State::Flagged(error)) => job.finish(Err(error.in_op(op))),
             Some(State::Running) => open.fetch.push(Waiting::accepted(job, mode)),
-            Some(State::Unusable(_)) => open.fetch.push(Waiting::in_doubt(job)),
+            Some(State::Unusable(error)) => open.fetch.push(Waiting::after(job, error)),
             Some(State::Failed(error)) => match error.class() {
                 // Used before: the first submit arrived, whatever became of its answer.
                 Class::Conflict => open.fetch.push(Waiting::in_doubt(job)),

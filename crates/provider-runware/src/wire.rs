@@ -2,7 +2,7 @@
 
 use media_core::http::Payload;
 use media_core::lenient;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// The fields that hold media in place of a link.
@@ -18,10 +18,10 @@ pub(crate) const MEDIA_FIELDS: [&str; 4] = [
 pub(crate) struct Envelope {
     #[serde(default, deserialize_with = "lenient::list")]
     pub(crate) data: Vec<Item>,
-    #[serde(default, deserialize_with = "lenient::list")]
+    #[serde(default, deserialize_with = "complaints")]
     errors: Vec<TaskError>,
     /// The older name, an object or an array.
-    #[serde(default, deserialize_with = "lenient::list")]
+    #[serde(default, deserialize_with = "complaints")]
     error: Vec<TaskError>,
     /// The oldest form: `{"error": true, "errorMessage": ...}`.
     #[serde(default, rename = "errorMessage", deserialize_with = "lenient::optional")]
@@ -31,7 +31,7 @@ pub(crate) struct Envelope {
 impl Envelope {
     /// Reads a body, if it is an envelope at all.
     pub(crate) fn read(body: &[u8]) -> Option<Envelope> {
-        let value: Value = serde_json::from_slice(body).ok()?;
+        let value: Value = lenient::json(body).ok()?;
         let object = value.as_object()?;
         if !["data", "errors", "error", "errorMessage"]
             .iter()
@@ -64,7 +64,7 @@ pub(crate) struct Item {
     #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) status: Option<String>,
     /// In the schemas of 2026 a failed generation may stand in `data`.
-    #[serde(default, deserialize_with = "lenient::list")]
+    #[serde(default, deserialize_with = "complaints")]
     pub(crate) error: Vec<TaskError>,
     #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) code: Option<String>,
@@ -88,7 +88,7 @@ pub(crate) struct Item {
     pub(crate) audio_data_uri: Option<Payload>,
     #[serde(default, deserialize_with = "lenient::optional")]
     pub(crate) seed: Option<u64>,
-    #[serde(default, rename = "NSFWContent", deserialize_with = "lenient::optional")]
+    #[serde(default, rename = "NSFWContent", deserialize_with = "lenient::flag")]
     pub(crate) nsfw: Option<bool>,
     #[serde(default, deserialize_with = "lenient::number")]
     pub(crate) cost: Option<f64>,
@@ -139,6 +139,32 @@ pub(crate) struct TaskError {
     /// US dollars. Errors are free as far as anybody has seen; one that says otherwise is believed.
     #[serde(default, deserialize_with = "lenient::number")]
     pub(crate) cost: Option<f64>,
+}
+
+/// Errors as objects or as plain texts, one or several. One that says nothing is none: some servers put an empty `error` beside
+/// every answer.
+fn complaints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TaskError>, D::Error> {
+    let entries = match Value::deserialize(deserializer)? {
+        Value::Array(entries) => entries,
+        single => vec![single],
+    };
+    let read = |entry| match entry {
+        Value::String(message) => Some(TaskError {
+            message: Some(message),
+            ..TaskError::default()
+        }),
+        entry => serde_json::from_value(entry).ok(),
+    };
+    let says_something = |error: &TaskError| {
+        let is_text = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.trim().is_empty());
+        let texts = [&error.code, &error.message, &error.status, &error.task_uuid];
+        texts.into_iter().any(is_text) || error.cost.is_some() || !error.parameter.is_empty()
+    };
+    Ok(entries
+        .into_iter()
+        .filter_map(read)
+        .filter(says_something)
+        .collect())
 }
 
 /// A question about a task that was sent earlier, or about the account. Costs nothing.
@@ -203,6 +229,27 @@ mod tests {
         assert_eq!(item.data[0].image_url.as_deref(), Some("https://h/x.png"));
         let dressed = read(r#"{"data":[{"taskUUID":"U","cost":"0.0008"}]}"#);
         assert_eq!(dressed.data[0].cost, Some(0.0008));
+    }
+
+    #[test]
+    fn an_empty_error_is_none_and_a_plain_text_is_one() {
+        for nothing in [
+            "null",
+            "false",
+            "\"\"",
+            "[]",
+            "{}",
+            "[{}]",
+            r#"{"code":null,"message":""}"#,
+        ] {
+            let text = format!(r#"{{"data":[{{"taskUUID":"U","error":{nothing}}}],"errors":{nothing}}}"#);
+            let mut envelope = read(&text);
+            assert!(envelope.data[0].error.is_empty(), "{nothing}");
+            assert!(envelope.take_errors().is_empty(), "{nothing}");
+        }
+        let mut told = read(r#"{"data":[{"error":"boom"}],"errors":["bad"]}"#);
+        assert_eq!(told.data[0].error[0].message.as_deref(), Some("boom"));
+        assert_eq!(told.take_errors()[0].message.as_deref(), Some("bad"));
     }
 
     #[test]

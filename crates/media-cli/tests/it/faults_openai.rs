@@ -257,12 +257,6 @@ fn bad_media_gets_no_name_and_is_kept_for_a_look() {
             },
         ),
         (
-            "mp3",
-            FaultKind::WrongType {
-                what: WrongType::HtmlAsMedia,
-            },
-        ),
-        (
             "png",
             FaultKind::WrongType {
                 what: WrongType::HtmlAsMedia,
@@ -314,6 +308,12 @@ fn no_media_at_all_gets_no_name() {
             },
         ),
         ("webp", FaultKind::EmptyData),
+        (
+            "mp3",
+            FaultKind::WrongType {
+                what: WrongType::HtmlAsMedia,
+            },
+        ),
     ];
     for (extension, kind) in cases {
         let (desk, ran) = struck(extension, 1, kind.clone());

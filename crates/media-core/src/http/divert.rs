@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use memchr::{memchr2, memchr3};
 use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
@@ -22,15 +22,24 @@ pub enum Payload {
     Staged(usize),
     /// Not base64: an `http(s)` link, or a few characters.
     Text(String),
+    /// Meant as media, and no base64: what is wrong with it. What stands beside it in the answer is no worse for that.
+    Unreadable(String),
 }
 
 const MARK: &str = "\u{1}media:";
+/// The same for what could not be read: what is wrong follows.
+const BAD_MARK: &str = "\u{1}no media:";
 
 impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Payload, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let place = text.strip_prefix(MARK).and_then(|place| place.parse().ok());
-        Ok(place.map_or(Payload::Text(text), Payload::Staged))
+        if let Some(place) = text.strip_prefix(MARK).and_then(|place| place.parse().ok()) {
+            return Ok(Payload::Staged(place));
+        }
+        Ok(match text.strip_prefix(BAD_MARK) {
+            Some(why) => Payload::Unreadable(why.to_owned()),
+            None => Payload::Text(text),
+        })
     }
 }
 
@@ -76,6 +85,22 @@ enum State {
         escape: Escape,
         ended: bool,
     },
+    /// The rest of a value that cannot be read.
+    Skipped {
+        escaped: bool,
+    },
+}
+
+impl State {
+    /// What follows a byte that makes a value unreadable.
+    fn after_bad(byte: u8) -> State {
+        match byte {
+            b'"' => State::Between,
+            _ => State::Skipped {
+                escaped: byte == b'\\',
+            },
+        }
+    }
 }
 
 /// Progress inside a backslash escape.
@@ -190,19 +215,56 @@ impl<'a> Diverter<'a> {
                     bytes = tail;
                     if byte == b'"' && *escape == Escape::No {
                         let text = std::mem::take(text);
-                        self.short_value(text).await?;
-                    } else if let Some(byte) = escape.feed(byte)? {
-                        text.push(byte);
-                        if text.len() >= HEAD {
-                            let (text, escape) = (std::mem::take(text), *escape);
-                            self.decide(text, escape).await?;
+                        self.state = State::Between;
+                        let read = self.short_value(text).await;
+                        self.or_none(read)?;
+                        continue;
+                    }
+                    match escape.feed(byte) {
+                        Err(error) => {
+                            self.state = State::after_bad(byte);
+                            self.or_none(Err(error))?;
+                        }
+                        Ok(None) => {}
+                        Ok(Some(byte)) => {
+                            text.push(byte);
+                            if text.len() >= HEAD {
+                                let (text, escape) = (std::mem::take(text), *escape);
+                                self.state = State::Skipped { escaped: false };
+                                let read = self.decide(text, escape).await;
+                                self.or_none(read)?;
+                            }
                         }
                     }
                 }
-                State::Media { .. } => bytes = self.media(bytes).await?,
+                State::Media { .. } => {
+                    let (read, left) = self.media(bytes).await;
+                    bytes = left;
+                    self.or_none(read)?;
+                }
+                State::Skipped { escaped } => {
+                    bytes = tail;
+                    match byte {
+                        _ if *escaped => *escaped = false,
+                        b'\\' => *escaped = true,
+                        b'"' => self.state = State::Between,
+                        _ => {}
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    /// A value that is no media costs only itself; a disk that fails costs everything. Where the scanner goes on is set.
+    fn or_none(&mut self, read: Result<()>) -> Result<()> {
+        let error = match read {
+            Err(error) if error.kind() != ErrorKind::Storage => error,
+            read => return read,
+        };
+        let mark =
+            serde_json::to_string(&format!("{BAD_MARK}{error}")).map_err(|_| bad("an unusable text"))?;
+        self.keep(mark.as_bytes())
     }
 
     fn keep(&mut self, bytes: &[u8]) -> Result<()> {
@@ -326,8 +388,8 @@ impl<'a> Diverter<'a> {
         Ok(())
     }
 
-    /// Takes base64 up to the end of the string; gives back what follows it.
-    async fn media<'b>(&mut self, mut bytes: &'b [u8]) -> Result<&'b [u8]> {
+    /// Takes base64 up to the end of the string; gives back what follows what it has read.
+    async fn media<'b>(&mut self, mut bytes: &'b [u8]) -> (Result<()>, &'b [u8]) {
         let State::Media {
             writer,
             base64,
@@ -335,7 +397,7 @@ impl<'a> Diverter<'a> {
             ended,
         } = &mut self.state
         else {
-            return Ok(bytes);
+            return (Ok(()), bytes);
         };
         while let Some((&byte, tail)) = bytes.split_first() {
             if *escape == Escape::No {
@@ -345,24 +407,29 @@ impl<'a> Diverter<'a> {
                 if !run.is_empty() {
                     base64.extend_from_slice(run);
                     bytes = rest;
-                    if base64.len() >= BLOCK {
-                        decode(writer, base64, ended, false).await?;
+                    if base64.len() >= BLOCK
+                        && let Err(error) = decode(writer, base64, ended, false).await
+                    {
+                        self.state = State::Skipped { escaped: false };
+                        return (Err(error), bytes);
                     }
                     continue;
                 }
                 if byte == b'"' {
-                    self.end_media().await?;
-                    return Ok(tail);
+                    return (self.end_media().await, tail);
                 }
             }
             bytes = tail;
-            if let Some(byte) = escape.feed(byte)?
-                && !byte.is_ascii_whitespace()
-            {
-                base64.push(byte);
+            match escape.feed(byte) {
+                Ok(Some(byte)) if !byte.is_ascii_whitespace() => base64.push(byte),
+                Ok(_) => {}
+                Err(error) => {
+                    self.state = State::after_bad(byte);
+                    return (Err(error), bytes);
+                }
             }
         }
-        Ok(bytes)
+        (Ok(()), bytes)
     }
 
     async fn end_media(&mut self) -> Result<()> {
@@ -418,7 +485,11 @@ async fn decode(writer: &mut StageWriter, base64: &mut Vec<u8>, ended: &mut bool
     }
     *ended = padding > 0;
     let text = now.get(..now.len() - padding).unwrap_or_default();
-    let bytes = STANDARD_NO_PAD.decode(text).map_err(|_| bad(NO_BASE64))?;
+    let bytes = STANDARD_NO_PAD
+        .decode(text)
+        // Some servers use the alphabet that is safe in addresses.
+        .or_else(|_| URL_SAFE_NO_PAD.decode(text))
+        .map_err(|_| bad(NO_BASE64))?;
     *base64 = later;
     writer.push(&bytes).await
 }
@@ -500,16 +571,42 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn broken_base64_and_cut_bodies_are_refused() {
-        for body in [
-            r#"{"b64_json":"AAAA*AAA"}"#,
-            r#"{"b64_json":"AAAA=AAAA"}"#,
-            r#"{"b64_json":"AAAAA"}"#,
-            r#"{"b64_json":"AAAAAAAA"#,
-            r#"{"b64_json":"AAAAAAAA""#,
-        ] {
+    async fn cut_bodies_are_refused() {
+        for body in [r#"{"b64_json":"AAAAAAAA"#, r#"{"b64_json":"AAAAAAAA""#] {
             assert!(run(body.as_bytes(), 5).await.is_err(), "{body}");
         }
+    }
+
+    #[tokio::test]
+    async fn broken_base64_costs_only_itself() {
+        let long = format!("{}*{}", "A".repeat(300), "A".repeat(BLOCK * 2));
+        for broken in [
+            "AAAA*AAA",
+            "AAAA=AAAA",
+            "AAAAA",
+            "AAAAAAA\\u12",
+            r#"AAAAAAA\u1234 \" more"#,
+            "data:image/png;base64",
+            long.as_str(),
+        ] {
+            let body = format!(r#"{{"a":{{"b64_json":"{broken}"}},"b":{{"b64_json":"AAAAAAAA"}},"c":1}}"#);
+            for piece in [1, 5, 1 << 20] {
+                let (rest, media) = run(body.as_bytes(), piece).await.unwrap();
+                let payload: Payload = serde_json::from_value(rest["a"]["b64_json"].clone()).unwrap();
+                assert!(matches!(payload, Payload::Unreadable(_)), "{broken}: {rest}");
+                assert_eq!((media.len(), &rest["c"]), (1, &Value::from(1)), "{broken}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn base64_for_addresses_is_read_too() {
+        let bytes = [0xfb, 0xff, 0xfe, 0xfb, 0xff, 0xfe];
+        let text = URL_SAFE_NO_PAD.encode(bytes);
+        let (_, media) = run(format!(r#"{{"b64_json":"{text}"}}"#).as_bytes(), 3)
+            .await
+            .unwrap();
+        assert_eq!(media[0].len(), 6);
     }
 
     #[tokio::test]

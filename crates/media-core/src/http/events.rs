@@ -2,6 +2,7 @@
 //! whole in memory, though it stands on a single line.
 
 use crate::error::Result;
+use crate::lenient;
 use crate::output::Staged;
 
 use super::divert::Diverter;
@@ -22,7 +23,7 @@ impl Event {
             #[serde(rename = "type")]
             kind: String,
         }
-        serde_json::from_slice(&self.text).map_or_else(|_| self.name.clone(), |typed: Typed| typed.kind)
+        lenient::json(&self.text).map_or_else(|_| self.name.clone(), |typed: Typed| typed.kind)
     }
 
     /// The mark after the last event that some services send.

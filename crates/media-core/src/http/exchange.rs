@@ -12,7 +12,7 @@ use url::Url;
 
 use super::divert::Diverter;
 use super::events::{Event, Events};
-use super::reply::{has_type, is_event_stream};
+use super::reply::is_event_stream;
 use super::transport::{Body, Sent, TransportError};
 use super::{Auth, Http, Reply, Request};
 use crate::error::{Error, ErrorKind, Result};
@@ -243,18 +243,24 @@ impl Http {
                 let staged = writer.finish().await?;
                 if let Err(defect) = staged.inspection() {
                     // Something else came where media was due: the service may be saying why.
-                    if matches!(defect, Defect::NotMedia { .. }) && is_of_service(request) {
+                    if matches!(defect, Defect::NotMedia { .. } | Defect::Empty) && is_of_service(request) {
                         let text = self.redact(text);
                         self.judge(request, head, &text)?;
-                        if text.is_empty() || has_type(&head.headers, "text/html") {
+                        if is_text(&text) {
                             // Of a gateway, most likely: whether the service made anything nobody can tell.
                             let came = self.reply(request, head, &text).excerpt();
-                            let message = format!("a page came where media was due: {came}");
-                            return Err(Error::new(ErrorKind::BadResponse, message).in_op(request.op));
+                            let message = match came.as_str() {
+                                "" => "nothing came where media was due".to_owned(),
+                                came => format!("a text came where media was due: {came}"),
+                            };
+                            let error = Error::new(ErrorKind::BadResponse, message).in_op(request.op);
+                            request.leave(Some(staged).filter(|_| request.is_paid() && !text.is_empty()));
+                            return Err(error);
                         }
                     }
                     if !request.is_paid() {
-                        let error = defect_error(defect).in_op(request.op).retryable();
+                        let error = defect_error(defect).in_op(request.op);
+                        let error = if request.counted { error } else { error.retryable() };
                         if !matches!(defect, Defect::NotMedia { .. }) {
                             request.leave(Some(staged));
                         }
@@ -412,6 +418,20 @@ async fn within<T>(
             Err(Error::new(ErrorKind::Timeout, message).in_op(op).retryable())
         }
     }
+}
+
+/// Whether the beginning of a body is something to read, as far as it goes.
+fn is_text(beginning: &[u8]) -> bool {
+    let valid = match std::str::from_utf8(beginning) {
+        Ok(text) => text,
+        // It may have been cut in the middle of a character.
+        Err(error) if error.error_len().is_none() => {
+            let valid = beginning.get(..error.valid_up_to()).unwrap_or_default();
+            std::str::from_utf8(valid).unwrap_or_default()
+        }
+        Err(_) => return false,
+    };
+    !valid.contains('\0')
 }
 
 /// Whether the service answers, in words that its judge knows, and not a media host, which sees no key.

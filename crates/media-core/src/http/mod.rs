@@ -34,6 +34,7 @@ pub use self::transport::{Body, Sent, Transport, TransportError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Journal, NoJournal};
 use crate::key::AttemptKey;
+use crate::lenient;
 use crate::limit::{
     Accounts, Clock, Hold, Limiter, MemoryQuota, QuotaStore, Slowed, SystemClock, Units, Waiting,
 };
@@ -318,7 +319,7 @@ impl Http {
             diverter.push(buffer.get(..count).unwrap_or_default()).await?;
         }
         let (text, media) = diverter.finish();
-        let value = serde_json::from_slice(&text).map_err(|error| {
+        let value = lenient::json(&text).map_err(|error| {
             self.scrub(
                 Error::new(ErrorKind::BadResponse, "a line of the result file is not JSON").because(error),
             )
@@ -373,7 +374,7 @@ impl Http {
     }
 
     fn read<T: DeserializeOwned>(&self, request: &Request<'_>, text: &[u8]) -> Result<T> {
-        serde_json::from_slice(text).map_err(|error| {
+        lenient::json(text).map_err(|error| {
             let reply = Reply {
                 status: StatusCode::OK,
                 headers: &HeaderMap::new(),

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, StatusCode};
 
 use crate::error::{Error, ErrorKind, Result, Retry};
+use crate::lenient;
 use crate::limit;
 
 /// An answer as a provider judges it: its head, and its text without the media.
@@ -31,7 +32,7 @@ impl Reply<'_> {
     /// The body as JSON, if it is JSON.
     #[must_use]
     pub fn json(&self) -> Option<serde_json::Value> {
-        serde_json::from_slice(self.body).ok()
+        lenient::json(self.body).ok()
     }
 
     /// The least time to wait that the headers ask for.

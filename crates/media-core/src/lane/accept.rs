@@ -51,14 +51,16 @@ impl Lane {
             Ok(staged) => return Ok(staged),
             Err(error) => error,
         };
-        let ours = [
-            ErrorKind::QuotaExhausted,
-            ErrorKind::Storage,
-            ErrorKind::Cancelled,
-        ];
+        let ours = [ErrorKind::Storage, ErrorKind::Cancelled];
+        // What came whole from where each call counts is as it is: asking again would spend the day's calls on the same.
+        let is_broken = first.kind() == ErrorKind::InvalidMedia && link.group.is_some();
         // A link of an earlier process may be of a host that is no more: then no try of this one can tell.
         let is_old = matches!(task.prior, Prior::Linked { .. });
-        if (first.retry() == Retry::Spent && !is_old) || ours.contains(&first.kind()) {
+        if (first.retry() == Retry::Spent && !is_old)
+            || ours.contains(&first.kind())
+            || first.kind().stops_lane()
+            || is_broken
+        {
             return Err(first);
         }
         // The link may have expired; the service may give a fresh one without selling the same thing again.

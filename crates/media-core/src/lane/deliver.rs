@@ -76,8 +76,13 @@ impl Lane {
             }),
             Some(Charge::Unknown) => None,
             Some(Charge::Certain) | None => {
+                let told = outcome.as_ref().err().and_then(Error::cost);
+                let told = told.map(|usd| Cost {
+                    usd,
+                    basis: CostBasis::Reported,
+                });
                 let duration = outcome.as_ref().ok().and_then(|file| file.duration);
-                self.cost_of_bought(resolved, facts, duration)
+                told.or_else(|| self.cost_of_bought(resolved, facts, duration))
             }
         }
     }

@@ -63,8 +63,9 @@ pub(crate) fn rate_reports(headers: &HeaderMap) -> Vec<RateReport> {
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn seconds(value: f64) -> Option<Duration> {
-    // Whatever is too long for a `Duration` is too long, not nothing.
-    (value >= 0.0).then(|| Duration::try_from_secs_f64(value).map_or(LONGEST, |wait| wait.min(LONGEST)))
+    // Whatever is too long for a `Duration` is too long, not nothing. Infinity is no number of seconds.
+    (value >= 0.0 && value.is_finite())
+        .then(|| Duration::try_from_secs_f64(value).map_or(LONGEST, |wait| wait.min(LONGEST)))
 }
 
 /// The least time to wait, at most a day, from `retry-after-ms` or `Retry-After` (seconds, with or without a fraction, or a date).

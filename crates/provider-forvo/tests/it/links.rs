@@ -175,3 +175,79 @@ async fn half_a_recording_is_no_file() {
     assert_eq!(error.kind(), ErrorKind::InvalidMedia, "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+/// The recording is there and broken: asking for it again would spend the day's calls on the same bytes.
+#[tokio::test]
+async fn a_broken_recording_costs_its_two_calls() {
+    let mut server = Server::new_async().await;
+    let folder = tempfile::tempdir().unwrap();
+    let answer = items(&[item(&server, 1, "perro", "Mexico", "a", 5)]);
+    let lookup = lookup(&mut server, "perro", 200, &answer)
+        .expect(1)
+        .create_async()
+        .await;
+    let cut = &MP3[..MP3.len() - 50];
+    let audio = server
+        .mock("GET", "/audio/1")
+        .with_body(cut)
+        .expect(1)
+        .create_async()
+        .await;
+    let client = client(&server);
+    let error = client
+        .generate(word("perro", folder.path()))
+        .await
+        .outcome
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidMedia, "{error}");
+    assert_eq!(counted(&client).await, 2);
+    lookup.assert_async().await;
+    audio.assert_async().await;
+}
+
+/// A key that is refused at the link is refused at a lookup too.
+#[tokio::test]
+async fn a_key_refused_at_the_link_is_not_looked_up_again() {
+    let mut server = Server::new_async().await;
+    let folder = tempfile::tempdir().unwrap();
+    let answer = items(&[item(&server, 1, "perro", "Mexico", "a", 5)]);
+    let lookup = lookup(&mut server, "perro", 200, &answer)
+        .expect(1)
+        .create_async()
+        .await;
+    let audio = server
+        .mock("GET", "/audio/1")
+        .with_status(400)
+        .with_body("\u{feff}[\"Calling from incorrect domain.\"]")
+        .expect(1)
+        .create_async()
+        .await;
+    let error = client(&server)
+        .generate(word("perro", folder.path()))
+        .await
+        .outcome
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Authentication, "{error}");
+    lookup.assert_async().await;
+    audio.assert_async().await;
+}
+
+/// There is a recording; that its link cannot be followed is no reason to buy it elsewhere.
+#[tokio::test]
+async fn a_link_that_leads_nowhere_safe_is_not_a_word_without_recordings() {
+    let mut server = Server::new_async().await;
+    let folder = tempfile::tempdir().unwrap();
+    for link in ["/audio/1", "http://elsewhere.test/1.mp3", "ftp://h/1.mp3"] {
+        let own = format!("{}/audio/1", server.url()).replace('/', "\\/");
+        let answer = items(&[item(&server, 1, "perro", "Mexico", "a", 5)]);
+        let answer = answer.replace(&format!("{own}ogg"), "").replace(&own, link);
+        let mock = lookup(&mut server, "perro", 200, &answer).create_async().await;
+        let error = client(&server)
+            .generate(word("perro", folder.path()))
+            .await
+            .outcome
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BadResponse, "{link}: {error}");
+        mock.remove_async().await;
+    }
+}

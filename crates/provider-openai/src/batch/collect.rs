@@ -119,8 +119,15 @@ impl Batches {
         };
         let fields = &["b64_json", "url"];
         let (line, media) = self.http.file_media((file, range), fields, &one.output).await?;
-        if let Some(error) = line.get("error").filter(|error| !says_nothing(error)) {
-            let code = error.get("code").and_then(Value::as_str).unwrap_or_default();
+        let response = line.get("response").cloned().unwrap_or_default();
+        let status = response.get("status_code").and_then(Value::as_u64).unwrap_or(0);
+        // Only lines that were completed are billed, and one with a 200 was.
+        let is_completed = (200..300).contains(&status);
+        if let Some(error) = line
+            .get("error")
+            .filter(|error| !is_completed && !says_nothing(error))
+        {
+            let code = error.get("code").unwrap_or(error).as_str().unwrap_or_default();
             let said = error.get("message").and_then(Value::as_str).unwrap_or(code);
             let kind = match code {
                 // It did not come to it, and goes into another batch.
@@ -129,8 +136,6 @@ impl Batches {
             };
             return Err(for_later(Error::new(kind, format!("in its batch: {said}"))));
         }
-        let response = line.get("response").cloned().unwrap_or_default();
-        let status = response.get("status_code").and_then(Value::as_u64).unwrap_or(0);
         let body = response.get("body").cloned().unwrap_or_default();
         let Some(status) = u16::try_from(status).ok().filter(|status| *status > 0) else {
             let message = "the line of the result file says neither what was made nor what went wrong";
@@ -138,10 +143,12 @@ impl Batches {
                 .with_charge(Charge::Unknown)
                 .with_retry(Retry::Spent));
         };
-        // Only lines that were completed are billed.
         self.http
             .judge_part("image generation", status, body.to_string().as_bytes())
-            .map_err(for_later)?;
+            .map_err(|error| match is_completed {
+                true => error.with_retry(Retry::Spent).with_charge(Charge::Unknown),
+                false => for_later(error),
+            })?;
         let images: Images = serde_json::from_value(body).map_err(|error| {
             Error::new(
                 ErrorKind::BadResponse,

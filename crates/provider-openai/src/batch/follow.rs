@@ -149,20 +149,33 @@ impl Batches {
     /// Looks through the account's batches, newest first.
     async fn find(&self, key: &str) -> Result<Option<Batch>> {
         let mut after: Option<String> = None;
+        let mut unreadable = 0;
         for _ in 0..PAGES {
             let mut query = vec![("limit", PAGE)];
             query.extend(after.as_deref().map(|id| ("after", id)));
             let list: BatchList = self.get(&["batches"], &query).await?;
-            let last = list.data.last().map(|batch| batch.id.clone());
+            let count = list.data.len();
+            let batches: Vec<Batch> = list
+                .data
+                .into_iter()
+                .filter_map(|batch| serde_json::from_value(batch).ok())
+                .collect();
+            unreadable += count - batches.len();
+            let last = batches.last().map(|batch| batch.id.clone());
             let is_it = |batch: &Batch| {
                 let marked = batch.metadata.as_ref().and_then(|metadata| metadata.get(MARK));
                 marked.is_some_and(|mark| mark.as_str() == Some(key))
             };
-            if let Some(batch) = list.data.into_iter().find(is_it) {
+            if let Some(batch) = batches.into_iter().find(is_it) {
                 return Ok(Some(batch));
             }
             match last.filter(|_| list.has_more) {
                 Some(last) => after = Some(last),
+                None if unreadable > 0 => {
+                    // It may be one of them.
+                    let message = format!("{unreadable} of the account's batches cannot be read");
+                    return Err(Error::new(ErrorKind::BadResponse, message));
+                }
                 None => return Ok(None),
             }
         }

@@ -5,7 +5,10 @@ use std::io::{BufRead, BufReader};
 use std::ops::Range;
 use std::path::Path;
 
-use media_core::{Error, ErrorKind, Result, Scratch};
+use media_core::{Error, ErrorKind, Result, Scratch, lenient};
+use serde_json::Value;
+
+use crate::error::says_nothing;
 
 /// How much of the beginning and of the end of a line is looked through for its id: what lies between is a picture.
 const EDGE: usize = 8 << 10;
@@ -16,7 +19,7 @@ pub(crate) struct Results {
     batch: String,
     files: Vec<Scratch>,
     lines: HashMap<String, (usize, Range<u64>)>,
-    /// Lines of the output file, whether they were read or not.
+    /// Lines of the output file that may be results, whether they were read or not.
     found: u64,
     /// Why one of the files could not be fetched.
     unread: Option<Error>,
@@ -37,14 +40,23 @@ impl Results {
     pub(crate) async fn add(&mut self, file: Scratch, is_output: bool) -> Result<()> {
         let failed = || Error::new(ErrorKind::Storage, "the results of a batch cannot be read");
         let path = file.to_path_buf();
-        let found = tokio::task::spawn_blocking(move || lines_of(&path)).await;
+        let read = move || Ok::<_, std::io::Error>((lines_of(&path)?, std::fs::metadata(&path)?.len() > 0));
+        let found = tokio::task::spawn_blocking(read).await;
         let found = found.map_err(|error| failed().because(error))?;
-        let found = found.map_err(|error| failed().because(error))?;
+        let (found, has_content) = found.map_err(|error| failed().because(error))?;
         let place = self.files.len();
-        if is_output {
-            self.found += found.len() as u64;
+        if found.is_empty() && (is_output || has_content) {
+            self.unread.get_or_insert_with(|| {
+                Error::new(
+                    ErrorKind::BadResponse,
+                    "a result file holds no line that can be read",
+                )
+            });
         }
-        for (id, range) in found {
+        if is_output {
+            self.found += found.iter().filter(|line| !line.has_failed).count() as u64;
+        }
+        for Found { id, range, .. } in found {
             // The output comes first: what was made is not unmade by a second line.
             self.lines.entry(id).or_insert((place, range));
         }
@@ -87,8 +99,16 @@ impl Results {
     }
 }
 
+/// A line of a result file.
+struct Found {
+    id: String,
+    range: Range<u64>,
+    /// It tells of a failure: such lines may stand among the results too.
+    has_failed: bool,
+}
+
 /// Where the lines of a result file are, by their ids.
-fn lines_of(path: &Path) -> std::io::Result<Vec<(String, Range<u64>)>> {
+fn lines_of(path: &Path) -> std::io::Result<Vec<Found>> {
     let mut reader = BufReader::with_capacity(64 << 10, std::fs::File::open(path)?);
     let mut lines = Vec::new();
     let (mut start, mut at) = (0, 0);
@@ -109,7 +129,12 @@ fn lines_of(path: &Path) -> std::io::Result<Vec<(String, Range<u64>)>> {
         if end.is_some() || is_end {
             let stop = at - u64::from(end.is_some());
             if let Some(id) = id_in(&head).or_else(|| id_in(&tail)) {
-                lines.push((id, start..stop));
+                let has_failed = stop - start <= head.len() as u64 && has_failed(&head);
+                lines.push(Found {
+                    id,
+                    range: start..stop,
+                    has_failed,
+                });
             }
             start = at;
             head.clear();
@@ -123,6 +148,18 @@ fn lines_of(path: &Path) -> std::io::Result<Vec<(String, Range<u64>)>> {
 
 fn end_of_line(piece: &[u8]) -> Option<usize> {
     piece.iter().position(|byte| *byte == b'\n')
+}
+
+/// Whether a whole line tells of a failure.
+fn has_failed(line: &[u8]) -> bool {
+    let Ok(line) = lenient::json::<Value>(line) else {
+        return false;
+    };
+    let status = line.pointer("/response/status_code").and_then(Value::as_u64);
+    status.map_or_else(
+        || line.get("error").is_some_and(|error| !says_nothing(error)),
+        |status| !(200..300).contains(&status),
+    )
 }
 
 /// The id in a piece of a line. In a quoted text its own quotes would be escaped, so that only the key itself looks so.
@@ -156,10 +193,10 @@ mod tests {
         ];
         std::fs::write(&path, lines.join("\n")).unwrap();
         let found = lines_of(&path).unwrap();
-        let ids: Vec<_> = found.iter().map(|(id, _)| id.as_str()).collect();
+        let ids: Vec<_> = found.iter().map(|line| line.id.as_str()).collect();
         assert_eq!(ids, ["a", "b", "c"]);
         let text = std::fs::read(&path).unwrap();
-        for ((_, range), line) in found.iter().zip(lines.iter().filter(|line| !line.is_empty())) {
+        for (Found { range, .. }, line) in found.iter().zip(lines.iter().filter(|line| !line.is_empty())) {
             let from = usize::try_from(range.start).unwrap();
             let to = usize::try_from(range.end).unwrap();
             assert_eq!(&text[from..to], line.as_bytes());

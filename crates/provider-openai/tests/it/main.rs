@@ -7,7 +7,9 @@
     reason = "helpers of tests fail by panicking, as tests do"
 )]
 
+mod batch;
 mod conformance;
+mod odd;
 mod streams;
 mod with_sim;
 

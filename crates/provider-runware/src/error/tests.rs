@@ -284,7 +284,10 @@ fn a_failure_of_the_moment_under_an_unknown_code_is_one() {
     );
     // One task of several may be at fault: that is settled task by task.
     assert!(judge(IMAGE_OP, 400, &body("brandNew")).is_ok());
-    assert!(judge(RESULT_OP, 500, &body("brandNew")).is_ok());
+    // That a question was not answered says nothing of the task, unless it says so itself.
+    assert!(judge(RESULT_OP, 500, &body("brandNew")).is_err());
+    let said = r#"{"errors":[{"code":"brandNew","taskUUID":"a","status":"error"}]}"#;
+    assert!(judge(RESULT_OP, 500, said).is_ok());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::check;
 use crate::config::RunwareConfig;
+use media_core::Charge;
 use media_core::MediaRequest;
 
 const A: &str = "11111111-1111-4111-8111-111111111111";
@@ -208,4 +209,51 @@ fn a_complaint_about_the_poll_leaves_the_task_alone() {
     let mut states = reader().polled(envelope(&body));
     assert!(states.take(key(A)).is_none());
     assert!(states.take(key(B)).is_none());
+}
+
+#[test]
+fn an_empty_error_beside_a_result_is_none() {
+    for nothing in [
+        json!({}),
+        json!([{}]),
+        json!({"code": null, "message": null}),
+        json!(""),
+    ] {
+        let item =
+            json!({"taskUUID": A, "status": "success", "imageURL": "https://h/1.png", "error": nothing});
+        let mut states = reader().polled(envelope(&json!({"data": [item], "errors": nothing})));
+        assert!(matches!(states.take(key(A)), Some(State::Done(_))), "{nothing}");
+    }
+}
+
+#[test]
+fn what_goes_on_has_not_failed_unless_that_is_said() {
+    let running = json!({"taskUUID": A, "status": "processing"});
+    let error = json!({"code": "inferenceError", "taskUUID": A});
+    let states = |error: Value| reader().polled(envelope(&json!({"data": [running], "errors": [error]})));
+    assert!(matches!(states(error.clone()).take(key(A)), Some(State::Running)));
+    let mut said = error;
+    said["status"] = "error".into();
+    assert!(matches!(states(said).take(key(A)), Some(State::Failed(_))));
+}
+
+#[test]
+fn a_failure_that_names_its_cost_costs_that() {
+    let flagged = json!({"taskUUID": A, "imageURL": "https://h/1.png", "NSFWContent": "true", "cost": 0.5});
+    let strict = Reader::new(Vec::new(), WhenFlagged::Reject);
+    let Some(State::Flagged(error)) = strict.polled(envelope(&json!({"data": [flagged]}))).take(key(A))
+    else {
+        panic!("delivered")
+    };
+    assert_eq!(error.cost(), Usd::from_dollars(0.5));
+    let failed = json!({"taskUUID": A, "status": "error", "cost": "0.25"});
+    let Some(State::Failed(failed)) = reader().polled(envelope(&json!({"data": [failed]}))).take(key(A))
+    else {
+        panic!("no failure")
+    };
+    let error = failed.of_task("result");
+    assert_eq!(
+        (error.charge(), error.cost()),
+        (Some(Charge::Certain), Usd::from_dollars(0.25))
+    );
 }

@@ -453,3 +453,84 @@ async fn equal_keys_in_one_batch_are_one_purchase() {
         .collect();
     assert_eq!(keys, [1, 1, 1]);
 }
+
+/// A question that the service failed to answer is asked again: nothing was said of the task.
+#[tokio::test]
+async fn a_service_that_fails_a_question_has_not_failed_the_task() {
+    let fake = fake!(|base, call, tasks| match (call, kind(tasks)) {
+        (_, "imageInference") => Reply::data(vec![ack(&tasks[0])]),
+        (2, _) => Reply::errors(503, vec![error("providerUnavailable", &tasks[0])]),
+        _ => Reply::data(vec![done(base, &tasks[0])]),
+    });
+    let result = fake.one(|_| ()).await;
+    assert!(result.outcome.is_ok(), "{:?}", result.outcome);
+    assert_eq!(fake.keys("imageInference").len(), 1);
+}
+
+/// What a failed task cost is what the service says, not what the price list does.
+#[tokio::test]
+async fn the_cost_of_a_failure_is_reported() {
+    let fake = fake!(|_base, _call, tasks| {
+        let mut failure = failed("providerError", &tasks[0]);
+        failure["cost"] = 0.5.into();
+        Reply::errors(200, vec![failure])
+    });
+    let result = fake.one(|config| config.delivery.mode = Mode::Sync).await;
+    let cost = result.cost.unwrap();
+    assert_eq!(
+        (cost.usd.dollars(), cost.basis),
+        (0.5, media_core::CostBasis::Reported)
+    );
+    assert_eq!(result.outcome.unwrap_err().charge(), Some(Charge::Certain));
+}
+
+/// One answer of several tasks in base64: one that cannot be read costs none of the others.
+#[tokio::test]
+async fn one_unreadable_picture_costs_none_beside_it() {
+    let fake = fake!(|_base, _call, tasks| {
+        let good = crate::answers::base64(crate::fake::WEBP);
+        if kind(tasks) != "imageInference" {
+            return Reply::data(Vec::new());
+        }
+        let items = tasks.iter().map(|task| {
+            let is_bad = task["positivePrompt"] == "a bad";
+            let media = if is_bad { "*****" } else { &good };
+            json!({"taskType": "imageInference", "taskUUID": key(task), "imageBase64Data": media, "cost": 0.01})
+        });
+        Reply::data(items.collect())
+    });
+    let client = fake.client(|config| {
+        config.delivery.mode = Mode::Sync;
+        config.delivery.output = provider_runware::Output::Base64;
+        config.tasks_per_request = 3.try_into().unwrap();
+        config.timeouts.total = Span(Duration::from_millis(200));
+    });
+    // The first of a model goes alone.
+    let first = client.generate(fake.picture("first")).await;
+    assert!(first.outcome.is_ok(), "{:?}", first.outcome);
+    let requests = ["a", "bad", "c", "d"].map(|name| fake.picture(name)).to_vec();
+    let mut good = 0;
+    for result in fake.all(&client, requests).await {
+        match result.outcome {
+            Ok(_) => good += 1,
+            Err(error) => assert!(error.full().contains("base64"), "{}", error.full()),
+        }
+    }
+    assert_eq!(good, 3);
+    let is_shared =
+        |tasks: &Vec<Value>| tasks.len() > 1 && tasks.iter().any(|task| task["positivePrompt"] == "a bad");
+    assert!(fake.calls().iter().any(is_shared));
+}
+
+/// A key that is refused with the name of a task is refused for all of them.
+#[tokio::test]
+async fn a_refused_key_stops_everything_whatever_task_it_names() {
+    for status in [401, 402] {
+        let fake = fake!(|_base, _call, tasks| Reply::errors(status, vec![error("somethingNew", &tasks[0])]));
+        let client = fake.client(|_| ());
+        let requests = (0..5).map(|number| fake.picture(&format!("p{number}"))).collect();
+        let results = fake.all(&client, requests).await;
+        assert!(results.iter().all(|result| result.outcome.is_err()));
+        assert_eq!(fake.calls().len(), 1, "{status}");
+    }
+}

@@ -8,6 +8,7 @@ use media_core::{format_of, hash_rest, validate};
 use crate::ledger::{TakeRow, modified_ns};
 
 /// What stands at a path.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     Nothing,
     AsMade,

@@ -125,6 +125,10 @@ async fn go_through(shared: &Arc<Shared>, share: &Share, client: &Client, part: 
             let shared = Arc::clone(shared);
             // Copies of files are work for another thread.
             let told = tokio::task::spawn_blocking(move || {
+                // The rows are noted since they wait; before they have files that has to be on disk.
+                if let Err(error) = shared.folder.ledger().flush() {
+                    return shared.give_up(error);
+                }
                 for wish in waiting {
                     shared.share(&line, &wish);
                 }

@@ -419,6 +419,8 @@ fn status_of(result: &MediaResult) -> Status {
         Some(Charge::None) if matches!(kind, ErrorKind::Cancelled | ErrorKind::BudgetExceeded) => {
             Status::Cancelled
         }
+        // What was bought waits to be fetched.
+        Some(Charge::Certain) if kind == ErrorKind::Cancelled => Status::Cancelled,
         // The lane had stopped for good before its turn came.
         Some(Charge::None) if result.attempts == 0 && (kind.stops_lane() || kind.stops_model()) => {
             Status::Cancelled

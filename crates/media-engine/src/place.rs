@@ -66,7 +66,14 @@ impl<'a> Root<'a> {
 /// Copies the file with these bytes; it appears under its name when it is whole, and never over another one.
 pub(crate) fn copy(from: &Path, to: &Path, inner: &Path, sha256: &str) -> Result<()> {
     media_core::prepare(to)?;
-    let failed = |error| Error::storage("cannot copy to", to, error).not_billed();
+    let failed = |error: io::Error| {
+        let is_taken = error.kind() == io::ErrorKind::AlreadyExists;
+        let failure = Error::storage("cannot copy to", to, error).not_billed();
+        match is_taken {
+            true => failure.hint("move away what stands there and run the same command again"),
+            false => failure,
+        }
+    };
     stage_exactly(from, to, inner, sha256)?
         .persist_noclobber(to)
         .map(drop)

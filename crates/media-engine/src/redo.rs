@@ -102,8 +102,28 @@ pub fn choose(
         }
     }
     all.retain(|spec| paths.contains(&spec.path));
-    chosen.jobs = all;
+    chosen.jobs = only_made(reader, all)?;
     Ok(chosen)
+}
+
+/// Of rows that share a file those that have it: one that was not made yet would take what is about to be replaced for its own. The
+/// next run gives it the new file.
+fn only_made(reader: &Reader, jobs: Vec<JobSpec>) -> Result<Vec<JobSpec>> {
+    let mut made_at = BTreeSet::new();
+    let mut unmade = BTreeSet::new();
+    for spec in &jobs {
+        let entry = reader.job(&spec.id)?;
+        let take = entry.map_or(Ok(None), |entry| reader.take(&spec.id, entry.take))?;
+        if take.is_some() {
+            made_at.insert(spec.path.clone());
+        } else {
+            unmade.insert(spec.id.clone());
+        }
+    }
+    Ok(jobs
+        .into_iter()
+        .filter(|spec| !unmade.contains(&spec.id) || !made_at.contains(&spec.path))
+        .collect())
 }
 
 /// Why a job that the ledger does not know is not made anew.

@@ -343,7 +343,9 @@ impl Shared {
                 },
             );
         }
-        if pending.is_return || pending.is_told {
+        // Of what was bought and not fetched the cost is told when it is.
+        let is_unfetched = line.status == Status::Cancelled;
+        if pending.is_return || pending.is_told || is_unfetched {
             // What it once cost was told then, and stays in the ledger.
             line.cost_usd = Some(0.0);
             "none".clone_into(&mut line.cost_basis);
@@ -358,7 +360,7 @@ impl Shared {
         let attempt = pending.wish.attempt(number);
         let failure = result.outcome.as_ref().err();
         let charge = failure.and_then(Error::charge);
-        (number > 0).then(|| Settled {
+        (number > 0 && line.status != Status::Cancelled).then(|| Settled {
             key: AttemptKey::compute(self.folder.project(), &attempt),
             cost: result.cost.map(|cost| cost.usd),
             basis: line.cost_basis.clone(),

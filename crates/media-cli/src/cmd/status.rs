@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use media_core::{Error, Result, Usd};
-use media_engine::{JobStatus, Reader};
+use media_engine::{AttemptState, JobStatus, Reader};
 use media_registry::Registry;
 use serde_json::json;
 
@@ -44,6 +44,7 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
             json!({ "v": 1, "jobs": jobs, "spent_usd": totals.spent, "unknown": totals.unknown,
                 "at_stake_usd": totals.at_stake, "unpriced": totals.unpriced,
                 "remote_batches": batches.len(), "in_batches": files, "set_aside_usd": set_aside,
+                "unfetched": totals.unfetched, "unfetched_usd": totals.unfetched_usd,
                 "given_up": totals.given_up, "given_up_usd": totals.given_up_usd })
         );
         return Ok(Exit::Done);
@@ -63,6 +64,13 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
                 0 => String::new(),
                 count => format!(", {count} of them of unknown price"),
             }
+        );
+    }
+    if totals.unfetched > 0 {
+        put!(
+            "bought: {} not fetched yet, {} USD by the price list; the next run fetches what it can",
+            counted(totals.unfetched, "file"),
+            totals.unfetched_usd
         );
     }
     if totals.given_up > 0 {
@@ -206,6 +214,19 @@ fn job(reader: &Reader, id: &str) -> Result<Exit> {
         voices::show(&attempt.facts.candidates, &job.provider);
     }
     let line = job.last_line();
+    let is_open = |attempt: &media_engine::AttemptRow| {
+        let open = [AttemptState::Sending, AttemptState::Linked, AttemptState::Have];
+        attempt.sends > 0 && open.contains(&attempt.state)
+    };
+    let is_told = line.as_ref().is_some_and(|line| line.error.is_some());
+    if !is_told && attempts.iter().any(is_open) {
+        put!(
+            "    {}",
+            here(
+                "media rescue fetches what can be had, and so does a run of its list; media retry --unknown, with its id, sends it again"
+            )
+        );
+    }
     for tried in line.iter().flat_map(|line| &line.tried) {
         put!("  {} did not: {}", tried.provider, tried.kind);
     }

@@ -207,3 +207,73 @@ fn a_doubt_of_an_equal_row_lasts_however_often_it_is_told() {
         assert_eq!((ran.count("unknown"), desk.charges()), (1, 1), "{ran:#?}");
     }
 }
+
+/// A kill came between a copy and its entry, and then the list was changed: the copy is the file of the row that it was made for.
+#[test]
+fn a_copy_that_a_kill_left_is_its_rows_file_and_nobody_elses() {
+    let row = |id: &str, prompt: &str, path: &str| jobs(&[(id, "openai", prompt, path)]);
+    for edited in [
+        row("a", "a dog", "a.webp") + &row("b", "a cat", "b.webp"),
+        row("a", "a dog", "a.webp") + &row("c", "a cat", "b.webp"),
+    ] {
+        let desk = Desk::with_sim();
+        desk.file("list.jsonl", row("a", "a dog", "a.webp"));
+        desk.make("list.jsonl").ended(0);
+        let slow = FaultKind::Delay { ms: 20_000 };
+        desk.sim().arm(Fault::new(Provider::Openai, slow).on(Op::Image));
+        desk.file(
+            "list.jsonl",
+            row("a", "a dog", "a.webp") + &row("d", "a tree", "d.webp") + &row("b", "a dog", "b.webp"),
+        );
+        let copy = desk.path("out/b.webp");
+        desk.kill_once(&["run", "list.jsonl", "--out", "out"], "the copy", || {
+            copy.exists()
+        });
+        desk.disarm();
+        desk.file("list.jsonl", &edited);
+        let before = desk.charges();
+        let ran = desk.make("list.jsonl");
+        let lines = ran.statuses();
+        match lines.get("b") {
+            Some(status) => assert_eq!(status, "changed", "{ran:#?}"),
+            None => {
+                ran.said(&["b.webp is the file of b"]);
+            }
+        }
+        assert_eq!(desk.charges(), before);
+        assert_eq!(
+            fs::read(&copy).unwrap(),
+            fs::read(desk.path("out/a.webp")).unwrap()
+        );
+    }
+}
+
+/// What it once shared is gone with its row: a person's word makes it, and so does a change of the row.
+#[test]
+fn a_row_that_shared_a_purchase_can_be_made_by_itself() {
+    let row = |id: &str, prompt: &str| jobs(&[(id, "openai", prompt, &format!("{id}.webp"))]);
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", row("a", "a dog") + &row("b", "a dog"));
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, FaultKind::CutAfterBilling).on(Op::Image));
+    assert_eq!(desk.make("list.jsonl").ended(1).count("unknown"), 2);
+    desk.run(&["retry", "--unknown", "a", "--out", "out"]).ended(0);
+    remove(&desk, "a.webp");
+    desk.file("list.jsonl", row("b", "a dog"));
+    assert_eq!(desk.make("list.jsonl").ended(1).count("gone"), 1);
+    assert_eq!(desk.charges(), 2);
+    desk.run(&["redo", "b", "--yes", "--list", "list.jsonl", "--out", "out"])
+        .ended(0);
+    assert_eq!(desk.charges(), 3);
+
+    // The same where the row asks for something else by now.
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", row("a", "a dog") + &row("b", "a dog"));
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, FaultKind::CutAfterBilling).on(Op::Image));
+    desk.make("list.jsonl").ended(1);
+    desk.run(&["retry", "--unknown", "a", "--out", "out"]).ended(0);
+    desk.file("list.jsonl", row("b", "a cat"));
+    desk.make("list.jsonl").ended(0);
+    assert_eq!(desk.outputs("out"), ["a.webp", "b.webp"]);
+}

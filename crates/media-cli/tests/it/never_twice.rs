@@ -597,3 +597,35 @@ fn what_was_made_for_a_row_is_not_replaced_by_an_equal_rows_file() {
     assert_eq!(run(&desk, &[]).ended(0).count("skipped"), 2);
     assert_eq!(desk.outputs("out"), ["a.webp", "b.webp", "moved.webp"]);
 }
+
+/// It was paid for and its link is known: a stop before the download is no failure, and what it cost is told once.
+#[test]
+fn what_was_bought_and_not_fetched_is_not_told_as_a_failure() {
+    let desk = Desk::with_sim();
+    let row = |id: &str| jobs(&[(id, "runware", &format!("picture {id}"), &format!("{id}.webp"))]);
+    desk.file("list.jsonl", row("b"));
+    let hangs = Fault::new(Provider::Runware, FaultKind::Delay { ms: 60_000 });
+    desk.sim().arm(hangs.on(Op::Media));
+    let linked = || {
+        let status = desk.run(&["status", "--out", "out", "--json"]).stdout;
+        status.contains("\"unfetched\":1")
+    };
+    desk.kill_once(&["run", "list.jsonl", "--out", "out"], "the link", linked);
+    desk.disarm();
+    let status = desk.run(&["status", "--out", "out"]).ended(0).stdout;
+    assert!(status.contains("1 file not fetched yet"), "{status}");
+    let stopped = [
+        "run",
+        "list.jsonl",
+        "--out",
+        "out",
+        "--stop-after",
+        "0s",
+        "--json",
+    ];
+    let ran = desk.run(&stopped).ended(4);
+    assert_eq!(ran.count("failed"), 0, "{ran:#?}");
+    let ran = desk.make("list.jsonl").ended(0);
+    assert!(ran.line("b")["cost_usd"].as_f64().unwrap() > 0.0, "{ran:#?}");
+    assert_eq!(desk.charges(), 1);
+}

@@ -573,3 +573,80 @@ fn what_is_kept_aside_is_kept_once() {
     let kept = fs::read_dir(desk.path("out/.media/old")).unwrap().count();
     assert_eq!(kept, 2);
 }
+
+/// Two words with one sound: both rows share its file, and both were changed.
+#[test]
+fn rows_that_share_a_file_are_made_anew_together_once_all_were_changed() {
+    let both = |prompt: &str| {
+        jobs(&[
+            ("a", "openai", prompt, "same.webp"),
+            ("b", "openai", prompt, "same.webp"),
+        ])
+    };
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", both("a bank"));
+    desk.make("list.jsonl").ended(0);
+    desk.file("list.jsonl", both("a river bank"));
+    desk.make("list.jsonl").ended(0).said(&["media redo"]);
+    let redo = [
+        "redo",
+        "--changed",
+        "--yes",
+        "--list",
+        "list.jsonl",
+        "--out",
+        "out",
+    ];
+    desk.run(&redo).ended(0);
+    assert_eq!(desk.charges(), 2);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 2);
+    assert_eq!(desk.charges(), 2);
+}
+
+/// It has no file yet, and what stands at its path is about to be replaced: it gets the new one.
+#[test]
+fn an_equal_row_that_was_not_made_gets_what_a_redo_brings() {
+    let rows = |ids: &[&str]| {
+        let rows: Vec<_> = ids
+            .iter()
+            .map(|id| (*id, "openai", "a bank", "same.webp"))
+            .collect();
+        jobs(&rows)
+    };
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", rows(&["a"]));
+    desk.make("list.jsonl").ended(0);
+    desk.file("list.jsonl", rows(&["a", "b"]));
+    desk.run(&["redo", "a", "--yes", "--list", "list.jsonl", "--out", "out"])
+        .ended(0);
+    let ran = desk.make("list.jsonl").ended(0);
+    let sha = |id: &str| ran.line(id)["sha256"].clone();
+    assert_eq!((sha("a"), desk.charges()), (sha("b"), 2));
+    desk.run(&["verify", "out"]).ended(0);
+}
+
+/// The file at the path that it had before is of what it asked for before.
+#[test]
+fn who_asks_for_the_same_as_a_redone_row_does_not_take_its_former_file() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("a", "openai", "one", "p.webp")]));
+    desk.make("list.jsonl").ended(0);
+    desk.file(
+        "list.jsonl",
+        jobs(&[("a", "openai", "two", "q.webp"), ("b", "openai", "two", "p.webp")]),
+    );
+    desk.run(&["redo", "a", "--yes", "--list", "list.jsonl", "--out", "out"])
+        .ended(0);
+    let ran = desk
+        .make("list.jsonl")
+        .ended(1)
+        .said(&["p.webp is the file of a"]);
+    assert_eq!(ran.statuses()["b"], "failed");
+    std::fs::remove_file(desk.path("out/p.webp")).unwrap();
+    desk.make("list.jsonl").ended(0);
+    assert_eq!(desk.charges(), 2);
+    assert_eq!(
+        std::fs::read(desk.path("out/p.webp")).unwrap(),
+        std::fs::read(desk.path("out/q.webp")).unwrap()
+    );
+}

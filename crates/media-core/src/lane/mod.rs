@@ -245,7 +245,17 @@ impl Lane {
                 Prior::Sent { batch: Some(_), .. } => {
                     Error::new(ErrorKind::Pending, "the run ended before its batch was asked for")
                 }
-                _ => Error::new(ErrorKind::Cancelled, "it was stopped before it was sent"),
+                Prior::Linked { .. } | Prior::Have { .. } => Error::new(
+                    ErrorKind::Cancelled,
+                    "it was bought, and stopped before it was fetched",
+                )
+                .hint("run the same command again: it is fetched, and costs nothing more"),
+                Prior::Sent { .. } => {
+                    Error::new(ErrorKind::Cancelled, "it was stopped before it was asked for")
+                }
+                Prior::Fresh | Prior::Perhaps => {
+                    Error::new(ErrorKind::Cancelled, "it was stopped before it was sent")
+                }
             };
             self.not_begun(task, error).await;
         }

@@ -9,7 +9,7 @@ use crate::book::{Pending, Wish};
 use crate::chain::Tried;
 use crate::count::short_of;
 use crate::decision::Start;
-use crate::ledger::{Made, Planned, TakeRow, asked};
+use crate::ledger::{Planned, asked};
 use crate::line::{Line, Subject};
 use crate::list::JobSpec;
 use crate::place;
@@ -202,47 +202,5 @@ impl Feeder<'_> {
         // It is still the row's request, whatever its seed: by that it is known again.
         let hash = checked.hash;
         Ok((request, Checked { resolved, hash }))
-    }
-
-    /// Puts a file in its place that is there already under another name.
-    pub(super) fn copy(&self, mut wish: Wish, from: &std::path::Path, take: &TakeRow, prepared: &Prepared) {
-        let shared = self.shared;
-        // It stays what it was made for, so that a later run knows what has changed since.
-        wish.planned.hash = take.hash;
-        let wish = &wish;
-        let to = &prepared.request.output_path;
-        let is_simulated = shared.folder.is_simulated();
-        // It may stand there already: a kill came between the copy and its entry.
-        let placed = if from == to {
-            Ok(())
-        } else {
-            place::copy(from, to, &shared.folder.inner(), &take.sha256)
-        };
-        let copied = placed.and_then(|()| place::describe(to, Some(&take.sha256)));
-        let (line, file) = match copied {
-            Ok(file) => (
-                Line::copied(&wish.subject, &file, &take.provenance, is_simulated),
-                Some(file),
-            ),
-            Err(error) => (Line::failed_here(&wish.subject, &error, is_simulated), None),
-        };
-        // A copy that failed changes nothing about what the ledger knows: the next run tries it again.
-        if let Some(file) = file {
-            // What the ledger knows it as it stays, so that a later run sees what has changed since.
-            let known = self
-                .resume
-                .reader
-                .and_then(|reader| reader.job(&wish.subject.id).ok()?);
-            let is_as_known = from == to && known.is_some_and(|entry| entry.hash == take.hash);
-            let planned = (!is_as_known).then(|| wish.planned.clone());
-            shared.write_down(wish, &line, planned, None, None, || {
-                Some(Made {
-                    path: wish.subject.path.clone(),
-                    file,
-                    provenance: take.provenance.clone(),
-                })
-            });
-        }
-        shared.report(&line, &wish.output, None);
     }
 }

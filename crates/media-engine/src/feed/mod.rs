@@ -1,6 +1,7 @@
 //! Reads the list for one lane: decides about every job, and hands over what is to be made.
 
 mod begin;
+mod copy;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -9,6 +10,7 @@ use media_core::{Client, Error, Order, Prior, RequestHash, Result};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use self::copy::Copy;
 use crate::book::{Book, Wish};
 use crate::chain::{Standing, own_standing};
 use crate::decision::{Decision, Stay};
@@ -90,12 +92,14 @@ pub(crate) fn feed(
             waiting: Vec::new(),
         },
         tag: 0,
+        copies: Vec::new(),
         equals: None,
     };
     let fed = match part {
         Part::List(_) => feeder.list(share),
         Part::Batch(rows) => feeder.batch(rows, share),
     };
+    feeder.put_copies();
     let flushed = feeder.outbox.flush();
     feeder.take_back(flushed);
     fed
@@ -110,6 +114,8 @@ struct Feeder<'a> {
     resume: Resume<'a>,
     outbox: Outbox,
     tag: u64,
+    /// Files that are about to be put in their places from equal ones.
+    copies: Vec<Copy>,
     /// The ids of rows that ask for the same, by [`short_of`]: for when the ledger was lost.
     equals: Option<HashMap<u64, Vec<String>>>,
 }
@@ -237,7 +243,7 @@ impl Feeder<'_> {
                 if is_broken {
                     place::move_aside(out, &prepared.request.output_path)?;
                 }
-                self.copy(wish, &from, &take, &prepared);
+                self.copy_later(Copy::of_take(wish, from, take, prepared));
                 Ok(More::Yes)
             }
         }
@@ -245,7 +251,7 @@ impl Feeder<'_> {
 
     /// Nothing is done about a row; it may still come to share what an equal one is getting.
     fn stays(
-        &self,
+        &mut self,
         mut wish: Wish,
         stay: &Stay,
         prepared: &Prepared,
@@ -287,7 +293,7 @@ impl Feeder<'_> {
     }
 
     /// The same where only what was bought is wanted: rows that nothing was bought for are not spoken of.
-    fn stays_unfetched(&self, wish: Wish, stay: &Stay, equal: Option<RequestHash>) -> Result<()> {
+    fn stays_unfetched(&mut self, wish: Wish, stay: &Stay, equal: Option<RequestHash>) -> Result<()> {
         let shared = self.shared;
         let is_wanted = match stay.status {
             Status::Unknown => true,
@@ -319,16 +325,18 @@ impl Feeder<'_> {
     }
 
     /// Lets a row wait for an equal one that is under way, or tells it of one that is over; gives it back otherwise.
-    fn join(&self, equal: RequestHash, wish: Wish) -> Option<Wish> {
+    fn join(&mut self, equal: RequestHash, wish: Wish) -> Option<Wish> {
         // A kill among the copies leaves files of rows that the ledger must know, or they would be anybody's.
-        let is_known = self.is_known(&wish).unwrap_or(true);
-        let planned = (!is_known).then(|| wish.made_anew());
+        let planned = self.unmade(&wish).unwrap_or_default();
         // In this order: what leaves the book for a remote batch is noted there first.
         let joined = lock(self.book).join(equal, wish);
         let alone = match joined {
             None => None,
             Some((wish, Some(line))) => {
-                self.shared.share(&line, &wish);
+                self.copy_later(Copy::Shared {
+                    wish,
+                    line: Box::new(line),
+                });
                 return None;
             }
             Some((wish, None)) => match self.handed {

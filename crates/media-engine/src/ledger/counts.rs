@@ -22,6 +22,10 @@ pub struct Totals {
     pub at_stake: Usd,
     /// How many of them have no price, so that they are not in that sum.
     pub unpriced: u64,
+    /// Files that were bought and are not here, of which nobody has written down what they cost.
+    pub unfetched: u64,
+    /// What those cost by the price list.
+    pub unfetched_usd: Usd,
     /// Attempts that may have been billed and that a person went on without.
     pub given_up: u64,
     /// What those are expected to have cost at most.
@@ -88,7 +92,9 @@ impl Reader {
                 sum(reserved_micros) FILTER (WHERE state = 'sending' AND group_key IS NULL),
                 count(*) FILTER (WHERE state = 'sending' AND group_key IS NULL AND reserved_micros IS NULL),
                 count(*) FILTER (WHERE state = 'abandoned'),
-                sum(reserved_micros) FILTER (WHERE state = 'abandoned')
+                sum(reserved_micros) FILTER (WHERE state = 'abandoned'),
+                count(*) FILTER (WHERE state IN ('linked', 'have') AND cost_micros IS NULL AND sends > 0),
+                sum(reserved_micros) FILTER (WHERE state IN ('linked', 'have') AND cost_micros IS NULL AND sends > 0)
             FROM attempts";
         let totals = self.one(sums, (), |row| {
             Ok(Totals {
@@ -99,6 +105,8 @@ impl Reader {
                 unpriced: count(row, 3)?,
                 given_up: count(row, 4)?,
                 given_up_usd: sum(row, 5)?,
+                unfetched: count(row, 6)?,
+                unfetched_usd: sum(row, 7)?,
             })
         })?;
         Ok(Totals {

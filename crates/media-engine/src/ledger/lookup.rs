@@ -94,12 +94,16 @@ impl Reader {
         Ok(found)
     }
 
-    /// What was made at this path for other jobs than this one, newest first, also where such a job has its file elsewhere by now.
+    /// What was made at this path for other jobs than this one, newest first, also where such a job has its file elsewhere by now,
+    /// and where a kill came between a copy and its entry.
     pub(crate) fn made_at(&self, path: &str, job: &str) -> Result<Vec<MadeAt>> {
-        // Takes by their rows times four, attempts by theirs and one, the places that takes had before by theirs and two.
+        // Takes by their rows times four, attempts by theirs and one, the places that takes had before by theirs and two, jobs without
+        // a file by theirs and three.
         let all = "SELECT path, rowid * 4 FROM takes UNION ALL
             SELECT path, rowid * 4 + 1 FROM attempts WHERE path IS NOT NULL AND sha256 IS NOT NULL AND bytes IS NOT NULL UNION ALL
-            SELECT path, rowid * 4 + 2 FROM former_places";
+            SELECT path, rowid * 4 + 2 FROM former_places UNION ALL
+            SELECT path, rowid * 4 + 3 FROM jobs
+                WHERE NOT EXISTS (SELECT 1 FROM takes WHERE takes.job = jobs.id AND takes.take = jobs.take)";
         let text = "SELECT job, hash, bytes, sha256, modified_ns FROM takes
                 WHERE rowid = ?1 / 4 AND ?1 % 4 = 0 AND path = ?2 AND job <> ?3
             UNION ALL SELECT job, hash, bytes, sha256, NULL FROM attempts
@@ -118,6 +122,22 @@ impl Reader {
                 })
             })?;
             made.extend(found);
+            let unmade = concat!(
+                jobs!(),
+                " WHERE rowid = ?1 / 4 AND ?1 % 4 = 3 AND path = ?2 AND id <> ?3"
+            );
+            if let Some(entry) = self.one(unmade, params![row, path, job], entry)? {
+                self.find_equal(&entry.hash, |take| {
+                    made.push(MadeAt {
+                        job: entry.spec.id.clone(),
+                        hash: take.hash,
+                        bytes: take.bytes,
+                        sha256: take.sha256.clone(),
+                        modified_ns: None,
+                    });
+                    false
+                })?;
+            }
         }
         Ok(made)
     }

@@ -33,10 +33,11 @@ impl Resume<'_> {
             return Ok(None);
         };
         for made in reader.made_at(place, &case.spec.id)? {
-            let is_equal = made.hash == case.prepared.checked.hash
-                || reader
-                    .job(&made.job)?
-                    .is_some_and(|job| job.asked == asked(case.spec));
+            // The configuration may have made another request of the same row since; what that job asks for by now says
+            // nothing of a file that it had made before.
+            let is_same_row = |job: Entry| job.hash == made.hash && job.asked == asked(case.spec);
+            let is_equal =
+                made.hash == case.prepared.checked.hash || reader.job(&made.job)?.is_some_and(is_same_row);
             if !is_equal && is_as_made(path, made.bytes, &made.sha256, made.modified_ns) {
                 return Ok(Some(is_of_another(path, &made.job, is_made)));
             }
@@ -60,7 +61,8 @@ impl Resume<'_> {
         number: u32,
     ) -> Result<Option<Decision>> {
         // A list that names this row alone, such as one of failures, changes nothing about what it shared.
-        let is_shared = case.is_shared || entry.is_some_and(Entry::shares_purchase);
+        let has_shared = |entry: &Entry| entry.hash == case.prepared.checked.hash && entry.shares_purchase();
+        let is_shared = case.is_shared || entry.is_some_and(has_shared);
         let may_reuse = is_shared || case.client.provider().http().settings().reuse;
         let Some(reader) = self.reader.filter(|_| may_reuse) else {
             return Ok(None);

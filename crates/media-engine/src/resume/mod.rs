@@ -91,8 +91,8 @@ impl Resume<'_> {
         if let Some(decision) = self.open_redo(case, &entry)? {
             return Ok(decision);
         }
-        let is_made = self.take(&case.spec.id, entry.take)?.is_some();
-        if !is_made {
+        let take = self.take(&case.spec.id, entry.take)?;
+        if take.is_none() {
             let last = reader.last_attempt(&case.spec.id, entry.take, &case.prepared.checked.hash)?;
             let number = last.as_ref().map_or(0, |attempt| attempt.number);
             let open = [AttemptState::Sending, AttemptState::Linked, AttemptState::Have];
@@ -103,7 +103,13 @@ impl Resume<'_> {
                 Found::Nothing
             );
             if is_open || entry.status != JobStatus::Failed || !is_free {
-                return self.decide_unmade(case, &entry);
+                return Ok(match self.decide_unmade(case, &entry)? {
+                    // What is gone is another row's, and a person wants this one's.
+                    Decision::Stay(stay) if stay.status == Status::Gone => {
+                        Decision::Make(start(entry.take, number + 1, Prior::Fresh))
+                    }
+                    decision => decision,
+                });
             }
             if self.is_in_doubt_elsewhere(case)? {
                 // What is known of it stays written down.
@@ -117,10 +123,14 @@ impl Resume<'_> {
             return Ok(Decision::Make(start(entry.take, number + 1, Prior::Fresh)));
         }
         let path = &case.prepared.request.output_path;
-        if let Found::InTheWay(what) = self.find(path, None) {
+        let found = self.find(path, take.as_ref());
+        if let Found::InTheWay(what) = found {
             return Ok(in_the_way(path, &what));
         }
-        if let Some(other) = self.file_of_another_job(case, true)? {
+        // Its own file is its own, though rows that shared it have been changed together.
+        if found != Found::AsMade
+            && let Some(other) = self.file_of_another_job(case, true)?
+        {
             return Ok(other);
         }
         let next = reader.last_take(&case.spec.id)?.max(entry.take) + 1;

@@ -138,7 +138,9 @@ impl Resume<'_> {
     pub(super) fn continue_attempt(&self, case: Case<'_>, entry: &Entry, attempt: AttemptRow) -> Decision {
         let is_recoverable = case.client.provider().info().capabilities.recoverable;
         let is_bought = matches!(attempt.state, AttemptState::Linked | AttemptState::Have);
-        let is_told = is_bought && entry.status == JobStatus::Failed;
+        // Of a link the cost is written down when it is told.
+        let is_known = attempt.state == AttemptState::Linked && attempt.cost.is_some();
+        let is_told = is_bought && (entry.status == JobStatus::Failed || is_known);
         let again = |prior| {
             Decision::Make(Start {
                 is_told,

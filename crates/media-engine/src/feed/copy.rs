@@ -1,0 +1,165 @@
+//! Files that come from equal ones: copied in handfuls, each of which the ledger knows before the first of them has its name.
+//! A kill between a copy and its entry would else leave a file that is anybody's.
+
+use std::path::{Path, PathBuf};
+
+use media_core::Result;
+
+use super::Feeder;
+use crate::book::Wish;
+use crate::decision::Decision;
+use crate::decision::stay;
+use crate::ledger::{Made, Planned, TakeRow, asked};
+use crate::line::{Line, Status};
+use crate::place;
+use crate::plan::Prepared;
+
+/// Copies that are noted together.
+const HANDFUL: usize = 64;
+
+/// A file that is about to be put in its place.
+pub(super) enum Copy {
+    /// What an equal row has got in this run.
+    Shared { wish: Wish, line: Box<Line> },
+    /// What this row, or an equal one, had got earlier.
+    Take(Box<OfTake>),
+}
+
+pub(super) struct OfTake {
+    wish: Wish,
+    from: PathBuf,
+    to: PathBuf,
+    take: TakeRow,
+    /// It was made for what the row asks for.
+    is_same: bool,
+}
+
+impl Copy {
+    pub(super) fn of_take(mut wish: Wish, from: PathBuf, take: Box<TakeRow>, prepared: Prepared) -> Copy {
+        let is_same = take.hash == prepared.checked.hash;
+        // It stays what it was made for, so that a later run knows what has changed since.
+        wish.planned.hash = take.hash;
+        Copy::Take(Box::new(OfTake {
+            wish,
+            from,
+            to: prepared.request.output_path,
+            take: *take,
+            is_same,
+        }))
+    }
+
+    /// Whether it is in its place already: a kill came between the copy and its entry.
+    fn stands(&self) -> bool {
+        matches!(self, Copy::Take(copy) if copy.from == copy.to)
+    }
+
+    fn wish(&self) -> &Wish {
+        match self {
+            Copy::Shared { wish, .. } => wish,
+            Copy::Take(copy) => &copy.wish,
+        }
+    }
+}
+
+impl Feeder<'_> {
+    pub(super) fn copy_later(&mut self, copy: Copy) {
+        self.copies.push(copy);
+        if self.copies.len() >= HANDFUL {
+            self.put_copies();
+        }
+    }
+
+    /// Puts what waits in its places.
+    pub(super) fn put_copies(&mut self) {
+        let copies = std::mem::take(&mut self.copies);
+        if copies.is_empty() {
+            return;
+        }
+        let ledger = self.shared.folder.ledger();
+        for copy in copies.iter().filter(|copy| !copy.stands()) {
+            match self.unmade(copy.wish()) {
+                Ok(planned) => planned.into_iter().for_each(|planned| ledger.planned(planned)),
+                Err(error) => self.shared.give_up(error),
+            }
+        }
+        if let Err(error) = ledger.flush() {
+            // Nothing of them has happened: the next run begins them anew.
+            return self.shared.give_up(error);
+        }
+        for copy in copies {
+            match copy {
+                Copy::Shared { wish, line } => self.shared.share(&line, &wish),
+                Copy::Take(copy) => self.put_take(&copy),
+            }
+        }
+    }
+
+    /// The row as the ledger has to know it, if it has no file by what the ledger knows.
+    pub(super) fn unmade(&self, wish: &Wish) -> Result<Option<Planned>> {
+        if wish.planned.is_redo {
+            return Ok(None);
+        }
+        let Some(reader) = self.resume.reader else {
+            return Ok(Some(wish.made_anew()));
+        };
+        let is_made = match reader.job(&wish.subject.id)? {
+            Some(entry) => reader.take(&wish.subject.id, entry.take)?.is_some(),
+            None => false,
+        };
+        Ok((!is_made).then(|| wish.made_anew()))
+    }
+
+    fn put_take(&self, copy: &OfTake) {
+        let OfTake {
+            wish,
+            from,
+            to,
+            take,
+            is_same,
+        } = copy;
+        let shared = self.shared;
+        let is_simulated = shared.folder.is_simulated();
+        let known = self
+            .resume
+            .reader
+            .and_then(|reader| reader.job(&wish.subject.id).ok()?);
+        let copied = self.placed(from, to, take);
+        let (mut line, file) = match copied {
+            Ok(file) => (
+                Line::copied(&wish.subject, &file, &take.provenance, is_simulated),
+                Some(file),
+            ),
+            Err(error) => (Line::failed_here(&wish.subject, &error, is_simulated), None),
+        };
+        // A copy that failed changes nothing about what the ledger knows: the next run tries it again.
+        if let Some(file) = file {
+            let is_as_known = from == to && known.as_ref().is_some_and(|entry| entry.hash == take.hash);
+            let planned = (!is_as_known).then(|| wish.planned.clone());
+            shared.write_down(wish, &line, planned, None, None, || {
+                Some(Made {
+                    path: wish.subject.path.clone(),
+                    file,
+                    provenance: take.provenance.clone(),
+                })
+            });
+            // What a kill had left out of the ledger was made for what the row asked for then.
+            let was_changed = known.is_some_and(|entry| entry.asked != asked(&wish.planned.spec));
+            if from == to
+                && !is_same
+                && was_changed
+                && let Decision::Stay(changed) = stay(Status::Changed, Some(take.clone()))
+            {
+                line = Line::stays(&wish.subject, &changed, is_simulated);
+            }
+        }
+        shared.report(&line, &wish.output, None);
+    }
+
+    fn placed(&self, from: &Path, to: &Path, take: &TakeRow) -> Result<media_core::MediaFile> {
+        // It may stand there already: a kill came between the copy and its entry.
+        if from != to {
+            place::copy(from, to, &self.shared.folder.inner(), &take.sha256)?;
+        }
+        place::describe(to, Some(&take.sha256))
+    }
+}

@@ -50,5 +50,6 @@ pub use self::report::{Embed, Report, grouped, report_path};
 pub use self::run::{Observer, Outcome, RunOptions, run};
 pub use self::stats::{Account, Failure, Stats};
 pub use self::worklist::{
-    Place, Worklist, WrittenTable, can_be_made, check_table, plan, plan_jobs, stays_unknown, write_table,
+    Place, Worklist, WrittenTable, can_be_made, check_table, plan, plan_jobs, stays_unknown, tables,
+    write_table,
 };

@@ -14,8 +14,8 @@ use crate::chain::{Standing, equal_standing, fallbacks, own_standing, standing};
 use crate::count::{Counter, How, short_of};
 use crate::decision::Decision;
 use crate::folder::Folder;
-use crate::found::hash_of;
-use crate::ledger::Reader;
+use crate::found::{Found, find, hash_of, is_as_made};
+use crate::ledger::{Entry, Reader};
 use crate::line::Status;
 use crate::list::{
     BoundRecipe, Check, JobRows, JobSpec, Jobs, Made, ReadParam, Recipe, RowProblem, Source, TableWriter,
@@ -370,21 +370,64 @@ pub fn write_table(worklist: &Worklist, folder: &Folder) -> Result<Option<Writte
         return Ok(None);
     };
     folder.ledger().flush()?;
-    let credits = folder.ledger().reader()?.credits()?;
+    let reader = folder.ledger().reader()?;
     // The cells of parameters do not matter to the table.
     let read = |_: &str, _, _: &str, cell: &str| Ok(serde_json::Value::from(cell));
     for row in JobRows::new(source, Some(recipe), &read)? {
         // A row that could not be read was found when the list was checked; it has changed since.
         let row = row.map_err(|problem| Error::new(ErrorKind::InvalidRequest, problem.to_string()))?;
-        table.row(&row, |spec| {
-            let there = std::fs::symlink_metadata(folder.out().join(&spec.path)).is_ok();
-            there.then(|| Made {
-                credit: credits.get(&spec.path).cloned(),
-            })
-        })?;
+        let mut made = Vec::new();
+        for spec in &row.jobs {
+            made.extend(own_file(&reader, folder.out(), spec)?.map(|file| (spec, file)));
+        }
+        table.row(&row, &made)?;
     }
     let (staged, path) = table.finish()?;
     put_table(folder, staged, path).map(Some)
+}
+
+/// Whether what stands at a row's path is its own, and whom to name for it. A row that failed because another one's file stands there
+/// must not get that on its card.
+fn own_file(reader: &Reader, out: &Path, spec: &JobSpec) -> Result<Option<Made>> {
+    let path = out.join(&spec.path);
+    if std::fs::symlink_metadata(&path).is_err() {
+        return Ok(None);
+    }
+    let take_of =
+        |entry: Option<Entry>| entry.map_or(Ok(None), |entry| reader.take(&entry.spec.id, entry.take));
+    if let Some(take) = take_of(reader.job(&spec.id)?)?.filter(|take| take.path == spec.path) {
+        return Ok(match find(out, &path, Some(&take)) {
+            Found::AsMade => Some(Made {
+                credit: take.provenance.credit,
+            }),
+            // A person's own.
+            Found::Valid => Some(Made { credit: None }),
+            Found::Nothing | Found::Broken(_) | Found::InTheWay(_) => None,
+        });
+    }
+    for made in reader.made_at(&spec.path, &spec.id)? {
+        if !is_as_made(&path, made.bytes, &made.sha256, made.modified_ns) {
+            continue;
+        }
+        // Rows that ask for the same at one path share its file.
+        let is_equal = |job: &Entry| {
+            job.hash == made.hash && job.spec.content == spec.content && job.spec.language == spec.language
+        };
+        let take = take_of(reader.job(&made.job)?.filter(is_equal))?;
+        return Ok(take.map(|take| Made {
+            credit: take.provenance.credit,
+        }));
+    }
+    let is_valid = find(out, &path, None) == Found::Valid;
+    Ok(is_valid.then_some(Made { credit: None }))
+}
+
+/// The tables that runs of this folder have written, by their names.
+///
+/// # Errors
+/// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
+pub fn tables(folder: &Folder) -> Result<Vec<String>> {
+    folder.ledger().reader()?.tables()
 }
 
 /// Gives a table its name. One that stands there is replaced when a run has written it and the new one is no shorter.

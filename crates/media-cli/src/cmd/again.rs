@@ -73,6 +73,7 @@ pub(crate) async fn retry(
     let mut work = Work {
         session: &session,
         worklist,
+        list: None,
         plan,
         options: RunOptions {
             caps: session.caps(&args.budget),
@@ -319,6 +320,7 @@ pub(crate) async fn rescue(
     let work = Work {
         session: &session,
         worklist,
+        list: None,
         plan,
         options,
         stop_after: None,

@@ -9,7 +9,7 @@ use media_registry::Registry;
 
 use crate::args::{Global, Keep, Pick, Redo};
 use crate::cmd::budget::Budget;
-use crate::cmd::work::Work;
+use crate::cmd::work::{Work, stale_tables};
 use crate::cmd::{plan, status};
 use crate::exit::Exit;
 use crate::session::{InBatches, List, Session};
@@ -51,6 +51,7 @@ pub(crate) async fn redo(registry: &Registry, global: &Global, quiet: bool, args
         left: budget.left(),
         ..Place::new(&list.out, Some(&ledger))
     };
+    let listed = worklist;
     let (worklist, plan) = media_engine::plan_jobs(&project, jobs, How::Anew, place)?;
     if args.batches.batch_api {
         plan::has_batches(&session, &plan)?;
@@ -60,6 +61,7 @@ pub(crate) async fn redo(registry: &Registry, global: &Global, quiet: bool, args
     let work = Work {
         session: &session,
         worklist,
+        list: listed,
         plan,
         options: RunOptions {
             caps,
@@ -135,6 +137,7 @@ pub(crate) fn pick(registry: &Registry, global: &Global, args: &Pick) -> Result<
     let session = Session::load(registry, global, None, None)?;
     let folder = opened(&session.place(&args.place))?;
     let picked = media_engine::pick(&folder, &args.id, args.take);
+    let stale = stale_tables(&folder);
     folder.close()?;
     picked?;
     say!(
@@ -142,6 +145,9 @@ pub(crate) fn pick(registry: &Registry, global: &Global, args: &Pick) -> Result<
         args.take,
         args.id
     );
+    if !stale.is_empty() {
+        say!("{stale}");
+    }
     Ok(Exit::Done)
 }
 

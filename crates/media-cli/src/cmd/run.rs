@@ -113,6 +113,7 @@ async fn once(
     let work = Work {
         session,
         worklist,
+        list: None,
         plan,
         options: RunOptions {
             max_items: used.max_items(args),

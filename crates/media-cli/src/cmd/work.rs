@@ -22,6 +22,8 @@ use crate::words::{self, Then};
 pub(crate) struct Work<'a> {
     pub(crate) session: &'a Session<'a>,
     pub(crate) worklist: Worklist,
+    /// The list whose table is written, where it is not the worklist itself.
+    pub(crate) list: Option<Worklist>,
     pub(crate) plan: Plan,
     pub(crate) options: RunOptions,
     pub(crate) stop_after: Option<StopAfter>,
@@ -108,7 +110,12 @@ impl Work<'_> {
         progress.finish().await;
         let (outcome, folder) = ran?;
         // From here on files exist and money may be spent: whatever fails, the account comes first.
-        let table = media_engine::write_table(&self.worklist, &folder);
+        let listed = self.list.as_ref().unwrap_or(&self.worklist);
+        let table = media_engine::write_table(listed, &folder);
+        let stale = match &table {
+            Ok(None) => stale_tables(&folder),
+            _ => String::new(),
+        };
         let closed = folder.close();
         let trouble = [
             outcome.trouble.as_ref(),
@@ -147,6 +154,9 @@ impl Work<'_> {
                 );
             }
         }
+        if !stale.is_empty() && ran.made > 0 {
+            say!("{stale}");
+        }
         say!("the files are in {}", out.display());
         if let Some(simulation) = session.simulation() {
             let billed = simulation.billed();
@@ -157,6 +167,20 @@ impl Work<'_> {
         say!("{}", words::summary(&outcome, exit, self.then).trim_end());
         Ok(ran)
     }
+}
+
+/// What is to be said of tables that know nothing of what was just changed; nothing where there are none.
+pub(crate) fn stale_tables(folder: &Folder) -> String {
+    // A ledger that cannot be read has been complained of.
+    let tables = media_engine::tables(folder).unwrap_or_default();
+    if tables.is_empty() {
+        return String::new();
+    }
+    let verb = if tables.len() == 1 { "is" } else { "are" };
+    format!(
+        "{} {verb} as before: the next media run writes it anew",
+        tables.join(", ")
+    )
 }
 
 /// When the first quota that is waited for is there again.

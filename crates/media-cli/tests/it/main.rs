@@ -55,6 +55,8 @@ mod signals;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod table;
+#[cfg(test)]
 mod takes;
 #[cfg(test)]
 mod tools;

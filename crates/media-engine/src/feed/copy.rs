@@ -18,15 +18,19 @@ use crate::plan::Prepared;
 const HANDFUL: usize = 64;
 
 /// A file that is about to be put in its place.
-pub(super) enum Copy {
-    /// What an equal row has got in this run.
-    Shared { wish: Wish, line: Box<Line> },
-    /// What this row, or an equal one, had got earlier.
-    Take(Box<OfTake>),
+pub(super) struct Copy {
+    wish: Wish,
+    of: Of,
 }
 
-pub(super) struct OfTake {
-    wish: Wish,
+enum Of {
+    /// What an equal row has got in this run.
+    Equal(Box<Line>),
+    /// What this row, or an equal one, had got earlier.
+    Take(Box<Taken>),
+}
+
+struct Taken {
     from: PathBuf,
     to: PathBuf,
     take: TakeRow,
@@ -35,29 +39,27 @@ pub(super) struct OfTake {
 }
 
 impl Copy {
+    pub(super) fn of_equal(wish: Wish, line: Line) -> Copy {
+        let of = Of::Equal(Box::new(line));
+        Copy { wish, of }
+    }
+
     pub(super) fn of_take(mut wish: Wish, from: PathBuf, take: Box<TakeRow>, prepared: Prepared) -> Copy {
         let is_same = take.hash == prepared.checked.hash;
         // It stays what it was made for, so that a later run knows what has changed since.
         wish.planned.hash = take.hash;
-        Copy::Take(Box::new(OfTake {
-            wish,
+        let of = Of::Take(Box::new(Taken {
             from,
             to: prepared.request.output_path,
             take: *take,
             is_same,
-        }))
+        }));
+        Copy { wish, of }
     }
 
     /// Whether it is in its place already: a kill came between the copy and its entry.
     fn stands(&self) -> bool {
-        matches!(self, Copy::Take(copy) if copy.from == copy.to)
-    }
-
-    fn wish(&self) -> &Wish {
-        match self {
-            Copy::Shared { wish, .. } => wish,
-            Copy::Take(copy) => &copy.wish,
-        }
+        matches!(&self.of, Of::Take(taken) if taken.from == taken.to)
     }
 }
 
@@ -77,7 +79,7 @@ impl Feeder<'_> {
         }
         let ledger = self.shared.folder.ledger();
         for copy in copies.iter().filter(|copy| !copy.stands()) {
-            match self.unmade(copy.wish()) {
+            match self.unmade(&copy.wish) {
                 Ok(planned) => planned.into_iter().for_each(|planned| ledger.planned(planned)),
                 Err(error) => self.shared.give_up(error),
             }
@@ -86,10 +88,10 @@ impl Feeder<'_> {
             // Nothing of them has happened: the next run begins them anew.
             return self.shared.give_up(error);
         }
-        for copy in copies {
-            match copy {
-                Copy::Shared { wish, line } => self.shared.share(&line, &wish),
-                Copy::Take(copy) => self.put_take(&copy),
+        for Copy { wish, of } in copies {
+            match of {
+                Of::Equal(line) => self.shared.share(&line, &wish),
+                Of::Take(taken) => self.put_take(&wish, &taken),
             }
         }
     }
@@ -109,14 +111,13 @@ impl Feeder<'_> {
         Ok((!is_made).then(|| wish.made_anew()))
     }
 
-    fn put_take(&self, copy: &OfTake) {
-        let OfTake {
-            wish,
+    fn put_take(&self, wish: &Wish, taken: &Taken) {
+        let Taken {
             from,
             to,
             take,
             is_same,
-        } = copy;
+        } = taken;
         let shared = self.shared;
         let is_simulated = shared.folder.is_simulated();
         let known = self

@@ -333,10 +333,7 @@ impl Feeder<'_> {
         let alone = match joined {
             None => None,
             Some((wish, Some(line))) => {
-                self.copy_later(Copy::Shared {
-                    wish,
-                    line: Box::new(line),
-                });
+                self.copy_later(Copy::of_equal(wish, line));
                 return None;
             }
             Some((wish, None)) => match self.handed {

@@ -1,7 +1,5 @@
 //! What the ledger holds, counted and added up.
 
-use std::collections::BTreeMap;
-
 use media_core::{Result, Usd};
 
 use super::budget::{self, Spending};
@@ -159,14 +157,10 @@ impl Reader {
         self.all(text, [key, provider], |row| row.get(0))
     }
 
-    /// Whom to name for which file.
-    ///
-    /// # Errors
-    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
-    pub fn credits(&self) -> Result<BTreeMap<String, String>> {
-        let text = "SELECT path, json_extract(provenance, '$.credit') FROM takes
-            WHERE json_extract(provenance, '$.credit') IS NOT NULL ORDER BY made_ms";
-        self.all(text, (), |row| Ok((row.get(0)?, row.get(1)?)))
+    /// The names of the tables that were written.
+    pub(crate) fn tables(&self) -> Result<Vec<String>> {
+        let text = "SELECT substr(name, 7) FROM meta WHERE name LIKE 'table %' ORDER BY name";
+        self.all(text, (), |row| row.get(0))
     }
 
     /// What paid requests have cost so far, beside what the price list says of them, by provider and model.

@@ -68,20 +68,8 @@ impl TableWriter {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(crate) fn row(
-        &mut self,
-        row: &JobRow,
-        mut made: impl FnMut(&JobSpec) -> Option<Made>,
-    ) -> Result<(), ListError> {
-        let made: Vec<_> = row
-            .jobs
-            .iter()
-            .filter_map(|job| Some((job, made(job)?)))
-            .collect();
-        let cells = self
-            .columns
-            .iter()
-            .map(|(_, template)| cell(template, row, &made));
+    pub(crate) fn row(&mut self, row: &JobRow, made: &[(&JobSpec, Made)]) -> Result<(), ListError> {
+        let cells = self.columns.iter().map(|(_, template)| cell(template, row, made));
         self.rows
             .write_record(cells)
             .map_err(|error| ListError::io("write", &self.path, error.into()))

@@ -23,12 +23,15 @@ fn bound(source: &Source, recipe: &str) -> BoundRecipe {
 fn write(desk: &Desk, source: &Source, recipe: &BoundRecipe) -> Result<String, ListError> {
     let mut table = TableWriter::create(&desk.path("out"), &desk.path(""), recipe, source)?.unwrap();
     for row in JobRows::new(source, Some(recipe), &read_param).unwrap() {
-        let made = |job: &JobSpec| {
-            (job.id != "2/picture").then(|| Made {
-                credit: Some("<x> & co".to_owned()),
+        let row = row.unwrap();
+        let there = row.jobs.iter().filter(|job| job.id != "2/picture");
+        let made: Vec<_> = there
+            .map(|job| {
+                let credit = Some("<x> & co".to_owned());
+                (job, Made { credit })
             })
-        };
-        table.row(&row.unwrap(), made)?;
+            .collect();
+        table.row(&row, &made)?;
     }
     let (whole, path) = table.finish()?;
     whole.persist(&path).unwrap();

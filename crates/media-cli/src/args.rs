@@ -234,7 +234,7 @@ pub(crate) struct Status {
     pub(crate) id: Option<String>,
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
-    /// Print the totals as JSON
+    /// Print the totals, or the job, as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

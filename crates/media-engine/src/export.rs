@@ -10,6 +10,12 @@ use crate::list::{JobRows, Recipe, RepairWriter, Source};
 use crate::project::Project;
 
 fn written(result: std::io::Result<()>) -> Result<()> {
+    // A reader that has gone away wants no more.
+    if let Err(error) = &result
+        && error.kind() == std::io::ErrorKind::BrokenPipe
+    {
+        return Ok(());
+    }
     result.map_err(|error| Error::new(ErrorKind::Storage, "the results cannot be written").because(error))
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use media_core::{Checked, Client, Error, ErrorKind, MediaKind, MediaRequest, Usd};
+use media_core::{Checked, Client, Error, ErrorKind, MediaKind, MediaRequest, Resolved, Usd};
 
 use crate::line::Status;
 use crate::list::{FieldCounts, Findings, JobSpec};
@@ -149,14 +149,14 @@ impl Project {
         })
     }
 
-    /// The group of limits by which a job is paced at one of its providers.
+    /// What a job is sent as at one of its providers.
     ///
     /// # Errors
     /// It cannot be made there with this configuration.
-    pub fn group_of(&self, spec: &JobSpec, provider: &str, out: &Path) -> media_core::Result<String> {
+    pub fn resolved(&self, spec: &JobSpec, provider: &str, out: &Path) -> media_core::Result<Resolved> {
         let prepared = self.prepare(spec, provider, out);
         let prepared = prepared.map_err(|why| Error::new(ErrorKind::Unsupported, why))?;
-        Ok(prepared.checked.resolved.group)
+        Ok(prepared.checked.resolved)
     }
 }
 

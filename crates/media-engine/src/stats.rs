@@ -80,7 +80,9 @@ impl Failure {
             self.message.clone_from(&error.message);
             self.next.clone_from(&next);
         }
-        if self.next != next {
+        // Messages of other kinds differ by what the service said to each.
+        let is_other = line.status == Status::Gone && self.message != error.message;
+        if self.next != next || is_other {
             self.has_others = true;
         } else if takes_id && self.next_ids.len() < EXAMPLES {
             self.next_ids.push(line.id.clone());

@@ -219,6 +219,10 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
                     job.spec.path
                 );
                 (message, "move that away and run the list again".to_owned())
+            } else if !args.unknown && job.was_billed() {
+                let message =
+                    format!("{id} was billed and what came is no good, so asking again is buying again");
+                (message, format!("media redo {id}"))
             } else if args.unknown && job.status == JobStatus::Unknown {
                 let message =
                     format!("{id} has nothing of its own that is unknown: it waited for an equal row");

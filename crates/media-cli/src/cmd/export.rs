@@ -31,11 +31,15 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Export) -> Result
             let project = session.offline()?;
             let rows =
                 media_engine::export_failed(&project, &list.path, list.recipe.as_deref(), &reader, &mut out)?;
-            say!(
-                "{}; mend them and run that file with the same recipe and --out. A table is written anew by every run: end \
-                 with a run of the whole list",
-                counted(rows, "row")
-            );
+            if rows == 0 {
+                say!("no row has failed");
+            } else {
+                say!(
+                    "{}; mend them there and in your own list, and run that file with the same recipe and --out. A table is written \
+                     anew by every run: end with a run of the whole list",
+                    counted(rows, "row")
+                );
+            }
         }
     }
     Ok(Exit::Done)

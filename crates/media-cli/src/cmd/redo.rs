@@ -112,13 +112,20 @@ fn confirmed(plan: &Plan) -> Result<bool> {
         count => format!(
             "about {} USD and {} without a price",
             plan.cost(),
-            counted(count, "file")
+            counted(count, "purchase")
         ),
     };
-    let question = format!(
-        "{} made anew for {price}; the files that are there now are kept in .media/old",
-        counted(make, "file")
-    );
+    let shared: u64 = plan.providers.values().map(|provider| provider.shared).sum();
+    let files = match shared {
+        0 => counted(make, "file"),
+        shared => format!(
+            "{} made anew by {}",
+            counted(make + shared, "file"),
+            counted(make, "purchase")
+        ),
+    };
+    let anew = if shared == 0 { " made anew" } else { "" };
+    let question = format!("{files}{anew} for {price}; a file that is replaced is kept in .media/old");
     if !std::io::stdin().is_terminal() {
         return Err(Error::config(question).hint("say --yes to do it"));
     }

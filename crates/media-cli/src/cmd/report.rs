@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageReader, Limits, Rgba, RgbaImage, imageops};
-use media_core::{Format, GroupLimits, MediaKind, Result, format_of};
+use media_core::{Format, GroupLimits, MediaKind, Resolved, Result, format_of};
 use media_engine::{Embed, Reader, Report as Page, report_path};
 use media_registry::Registry;
 
@@ -112,19 +112,19 @@ fn address(kind: &str, bytes: &[u8]) -> String {
 /// Files a minute that the limits of each provider allow for what was asked of it.
 fn limits(session: &Session<'_>, reader: &Reader, out: &Path) -> Result<BTreeMap<String, f64>> {
     let project = session.offline()?;
-    let mut groups: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut groups: BTreeMap<(String, String), Resolved> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     reader.each_job(|job| {
         // One of each sort tells by which limits all of it is paced; who is not configured any more has none.
         if seen.insert((job.provider.clone(), job.spec.kind, job.model.clone()))
-            && let Ok(group) = project.group_of(&job.spec, &job.provider, out)
+            && let Ok(resolved) = project.resolved(&job.spec, &job.provider, out)
         {
-            groups.insert((job.provider, group));
+            groups.insert((job.provider, resolved.group.clone()), resolved);
         }
         Ok(())
     })?;
     let mut limits = BTreeMap::new();
-    for (name, group) in groups {
+    for ((name, group), resolved) in groups {
         let provider = project.client(&name)?.provider();
         let (settings, together) = (provider.http().settings(), provider.info().capabilities.max_batch);
         let windows = settings.limits.groups.get(&group).map(GroupLimits::windows);
@@ -132,9 +132,11 @@ fn limits(session: &Session<'_>, reader: &Reader, out: &Path) -> Result<BTreeMap
         let counted = counted.filter(|window| ["requests", "images"].contains(&window.bucket.as_str()));
         #[expect(clippy::cast_precision_loss, reason = "for a chart")]
         let rates = counted.map(|window| {
-            // One request may ask for several files.
-            let files = if window.bucket == "requests" { together } else { 1 };
-            window.limit as f64 * files as f64 * 60.0 / window.length.as_secs_f64()
+            // One request may ask for several files, or a file need several calls.
+            let is_joint = window.bucket == "requests" && resolved.calls <= 1;
+            let files = if is_joint { together } else { 1 };
+            let units = (resolved.units.of(&window.bucket) * u64::from(resolved.calls.max(1))).max(1);
+            window.limit as f64 * files as f64 / units as f64 * 60.0 / window.length.as_secs_f64()
         });
         // All of a group's limits bind; a provider's groups go on side by side.
         let rate = rates.min_by(f64::total_cmp).unwrap_or(f64::INFINITY);

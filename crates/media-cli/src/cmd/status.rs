@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use media_core::{Error, Result, Usd};
-use media_engine::{AttemptState, JobStatus, Reader};
+use media_engine::{AttemptState, Entry, JobStatus, Reader};
 use media_registry::Registry;
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use crate::cmd::voices;
 use crate::exit::Exit;
 use crate::session::{List, Session};
 use crate::talk::put;
-use crate::words::{self, counted, here, number};
+use crate::words::{self, counted, here_as, number};
 
 /// Jobs that are shown by name; the rest is counted.
 const SHOWN: usize = 20;
@@ -26,8 +26,12 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
     let session = Session::load(registry, global, None, None)?;
     let place = session.place(&args.place);
     let reader = open(&place.ledger())?;
+    let is_simulated = reader.meta("simulated")?.as_deref() == Some("yes");
     if let Some(id) = &args.id {
-        return job(&reader, id);
+        return match args.json {
+            true => job_as_json(&reader, id),
+            false => job(&reader, id, is_simulated),
+        };
     }
     let totals = reader.totals()?;
     if args.json {
@@ -54,7 +58,11 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
     for (status, count) in &totals.jobs {
         put!("  {:<9}{:>7}", status.as_str(), number(*count));
     }
-    put!("spent: {} USD", totals.spent);
+    put!(
+        "spent: {} USD{}",
+        totals.spent,
+        if is_simulated { ", simulated: no money" } else { "" }
+    );
     if totals.unknown > 0 {
         put!(
             "unknown: {} may have been billed without an answer, {} USD by the price list{}",
@@ -115,13 +123,17 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
     if !unknown.is_empty() {
         put!(
             "next: media run asks again where the service can be asked; look at the usage page of the others, and\n      {}",
-            here("media retry --unknown (with its ids where a batch is gone) sends them once more")
+            here_as(
+                "media retry --unknown (with its ids where a batch is gone) sends them once more",
+                is_simulated
+            )
         );
     } else if !failed.is_empty() {
         put!(
             "next: {}",
-            here(
-                "media export failed writes their rows with why; media retry asks again for those that were not billed"
+            here_as(
+                "media export failed writes their rows with why; media retry asks again for those that were not billed",
+                is_simulated
             )
         );
     }
@@ -149,10 +161,43 @@ pub(crate) fn open(path: &std::path::Path) -> Result<Reader> {
     })
 }
 
-fn job(reader: &Reader, id: &str) -> Result<Exit> {
-    let Some(job) = reader.job(id)? else {
-        return Err(Error::config(format!("the ledger knows no job {id:?}")));
-    };
+fn known(reader: &Reader, id: &str) -> Result<Entry> {
+    let job = reader.job(id)?;
+    job.ok_or_else(|| Error::config(format!("the ledger knows no job {id:?}")))
+}
+
+/// A job, its takes and its attempts for programs.
+fn job_as_json(reader: &Reader, id: &str) -> Result<Exit> {
+    let job = known(reader, id)?;
+    let takes: Vec<_> = reader
+        .takes(id)?
+        .into_iter()
+        .map(|take| {
+            let of = take.provenance;
+            json!({ "take": take.take, "path": take.path, "format": take.format, "bytes": take.bytes, "sha256": take.sha256,
+                "seed": of.seed, "revised_prompt": of.revised_prompt, "credit": of.credit, "licence": of.licence })
+        })
+        .collect();
+    let attempts: Vec<_> = reader
+        .attempts(id)?
+        .into_iter()
+        .map(|attempt| {
+            json!({ "take": attempt.take, "number": attempt.number, "key": attempt.key, "state": attempt.state.as_str(),
+                "first_sent_ms": attempt.first_sent_ms, "cost_usd": attempt.cost, "batch": attempt.batch })
+        })
+        .collect();
+    put!(
+        "{}",
+        json!({ "v": 1, "id": job.spec.id, "line": job.spec.line, "status": job.status.as_str(), "take": job.take,
+            "protected": job.is_protected, "kind": job.spec.kind, "provider": job.provider, "model": job.model,
+            "content": job.spec.content, "path": job.spec.path, "takes": takes, "attempts": attempts,
+            "result": job.last_line() })
+    );
+    Ok(Exit::Done)
+}
+
+fn job(reader: &Reader, id: &str, is_simulated: bool) -> Result<Exit> {
+    let job = known(reader, id)?;
     put!("{id} (line {}): {}", job.spec.line, job.status.as_str());
     put!("  {} from {} ({})", job.spec.kind, job.provider, job.model);
     put!("  content: {}", job.spec.content);
@@ -222,8 +267,9 @@ fn job(reader: &Reader, id: &str) -> Result<Exit> {
     if !is_told && attempts.iter().any(is_open) {
         put!(
             "    {}",
-            here(
-                "media rescue fetches what can be had, and so does a run of its list; media retry --unknown, with its id, sends it again"
+            here_as(
+                "media rescue fetches what can be had, and so does a run of its list; media retry --unknown, with its id, sends it again",
+                is_simulated
             )
         );
     }
@@ -233,7 +279,7 @@ fn job(reader: &Reader, id: &str) -> Result<Exit> {
     if let Some(error) = line.and_then(|line| line.error) {
         put!("  {}: {}", error.kind, error.message);
         if let Some(next) = error.next {
-            put!("    {}", here(&next));
+            put!("    {}", here_as(&next, is_simulated));
         }
         if !error.candidates.is_empty() {
             put!("  there were, as they were then:");

@@ -132,7 +132,7 @@ impl PlaceFlags {
     }
 
     /// The commands in a text, as they are to be typed for the same folder.
-    fn put_into(&self, text: &str) -> String {
+    fn put_into(&self, text: &str, simulate: &str) -> String {
         const PLACED: [&str; 10] = [
             "export failed",
             "export results",
@@ -163,7 +163,7 @@ impl PlaceFlags {
             typed.push_str(command);
             typed.push_str(&self.place);
             if ["retry", "rescue", "redo"].contains(command) {
-                typed.push_str(&self.simulate);
+                typed.push_str(simulate);
             }
             typed.push_str(part.strip_prefix(*command).unwrap_or_default());
         }
@@ -182,7 +182,15 @@ pub(crate) fn called_as(arguments: &[OsString]) {
 pub(crate) fn here(text: &str) -> String {
     PLACE
         .get()
-        .map_or_else(|| text.to_owned(), |flags| flags.put_into(text))
+        .map_or_else(|| text.to_owned(), |flags| flags.put_into(text, &flags.simulate))
+}
+
+/// The same of a folder that is looked at: one of simulated results is gone on with by the simulator.
+pub(crate) fn here_as(text: &str, is_simulated: bool) -> String {
+    match PLACE.get() {
+        Some(flags) if is_simulated && flags.simulate.is_empty() => flags.put_into(text, " --simulate"),
+        _ => here(text),
+    }
 }
 
 /// The command that runs what was planned.
@@ -351,14 +359,17 @@ mod tests {
         let arguments: Vec<OsString> = called.split(' ').map(OsString::from).collect();
         let flags = PlaceFlags::of(&arguments);
         assert_eq!(
-            flags.put_into("look; media retry --unknown a, or media export failed; media run goes on"),
+            flags.put_into(
+                "look; media retry --unknown a, or media export failed; media run goes on",
+                &flags.simulate
+            ),
             "look; media retry --out my --ledger l.sqlite --simulate --unknown a, or media export failed --out my --ledger \
              l.sqlite; media run goes on"
         );
         let names = "the file social-media report.csv, other media report.csv, of media reports";
-        assert_eq!(flags.put_into(names), names);
+        assert_eq!(flags.put_into(names, ""), names);
         let plain = PlaceFlags::default();
-        assert_eq!(plain.put_into("media status a"), "media status a");
+        assert_eq!(plain.put_into("media status a", ""), "media status a");
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub enum NameProblem {
     #[error("the path contains an empty segment or `.`")]
     EmptySegment,
     /// A folder where none is allowed.
-    #[error("the name contains a folder; this folder is flat")]
+    #[error("the name contains a folder, and Anki keeps its media in one folder without any others")]
     Folder,
     /// A character that some system cannot store.
     #[error(

@@ -6,6 +6,7 @@ use super::problem::ListError;
 use super::row::Row;
 use super::source::Source;
 use super::template::key_of;
+use super::text::BOM;
 
 /// The columns that are added. A name that starts with `_` is a remark in every list.
 const WHY: &str = "_why";
@@ -52,6 +53,10 @@ impl<W: Write> RepairWriter<W> {
         };
         let is_own = |name: &&String| ![WHY, NEXT].contains(&key_of(name).as_ref());
         let columns: Vec<String> = header.iter().filter(is_own).cloned().collect();
+        let mut out = out;
+        if source.has_mark() {
+            out.write_all(BOM).map_err(|error| failed(source, error))?;
+        }
         let mut out = csv::WriterBuilder::new()
             .delimiter(source.delimiter().unwrap_or(b','))
             .from_writer(out);

@@ -23,6 +23,8 @@ pub(crate) struct Source {
     path: Arc<Path>,
     stamp: Stamp,
     layout: Layout,
+    /// It begins with a byte order mark, by which Excel knows the encoding.
+    has_mark: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -100,7 +102,12 @@ impl Source {
             path: path.into(),
             stamp,
             layout,
+            has_mark: head.starts_with(BOM),
         })
+    }
+
+    pub(super) fn has_mark(&self) -> bool {
+        self.has_mark
     }
 
     /// The file.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use media_core::Client;
+use media_core::sync::lock;
 use media_engine::{Account, Line, Observer, Plan, Stats, Status};
 use tokio::time::Instant;
 
@@ -107,7 +108,7 @@ fn write_lines() -> (mpsc::Sender<String>, std::thread::JoinHandle<()>) {
 
 impl Shown {
     fn lines(&self) -> MutexGuard<'_, Option<mpsc::Sender<String>>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.lines)
     }
 }
 

@@ -30,7 +30,7 @@ mod secret;
 mod settings;
 mod shipped;
 mod stop;
-mod sync;
+pub mod sync;
 mod text;
 mod units;
 pub mod validate;

@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks a mutex. What it guards is whole between any two statements of ours, so a thread that panicked while it held the
-/// lock has left nothing half-changed behind.
-pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// Locks a mutex. What it guards must be whole between any two statements, as it is in all crates of this workspace, so that a thread
+/// which panicked while it held the lock has left nothing half-changed behind.
+pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

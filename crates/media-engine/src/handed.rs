@@ -10,7 +10,7 @@ use media_core::{RequestHash, Result};
 use crate::book::Wish;
 use crate::ledger::Reader;
 use crate::list::JobSpec;
-use crate::sync::lock;
+use media_core::sync::lock;
 
 /// What one lane has handed over.
 #[derive(Debug, Default)]

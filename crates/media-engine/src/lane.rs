@@ -14,7 +14,7 @@ use crate::handed::{Handed, HandedOver};
 use crate::line::Line;
 use crate::resume::since;
 use crate::run::{Share, Shared};
-use crate::sync::lock;
+use media_core::sync::lock;
 
 /// What a lane goes through.
 pub(crate) enum Part {

@@ -29,7 +29,6 @@ mod report;
 mod resume;
 mod run;
 mod stats;
-mod sync;
 mod worklist;
 
 pub use self::chain::{Tried, stands_at};

@@ -10,7 +10,7 @@ use media_core::{Error, ErrorKind, Result, hex};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
-use crate::sync::lock;
+use media_core::sync::lock;
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS salt (salt BLOB NOT NULL);

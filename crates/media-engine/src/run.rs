@@ -23,8 +23,8 @@ use crate::place;
 use crate::plan::Plan;
 use crate::project::Project;
 use crate::stats::{Account, Stats};
-use crate::sync::lock;
 use crate::worklist::{Place, Worklist, plan_passed};
+use media_core::sync::lock;
 
 /// What the caller wishes.
 #[derive(Clone, Debug, Default)]

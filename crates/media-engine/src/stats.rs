@@ -8,7 +8,7 @@ use media_core::{Charge, Usd};
 
 use crate::line::{Line, LineError, Status};
 use crate::plan::{Plan, ProviderPlan};
-use crate::sync::lock;
+use media_core::sync::lock;
 
 /// Names of a failure that are kept for the summary; the rest is counted.
 const EXAMPLES: usize = 5;

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use media_core::{AttemptKey, Event, Journal, Result};
 
-use crate::sync::lock;
+use media_core::sync::lock;
 
 #[derive(Debug, Default)]
 pub(crate) struct Notes(Mutex<Vec<Vec<(AttemptKey, Event)>>>);

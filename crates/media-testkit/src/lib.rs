@@ -132,7 +132,6 @@ pub mod media;
 mod offline;
 mod play;
 mod rules;
-mod sync;
 
 use std::sync::Arc;
 

@@ -14,7 +14,7 @@ use crate::exchange::Exchange;
 use crate::fault::{Fault, Trouble};
 use crate::journal::Notes;
 use crate::mangle::places;
-use crate::sync::lock;
+use media_core::sync::lock;
 
 pub(crate) type Make<'a> = &'a dyn Fn(Wiring) -> Arc<dyn MediaProvider>;
 

@@ -14,7 +14,7 @@ use crate::line::{Line, Subject};
 use crate::list::JobSpec;
 use crate::place;
 use crate::plan::Prepared;
-use crate::sync::lock;
+use media_core::sync::lock;
 
 /// How far the seeds of two variants of a row lie apart: more takes than anybody makes.
 const SEEDS_OF_A_VARIANT: u64 = 1000;

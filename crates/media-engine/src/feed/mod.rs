@@ -22,7 +22,7 @@ use crate::place;
 use crate::plan::Prepared;
 use crate::resume::{Case, Resume};
 use crate::run::{Share, Shared};
-use crate::sync::lock;
+use media_core::sync::lock;
 
 /// Orders on their way to a lane.
 pub(crate) const ORDERS_AHEAD: usize = 32;

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::budget::{Budget, Caps, Spending};
 use super::failed;
 use super::rows::{self, Ask, Finished, Planned};
-use crate::sync::lock;
+use media_core::sync::lock;
 
 type Change = Box<dyn FnOnce(&Transaction<'_>) -> rusqlite::Result<()> + Send>;
 type Answer = Box<dyn FnOnce(Result<()>) + Send>;

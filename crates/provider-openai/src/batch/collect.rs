@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use media_core::http::Request;
 use media_core::limit::Units;
+use media_core::sync::lock;
 use media_core::{Charge, Error, ErrorKind, Generated, Job, Result, Retry};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::results::Results;
-use super::{Batches, FETCH_OP, for_later, gone, is_gone, lock, lost, pending};
+use super::{Batches, FETCH_OP, for_later, gone, is_gone, lost, pending};
 use crate::config::BATCH_GROUP;
 use crate::error::says_nothing;
 use crate::map;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use media_core::http::Request;
 use media_core::limit::Units;
+use media_core::sync::lock;
 use media_core::{Charge, Error, ErrorKind, Result};
 use tokio::time::Instant;
 
-use super::{ASK_OP, Batches, Known, MARK, for_later, gone, is_gone, lock, pending};
+use super::{ASK_OP, Batches, Known, MARK, for_later, gone, is_gone, pending};
 use crate::config::BATCH_GROUP;
 use crate::wire::{Batch, BatchList};
 

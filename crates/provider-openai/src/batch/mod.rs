@@ -5,12 +5,13 @@ mod follow;
 mod results;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use media_core::http::{Http, Request, Resend};
 use media_core::limit::Units;
+use media_core::sync::lock;
 use media_core::{Charge, Error, ErrorKind, Job, Prior, Result, Retry};
 use serde_json::json;
 use tokio::time::Instant;
@@ -55,10 +56,6 @@ struct Lot<'j> {
     model: String,
     lines: String,
     jobs: Vec<&'j Job>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn pending(message: String) -> Error {

@@ -33,6 +33,24 @@ pub struct Mangled {
     pub(crate) turned: Turned,
 }
 
+impl Mangled {
+    /// Every change of every value of a JSON text; none of what is no JSON.
+    pub fn all(text: &[u8]) -> impl Iterator<Item = Mangled> + use<> {
+        let of_place = |place| {
+            Turned::ALL
+                .into_iter()
+                .map(move |turned| Mangled { place, turned })
+        };
+        (0..places(text)).flat_map(of_place)
+    }
+
+    /// The text with this change.
+    #[must_use]
+    pub fn of(self, text: &[u8]) -> Vec<u8> {
+        mangle(text, self)
+    }
+}
+
 impl fmt::Display for Mangled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.turned {

@@ -357,3 +357,29 @@ fn json_lines_are_tables_too() {
         ["words.jsonl, line 3, column \"word\": expected text, found a list"]
     );
 }
+
+/// Whatever is wrong with a recipe is told by its name, and what is made of a list with one that is taken is no crash.
+#[test]
+fn a_recipe_with_any_value_wrong_is_refused_by_name_or_understood() {
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/flashcards.json");
+    // A published crate stands alone.
+    let Ok(shipped) = std::fs::read(shipped) else {
+        return;
+    };
+    let list = "id,word,english,picture\nperro,el perro,dog,a dog\nque,¿qué?,what?,\n";
+    let mut refused = 0;
+    for change in media_testkit::Mangled::all(&shipped) {
+        let recipe: Value = serde_json::from_slice(&change.of(&shipped)).unwrap();
+        match bind(list, &recipe) {
+            Ok((source, bound)) => {
+                all_jobs(&source, Some(&bound));
+                std::fs::remove_dir_all(source.path().parent().unwrap()).unwrap();
+            }
+            Err(error) => {
+                refused += 1;
+                assert!(error.contains("anki.json"), "{change}: {error}");
+            }
+        }
+    }
+    assert!(refused > 50, "{refused}");
+}

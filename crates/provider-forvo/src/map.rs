@@ -40,8 +40,10 @@ pub struct Pronunciation {
     pub link: Option<Link>,
     pub(crate) mp3: Option<Link>,
     pub(crate) ogg: Option<Link>,
-    /// It came with a link that may not be followed, and with no other.
-    pub(crate) has_unusable_link: bool,
+    /// It came with a link to this format that may not be followed.
+    pub(crate) has_unusable_mp3: bool,
+    /// See `has_unusable_mp3`.
+    pub(crate) has_unusable_ogg: bool,
 }
 
 impl Pronunciation {
@@ -52,6 +54,14 @@ impl Pronunciation {
             Format::Mp3 => self.mp3.as_ref(),
             Format::Ogg => self.ogg.as_ref(),
             _ => None,
+        }
+    }
+
+    /// Whether there is one of this format, behind a link that may not be followed.
+    pub(crate) fn has_unusable(&self, format: Format) -> bool {
+        match format {
+            Format::Ogg => self.has_unusable_ogg,
+            _ => self.has_unusable_mp3,
         }
     }
 
@@ -222,11 +232,8 @@ impl Reader<'_> {
             } else {
                 mp3.clone()
             },
-            has_unusable_link: [&item.pathmp3, &item.pathogg]
-                .into_iter()
-                .any(|path| !path.trim().is_empty())
-                && mp3.is_none()
-                && ogg.is_none(),
+            has_unusable_mp3: !item.pathmp3.trim().is_empty() && mp3.is_none(),
+            has_unusable_ogg: !item.pathogg.trim().is_empty() && ogg.is_none(),
             mp3,
             ogg,
         }
@@ -273,7 +280,8 @@ impl Pronunciation {
             link: None,
             mp3: None,
             ogg: None,
-            has_unusable_link: false,
+            has_unusable_mp3: false,
+            has_unusable_ogg: false,
         }
     }
 }

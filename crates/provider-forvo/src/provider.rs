@@ -237,9 +237,13 @@ impl Forvo {
             .iter()
             .filter(|one| one.link_to(resolved.format).is_some());
         let chosen = match &choice {
-            Choice::Pinned { id } => takable
-                .find(|one| one.id == Some(*id))
-                .ok_or_else(|| missing.with_id(*id)),
+            Choice::Pinned { id } => takable.find(|one| one.id == Some(*id)).ok_or_else(|| {
+                let is_it = |one: &Pronunciation| one.id == Some(*id) && one.has_unusable(resolved.format);
+                match found.exact.iter().any(is_it) {
+                    true => self.unusable_link(resolved),
+                    false => missing.with_id(*id),
+                }
+            }),
             Choice::Best(rules) => {
                 let mut fitting: Vec<&Pronunciation> = takable.filter(|one| rules.fits(one)).collect();
                 rules.sort(&mut fitting, &resolved.content);
@@ -247,7 +251,7 @@ impl Forvo {
                 let place = usize::try_from(job.request().variant)
                     .unwrap_or(usize::MAX)
                     .saturating_sub(1);
-                let is_unusable = |one: &Pronunciation| one.has_unusable_link && rules.fits(one);
+                let is_unusable = |one: &Pronunciation| one.has_unusable(resolved.format) && rules.fits(one);
                 match fitting.get(place) {
                     Some(chosen) => Ok(*chosen),
                     // It has one, so nobody else is to be asked for it.

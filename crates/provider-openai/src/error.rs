@@ -20,14 +20,14 @@ impl Judge for OpenAiJudge {
     fn judge(&self, reply: &Reply<'_>) -> Result<()> {
         let body = reply.json();
         // What came beside an error was made, whatever the error says of money.
-        let has_result = body
-            .as_ref()
-            .and_then(|body| body.get("data")?.as_array())
-            .is_some_and(|data| !data.is_empty());
+        let has_result = body.as_ref().is_some_and(holds_result);
         let complaint = body.as_ref().and_then(Complaint::read);
         match complaint {
             // Compatible gateways answer 200 with an error inside.
-            Some(complaint) if !reply.status.is_success() => Err(complaint.judge(reply)),
+            Some(complaint) if !reply.status.is_success() => {
+                let error = complaint.judge(reply);
+                Err(if has_result { error.without_charge() } else { error })
+            }
             Some(complaint) if complaint.explicit => {
                 let error = complaint.judge(reply);
                 // In a stream the work has begun, and so it has where a server fails inside a success: what was drawn by
@@ -63,6 +63,18 @@ pub(crate) fn says_nothing(error: &Value) -> bool {
         Value::Object(map) => map.values().all(says_nothing),
         Value::Bool(true) | Value::Number(_) => false,
     }
+}
+
+/// Whether an answer holds what was made, under any of the names that servers use.
+fn holds_result(body: &Value) -> bool {
+    let is_there = |value: &Value| match value {
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        Value::String(text) => !text.is_empty(),
+        _ => false,
+    };
+    let names = ["data", "images", "b64_json", "audio"];
+    names.into_iter().filter_map(|name| body.get(name)).any(is_there)
 }
 
 impl Complaint {

@@ -224,6 +224,11 @@ impl TaskError {
         }
     }
 
+    /// Whether it is about a generation in terms that are known: it has a code, or says itself that it is the end.
+    pub(crate) fn is_of_generation(&self) -> bool {
+        self.code.as_deref().is_some_and(|code| !code.trim().is_empty()) || self.says_error()
+    }
+
     /// Whether it says itself that the task has come to its end.
     pub(crate) fn says_error(&self) -> bool {
         self.status
@@ -241,6 +246,8 @@ impl TaskError {
             .is_some_and(|code| code.starts_with("provider"));
         let may_go_on = match self.class() {
             Class::Timeout | Class::Conflict | Class::UnknownTask => true,
+            // Mere words: who knows what they are about.
+            Class::Other => self.code.is_none(),
             // That of the one who makes it is its end.
             Class::Pace => !of_provider,
             _ => false,
@@ -287,7 +294,7 @@ impl TaskError {
     }
 
     /// The service's own words, short and on one line.
-    fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         let mut text = self
             .message
             .clone()

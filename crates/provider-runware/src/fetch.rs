@@ -71,6 +71,7 @@ impl Runware {
     pub(crate) async fn fetch(&self, mut waiting: Vec<Waiting<'_>>) {
         let began = Instant::now();
         let total = self.config().timeouts.total;
+        let mut rounds = 0;
         let mut pauses = self.pauses();
         while !waiting.is_empty() {
             sleep(pauses.next().min(total.0.saturating_sub(began.elapsed()))).await;
@@ -87,13 +88,22 @@ impl Runware {
                     States::default()
                 }
             };
-            waiting.retain(|one| {
+            rounds += 1;
+            waiting.retain_mut(|one| {
                 match states
                     .take(one.job.key())
                     .and_then(|state| outcome(one.job, state))
                 {
                     Some(outcome) => {
                         one.job.finish(outcome);
+                        false
+                    }
+                    // Nobody has a better one.
+                    None if rounds >= LEAST_ROUNDS && one.unusable.is_some() => {
+                        let error = one.unusable.take();
+                        error
+                            .into_iter()
+                            .for_each(|error| one.job.finish(Err(error.in_op(RESULT_OP))));
                         false
                     }
                     None => true,
@@ -109,11 +119,9 @@ impl Runware {
                 humantime::format_duration(total.0)
             );
             // Accepted tasks are billed whether or not anybody waits for them: nothing is said about the charge.
-            let error = Error::new(ErrorKind::Timeout, message).in_op(RESULT_OP);
-            one.job.finish(Err(match one.unusable {
-                Some(before) => error.because(before),
-                None => error,
-            }));
+            let error = Error::new(ErrorKind::Timeout, message);
+            one.job
+                .finish(Err(one.unusable.unwrap_or(error).in_op(RESULT_OP)));
         }
     }
 

@@ -161,6 +161,12 @@ impl States {
     }
 
     fn add(&mut self, key: AttemptKey, state: State) {
+        if let (Some(State::Failed(known)), State::Failed(failed)) = (self.0.get_mut(&key), &state) {
+            // Either of them may name what it cost.
+            let costs = [known.cost, failed.cost].into_iter().flatten();
+            known.cost = costs.max_by(f64::total_cmp);
+            return;
+        }
         if self
             .0
             .get(&key)
@@ -198,7 +204,10 @@ impl Reader {
     fn read(mut self, mut envelope: Envelope, counts: impl Fn(&TaskError) -> bool) -> States {
         let mut states = States::default();
         // What is said to go on has not failed, unless that is said in so many words.
-        let goes_on = |item: &Item| item.error.is_empty() && item.status.as_deref().is_some_and(is_progress);
+        let goes_on = |item: &Item| {
+            !item.error.iter().any(TaskError::is_of_generation)
+                && item.status.as_deref().is_some_and(is_progress)
+        };
         let running: Vec<_> = envelope
             .data
             .iter()
@@ -257,19 +266,38 @@ impl Reader {
 
     fn state(&mut self, mut item: Item) -> State {
         let status = item.status.as_deref().unwrap_or_default().to_ascii_lowercase();
-        if FAILED.contains(&status.as_str()) || !item.error.is_empty() {
+        let has_failed = FAILED.contains(&status.as_str());
+        let media = self.media(&item);
+        // A result is a result, whatever stands beside it; a failure with one was made, whatever it says of money.
+        if has_failed && matches!(media, Some(Ok(_))) {
+            let said = item.error.first().map(TaskError::said).unwrap_or_default();
+            let error = Error::new(
+                ErrorKind::BadResponse,
+                format!("it is said to have failed, and comes with a result: {said}"),
+            );
+            return State::Unusable(with_cost(error, &item));
+        }
+        let is_told = item.error.iter().any(TaskError::is_of_generation);
+        if has_failed || (media.is_none() && is_told) {
             let flat = TaskError {
                 code: item.code.take(),
                 message: item.message.take(),
                 ..TaskError::default()
             };
+            let cost = item.error.iter().map(|error| error.cost).chain([item.cost]);
+            let cost = cost.flatten().max_by(f64::total_cmp);
             let error = item.error.into_iter().next().unwrap_or(flat);
-            return State::Failed(TaskError {
-                cost: error.cost.or(item.cost),
-                ..error
-            });
+            return State::Failed(TaskError { cost, ..error });
         }
-        match self.media(&item) {
+        // Words without a code, of what goes on or of what nothing is known.
+        if media.is_none()
+            && !is_progress(&status)
+            && let Some(error) = item.error.first()
+        {
+            let message = format!("the service says of it: {}", error.said());
+            return State::Unusable(with_cost(Error::new(ErrorKind::ProviderFault, message), &item));
+        }
+        match media {
             Some(Ok(media)) if item.nsfw == Some(true) && self.when_flagged == WhenFlagged::Reject => {
                 drop(media);
                 let error = Error::new(
@@ -286,11 +314,14 @@ impl Reader {
                 media,
                 facts: facts(&item),
             })),
-            Some(Err(error)) => State::Unusable(error),
-            None if status == "success" => State::Unusable(Error::new(
-                ErrorKind::BadResponse,
-                "the result holds neither a link nor media",
-            )),
+            Some(Err(error)) => State::Unusable(with_cost(error, &item)),
+            None if status == "success" => {
+                let error = Error::new(
+                    ErrorKind::BadResponse,
+                    "the result holds neither a link nor media",
+                );
+                State::Unusable(with_cost(error, &item))
+            }
             // No status is an acknowledgement; `processing`, `pending`, `queued` and their like are progress.
             None => State::Running,
         }
@@ -339,6 +370,14 @@ fn key_of(uuid: Option<&str>) -> Option<AttemptKey> {
 /// What a result cost. Hosted models are billed by the time they took; 0 means that it is not known yet.
 fn cost_of(item: &Item) -> Option<Usd> {
     item.cost.filter(|cost| *cost > 0.0).and_then(Usd::from_dollars)
+}
+
+/// What names its cost was billed.
+fn with_cost(error: Error, item: &Item) -> Error {
+    match cost_of(item) {
+        Some(cost) => error.billed(Some(cost)),
+        None => error,
+    }
 }
 
 fn is_progress(status: &str) -> bool {

@@ -158,7 +158,9 @@ fn complaints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TaskErro
     let says_something = |error: &TaskError| {
         let is_text = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.trim().is_empty());
         let texts = [&error.code, &error.message, &error.status, &error.task_uuid];
-        texts.into_iter().any(is_text) || error.cost.is_some() || !error.parameter.is_empty()
+        texts.into_iter().any(is_text)
+            || error.cost.is_some_and(|cost| cost > 0.0)
+            || !error.parameter.is_empty()
     };
     Ok(entries
         .into_iter()

@@ -35,6 +35,11 @@ pub(crate) fn plan(plan: &Plan, list: &List) -> String {
         counted(plan.files, "file"),
         outputs.join(", "),
     );
+    if !list.providers.is_empty() {
+        let asked = plan.providers.values().map(ProviderPlan::asked).sum();
+        let names = list.providers.join(", ");
+        let _ = writeln!(text, "only {names}: {} of these", number(asked));
+    }
     let costs: Vec<_> = plan.providers.values().map(cost_of).collect();
     let wide = costs.iter().map(String::len).max().unwrap_or(0).max(20) + 2;
     let _ = writeln!(

@@ -256,10 +256,11 @@ impl<'a> Diverter<'a> {
         Ok(())
     }
 
-    /// A value that is no media costs only itself; a disk that fails costs everything. Where the scanner goes on is set.
+    /// A value that is no media costs only itself; a disk that fails, and media beyond all limits, cost everything. Where the scanner
+    /// goes on is set.
     fn or_none(&mut self, read: Result<()>) -> Result<()> {
         let error = match read {
-            Err(error) if error.kind() != ErrorKind::Storage => error,
+            Err(error) if error.kind() == ErrorKind::BadResponse => error,
             read => return read,
         };
         let mark =

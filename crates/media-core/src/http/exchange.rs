@@ -15,7 +15,7 @@ use super::events::{Event, Events};
 use super::reply::is_event_stream;
 use super::transport::{Body, Sent, TransportError};
 use super::{Auth, Http, Reply, Request};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Charge, Error, ErrorKind, Result};
 use crate::limit;
 use crate::output::{StageWriter, Staged, defect_error};
 use crate::secret::ApiKey;
@@ -226,10 +226,7 @@ impl Http {
                 let text = self.redact(text);
                 match came.and_then(|()| self.judge(request, head, &text)) {
                     Ok(()) => Ok(Received { text, media }),
-                    Err(error) => {
-                        request.leave(media.into_iter().next());
-                        Err(error)
-                    }
+                    Err(error) => Err(came_with(request, error, media)),
                 }
             }
             Expect::Media => {
@@ -244,9 +241,12 @@ impl Http {
                 if let Err(defect) = staged.inspection() {
                     // Something else came where media was due: the service may be saying why.
                     if matches!(defect, Defect::NotMedia { .. } | Defect::Empty) && is_of_service(request) {
+                        let is_whole = staged.len() <= text.len() as u64;
+                        let raw = text.clone();
                         let text = self.redact(text);
                         self.judge(request, head, &text)?;
-                        if is_text(&text) {
+                        let shows_key = raw != text;
+                        if is_text(&text) || shows_key {
                             // Of a gateway, most likely: whether the service made anything nobody can tell.
                             let came = self.reply(request, head, &text).excerpt();
                             let message = match came.as_str() {
@@ -254,7 +254,9 @@ impl Http {
                                 came => format!("a text came where media was due: {came}"),
                             };
                             let error = Error::new(ErrorKind::BadResponse, message).in_op(request.op);
-                            request.leave(Some(staged).filter(|_| request.is_paid() && !text.is_empty()));
+                            // What may hold the key is not kept.
+                            let is_kept = request.is_paid() && !text.is_empty() && is_whole && !shows_key;
+                            request.leave(Some(staged).filter(|_| is_kept));
                             return Err(error);
                         }
                     }
@@ -301,7 +303,9 @@ impl Http {
                 };
                 let Some(mut event) = event else { break };
                 event.text = self.redact(event.text);
-                self.judge(request, head, &event.text)?;
+                if let Err(error) = self.judge(request, head, &event.text) {
+                    return Err(came_with(request, error, event.media));
+                }
                 if event.is_end_mark() {
                     is_open = false;
                 } else if event.kind() == last {
@@ -418,6 +422,18 @@ async fn within<T>(
             Err(Error::new(ErrorKind::Timeout, message).in_op(op).retryable())
         }
     }
+}
+
+/// An error that came with media: what was made may be billed, whatever the error says of money, and is kept for a look.
+fn came_with(request: &Request<'_>, error: Error, media: Vec<Staged>) -> Error {
+    let first = media.into_iter().next();
+    let error = if first.is_some() && request.is_paid() && error.charge() == Some(Charge::None) {
+        error.without_charge()
+    } else {
+        error
+    };
+    request.leave(first);
+    error
 }
 
 /// Whether the beginning of a body is something to read, as far as it goes.

@@ -4,7 +4,7 @@ use media_core::MediaResult;
 use media_core::http::{Scripted, Sent};
 use serde_json::json;
 
-use crate::support::{FILE, KEY, Lab, Mode, files_below, link};
+use crate::support::{FILE, KEY, Lab, Mode, link};
 
 /// Eight characters of a key are too many.
 fn parts() -> impl Iterator<Item = &'static str> {
@@ -68,15 +68,18 @@ async fn a_service_that_repeats_the_key_is_not_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_kept_for_a_look_has_a_reason_without_it() {
-    let mut lab = Lab::new(Mode::Media, |_| {
-        Scripted::new(200, format!("the key {KEY} is too old"))
-    });
-    let folder = lab.staging_folder();
-    let result = lab.generate(lab.image("dog.png")).await;
-    assert_result_hides_it("the result", &result);
-    for name in files_below(&folder).iter().filter(|name| name.ends_with(".txt")) {
-        assert_hidden(name, &std::fs::read_to_string(folder.join(name)).unwrap());
+async fn what_holds_it_is_not_kept_for_a_look() {
+    for (body, is_kept) in [
+        (format!("the key {KEY} is too old"), false),
+        (format!("<html>you sent Bearer {KEY}</html>"), false),
+        ("the key is too old".to_owned(), true),
+    ] {
+        let answer = body.clone();
+        let mut lab = Lab::new(Mode::Media, move |_| Scripted::new(200, answer.clone()));
+        let folder = lab.staging_folder();
+        let result = lab.generate(lab.image("dog.png")).await;
+        assert_result_hides_it("the result", &result);
+        assert_eq!(folder.join("rejected").exists(), is_kept, "{body}");
     }
 }
 

@@ -9,7 +9,7 @@ use media_core::{Charge, Error, ErrorKind, Generated, Job, Result, Retry};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::results::Results;
+use super::results::{Results, status_of};
 use super::{Batches, FETCH_OP, for_later, gone, is_gone, lost, pending};
 use crate::config::BATCH_GROUP;
 use crate::error::says_nothing;
@@ -25,12 +25,12 @@ pub(super) struct Waiting {
 }
 
 /// Results that could not be fetched, now or ever.
-fn unfetched(batch: &Batch, error: &Error) -> Error {
+fn unfetched(batch: &Batch, error: Option<&Error>) -> Error {
     let results = format!("the results of the batch {}", batch.id);
-    if is_gone(error) {
-        gone(&results, error)
-    } else {
-        pending(format!("{results} could not be fetched")).because(error.clone())
+    match error {
+        Some(error) if is_gone(error) => gone(&results, error),
+        Some(error) => pending(format!("{results} could not be fetched")).because(error.clone()),
+        None => pending(format!("{results} could not be fetched")),
     }
 }
 
@@ -67,7 +67,7 @@ impl Batches {
                 match Box::pin(self.fetch(batch, &job.request().output_path)).await {
                     Ok(fetched) => *results = Some(fetched),
                     Err(error) => {
-                        let error = unfetched(batch, &error);
+                        let error = unfetched(batch, Some(&error));
                         for one in wanted {
                             let _ = one.answer.send(Err(error.clone()));
                         }
@@ -121,7 +121,7 @@ impl Batches {
         let fields = &["b64_json", "url"];
         let (line, media) = self.http.file_media((file, range), fields, &one.output).await?;
         let response = line.get("response").cloned().unwrap_or_default();
-        let status = response.get("status_code").and_then(Value::as_u64).unwrap_or(0);
+        let status = response.get("status_code").and_then(status_of).unwrap_or(0);
         // Only lines that were completed are billed, and one with a 200 was.
         let is_completed = (200..300).contains(&status);
         if let Some(error) = line
@@ -168,11 +168,8 @@ impl Batches {
 
     /// Why a batch says nothing of a line. Not billed is only what its own counts leave no place for.
     fn missing(&self, batch: &Batch, results: &Results) -> Error {
-        if let Some(error) = results.unread() {
-            return unfetched(batch, error);
-        }
         let completed = batch.request_counts.map(|counts| counts.completed);
-        let is_refused = batch.status == "failed" && completed.unwrap_or(0) == 0;
+        let is_refused = batch.status == "failed" && completed.unwrap_or(0) == 0 && results.found() == 0;
         if is_refused {
             let first = batch.errors.as_ref().and_then(|errors| errors.data.first());
             let said = first.and_then(|error| error.message.as_deref());
@@ -209,11 +206,21 @@ impl Batches {
                 );
                 for_later(Error::new(ErrorKind::Cancelled, message))
             }
+            // A file that could not be fetched may be there next time.
+            _ if results
+                .unread()
+                .is_some_and(|error| error.kind() != ErrorKind::BadResponse) =>
+            {
+                unfetched(batch, results.unread())
+            }
             status => {
-                let message = format!(
-                    "the batch {} is {status}, and says nothing of this line",
-                    batch.id
-                );
+                let message = match results.unread() {
+                    Some(error) => format!("the batch {} is {status}, and {error}", batch.id),
+                    None => format!(
+                        "the batch {} is {status}, and says nothing of this line",
+                        batch.id
+                    ),
+                };
                 let now = self.http.wiring().clock.now().as_second();
                 let lost_after = i64::try_from(self.config.lost_after.0.as_secs()).unwrap_or(i64::MAX);
                 // At first the service may count slower than it writes. Later it has lost the line.

@@ -156,9 +156,11 @@ impl Batches {
             query.extend(after.as_deref().map(|id| ("after", id)));
             let list: BatchList = self.get(&["batches"], &query).await?;
             let count = list.data.len();
+            // Without its metadata it may be any batch; with none it is somebody else's.
             let batches: Vec<Batch> = list
                 .data
                 .into_iter()
+                .filter(|batch| batch.get("metadata").is_some())
                 .filter_map(|batch| serde_json::from_value(batch).ok())
                 .collect();
             unreadable += count - batches.len();
@@ -172,9 +174,12 @@ impl Batches {
             }
             match last.filter(|_| list.has_more) {
                 Some(last) => after = Some(last),
-                None if unreadable > 0 => {
+                None if unreadable > 0 || list.has_more => {
                     // It may be one of them.
-                    let message = format!("{unreadable} of the account's batches cannot be read");
+                    let message = match unreadable {
+                        0 => "the account's batches cannot be looked through to their end".to_owned(),
+                        count => format!("{count} of the account's batches cannot be read"),
+                    };
                     return Err(Error::new(ErrorKind::BadResponse, message));
                 }
                 None => return Ok(None),

@@ -1,14 +1,13 @@
 //! The result files of a batch on disk: each line found by its id, and read where it stands.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{BufRead, BufReader};
 use std::ops::Range;
 use std::path::Path;
 
 use media_core::{Error, ErrorKind, Result, Scratch, lenient};
 use serde_json::Value;
-
-use crate::error::says_nothing;
 
 /// How much of the beginning and of the end of a line is looked through for its id: what lies between is a picture.
 const EDGE: usize = 8 << 10;
@@ -18,8 +17,8 @@ const EDGE: usize = 8 << 10;
 pub(crate) struct Results {
     batch: String,
     files: Vec<Scratch>,
-    lines: HashMap<String, (usize, Range<u64>)>,
-    /// Lines of the output file that may be results, whether they were read or not.
+    lines: HashMap<String, Line>,
+    /// Jobs with a result, whether it was read or not.
     found: u64,
     /// Why one of the files could not be fetched.
     unread: Option<Error>,
@@ -53,12 +52,23 @@ impl Results {
                 )
             });
         }
-        if is_output {
-            self.found += found.iter().filter(|line| !line.has_failed).count() as u64;
-        }
-        for Found { id, range, .. } in found {
-            // The output comes first: what was made is not unmade by a second line.
-            self.lines.entry(id).or_insert((place, range));
+        for Found { id, range, is_result } in found {
+            let line = Line {
+                file: place,
+                range,
+                is_result,
+            };
+            match self.lines.entry(id) {
+                Entry::Vacant(free) => {
+                    free.insert(line);
+                }
+                // What was made is not unmade by another line.
+                Entry::Occupied(mut known) if is_result && !known.get().is_result => {
+                    known.insert(line);
+                }
+                Entry::Occupied(_) => continue,
+            }
+            self.found += u64::from(is_result);
         }
         self.files.push(file);
         Ok(())
@@ -84,8 +94,8 @@ impl Results {
 
     /// The file and the place in it of the line with this id.
     pub(crate) fn line(&self, id: &str) -> Option<(&Path, Range<u64>)> {
-        let (place, range) = self.lines.get(id)?;
-        Some((self.files.get(*place)?, range.clone()))
+        let line = self.lines.get(id)?;
+        Some((self.files.get(line.file)?, line.range.clone()))
     }
 
     /// A line was read and is not needed again.
@@ -103,8 +113,16 @@ impl Results {
 struct Found {
     id: String,
     range: Range<u64>,
-    /// It tells of a failure: such lines may stand among the results too.
-    has_failed: bool,
+    /// It holds a picture, as far as can be seen: failures may stand among the results too, and results among them.
+    is_result: bool,
+}
+
+/// Where a line is.
+#[derive(Debug)]
+struct Line {
+    file: usize,
+    range: Range<u64>,
+    is_result: bool,
 }
 
 /// Where the lines of a result file are, by their ids.
@@ -129,11 +147,16 @@ fn lines_of(path: &Path) -> std::io::Result<Vec<Found>> {
         if end.is_some() || is_end {
             let stop = at - u64::from(end.is_some());
             if let Some(id) = id_in(&head).or_else(|| id_in(&tail)) {
-                let has_failed = stop - start <= head.len() as u64 && has_failed(&head);
+                let is_whole = stop - start <= head.len() as u64;
+                let is_result = if is_whole {
+                    is_result(&head)
+                } else {
+                    holds_media(&head) || holds_media(&tail)
+                };
                 lines.push(Found {
                     id,
                     range: start..stop,
-                    has_failed,
+                    is_result,
                 });
             }
             start = at;
@@ -150,16 +173,27 @@ fn end_of_line(piece: &[u8]) -> Option<usize> {
     piece.iter().position(|byte| *byte == b'\n')
 }
 
-/// Whether a whole line tells of a failure.
-fn has_failed(line: &[u8]) -> bool {
-    let Ok(line) = lenient::json::<Value>(line) else {
-        return false;
-    };
-    let status = line.pointer("/response/status_code").and_then(Value::as_u64);
-    status.map_or_else(
-        || line.get("error").is_some_and(|error| !says_nothing(error)),
-        |status| !(200..300).contains(&status),
-    )
+/// Whether a whole line was completed.
+fn is_result(line: &[u8]) -> bool {
+    let line = lenient::json::<Value>(line).unwrap_or_default();
+    let status = line.pointer("/response/status_code").and_then(status_of);
+    status.is_some_and(|status| (200..300).contains(&status))
+}
+
+/// Whether a piece of a line that is too long to be read whole is of a picture: nothing else is as long.
+fn holds_media(piece: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(piece);
+    ["\"b64_json\"", "\"url\""]
+        .into_iter()
+        .any(|name| text.contains(name))
+}
+
+/// A status as a number or as its digits.
+pub(super) fn status_of(value: &Value) -> Option<u64> {
+    match value {
+        Value::String(text) => text.trim().parse().ok(),
+        value => value.as_u64(),
+    }
 }
 
 /// The id in a piece of a line. In a quoted text its own quotes would be escaped, so that only the key itself looks so.

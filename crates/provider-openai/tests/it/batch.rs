@@ -223,6 +223,41 @@ async fn a_result_file_that_is_none_is_told_as_such_and_asked_for_again() {
     }
 }
 
+/// Its own counts say that nothing was completed, and what became of a line that the service has lost is not asked for ever.
+#[tokio::test]
+async fn an_empty_result_file_is_no_reason_to_wait_for_ever() {
+    let mut service = Service::new().await;
+    let batch =
+        json!({"status": "expired", "output_file_id": "out", "request_counts": {"total": 1, "completed": 0}});
+    service.batch(batch).await;
+    service.file("out", |_| String::new()).await;
+    assert_eq!(service.failures(1).await.remove(0).charge(), Some(Charge::None));
+
+    let mut service = Service::new().await;
+    let mut batch = completed(1);
+    batch["completed_at"] = 1_700_000_000.into();
+    service.batch(batch).await;
+    service.file("out", |_| "\u{1f}not JSON at all".to_owned()).await;
+    let error = service.failures(1).await.remove(0);
+    assert_eq!(
+        (error.kind(), error.charge()),
+        (ErrorKind::NotFound, Some(Charge::Unknown))
+    );
+}
+
+/// Two lines of one job: what was made is not unmade, in whichever order and file they come.
+#[tokio::test]
+async fn a_result_counts_more_than_a_failure_of_the_same_job() {
+    let mut service = Service::new().await;
+    service.batch(completed(1)).await;
+    let content = |ids: &[String]| {
+        let failed = json!({"custom_id": ids[0], "response": {"status_code": "500", "body": {}}});
+        format!("{failed}\n{}\n", good(&ids[0]))
+    };
+    service.file("out", content).await;
+    assert!(service.run(1, |_| ()).await[0].outcome.is_ok());
+}
+
 /// That a batch was never created follows from a list that does not have it, and from nothing less.
 #[tokio::test]
 async fn a_list_that_says_nothing_proves_nothing() {
@@ -237,6 +272,9 @@ async fn a_list_that_says_nothing_proves_nothing() {
         (r#"{"data":null}"#, false),
         (r#"{"data":[{"status":"completed"}]}"#, false),
         (r#"{"data":[{"id":"batch_9","metadata":[]}]}"#, false),
+        (r#"{"data":[{"id":"batch_9"}]}"#, false),
+        (r#"{"data":[],"has_more":true}"#, false),
+        (r#"{"data":[]}{"data":[]}"#, false),
     ] {
         let mut service = Service::new().await;
         service.answers("POST", "/v1/batches", 502, "<html>").await;

@@ -108,3 +108,23 @@ fn a_picture_in_the_alphabet_for_addresses_is_another_text() {
     );
     assert_eq!(text, Value::from(base64(crate::PNG)));
 }
+
+/// Whatever it calls the money, and under whichever name the picture stands.
+#[tokio::test]
+async fn a_picture_under_another_name_is_no_refusal_either() {
+    let pic = base64(crate::PNG);
+    let error = json!({"code": "rate_limit_exceeded", "message": "slow down"});
+    for body in [
+        json!({"data": {"b64_json": pic}, "error": error}),
+        json!({"b64_json": pic, "error": error}),
+        json!({"images": [pic], "error": error}),
+    ] {
+        for status in [200, 429, 500] {
+            let mut setup = Setup::new().await;
+            let mock = setup.post(IMAGES, status, body.to_string()).await.expect(1);
+            let result = setup.client().generate(setup.image("kettle.png")).await;
+            mock.assert_async().await;
+            assert_ne!(failure(result).charge(), Some(Charge::None), "{status}");
+        }
+    }
+}

@@ -257,3 +257,60 @@ fn a_failure_that_names_its_cost_costs_that() {
         (Some(Charge::Certain), Usd::from_dollars(0.25))
     );
 }
+
+#[test]
+fn a_result_is_a_result_whatever_stands_beside_it() {
+    for error in [
+        json!("NSFW check skipped"),
+        json!(["slow"]),
+        json!({"code": "warning", "message": "odd"}),
+        json!({"cost": 0}),
+    ] {
+        let item = json!({"taskUUID": A, "status": "success", "imageURL": "https://h/1.png", "error": error});
+        let mut states = reader().polled(envelope(&json!({"data": [item]})));
+        assert!(matches!(states.take(key(A)), Some(State::Done(_))), "{error}");
+    }
+    // What is said to have failed, and is there all the same, was made.
+    let item = json!({"taskUUID": A, "status": "error", "imageURL": "https://h/1.png"});
+    let mut states = reader().polled(envelope(&json!({"data": [item]})));
+    let Some(State::Unusable(error)) = states.take(key(A)) else {
+        panic!("no doubt")
+    };
+    assert_eq!(error.charge(), None);
+}
+
+#[test]
+fn mere_words_prove_nothing() {
+    let state = |item: Value| {
+        reader()
+            .polled(envelope(&json!({"data": [item]})))
+            .take(key(A))
+            .unwrap()
+    };
+    let queue = json!({"taskUUID": A, "status": "processing", "error": "queue is long"});
+    assert!(matches!(state(queue), State::Running));
+    let words = json!({"taskUUID": A, "error": "request timed out, task continues"});
+    let State::Unusable(error) = state(words) else {
+        panic!("settled")
+    };
+    assert_eq!(error.charge(), None);
+    let archived =
+        json!({"data": [{"taskUUID": A, "response": {"errors": ["timed out; the task goes on"]}}]});
+    assert!(matches!(
+        reader().archived(envelope(&archived)).take(key(A)),
+        Some(State::Running)
+    ));
+}
+
+#[test]
+fn of_two_statements_the_larger_cost_counts() {
+    let with = json!({"code": "providerError", "taskUUID": A, "status": "error", "cost": 0.5});
+    let without = json!({"code": "providerError", "taskUUID": A, "status": "error"});
+    for errors in [json!([with, without]), json!([without, with])] {
+        let mut states = reader().polled(envelope(&json!({"data": [], "errors": errors})));
+        let Some(State::Failed(error)) = states.take(key(A)) else {
+            panic!("no failure")
+        };
+        assert_eq!(error.cost, Some(0.5));
+    }
+}

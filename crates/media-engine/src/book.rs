@@ -99,6 +99,11 @@ impl Book {
         }
     }
 
+    /// Whether a row can wait for this purchase.
+    pub(crate) fn is_making(&self, equal: RequestHash) -> bool {
+        matches!(self.equals.get(&equal), Some(Equal::Making { .. }))
+    }
+
     /// Lets a row wait for an equal one. Gives it back when there is none, or with the result when there is one.
     pub(crate) fn join(&mut self, equal: RequestHash, wish: Wish) -> Option<(Wish, Option<Line>)> {
         match self.equals.get_mut(&equal) {

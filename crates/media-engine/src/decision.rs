@@ -214,11 +214,14 @@ pub(crate) fn in_the_way(path: &Path, what: &str) -> Decision {
     Stay::new(Status::Failed).because(error).into()
 }
 
-/// The same where an attempt was begun: what may have been billed is not told as a mere failure.
-pub(crate) fn in_the_way_of(attempt: &AttemptRow, path: &Path, what: &str) -> Decision {
-    let mut decision = in_the_way(path, what);
-    let is_in_doubt = attempt.state == AttemptState::Sending && attempt.sends > 0;
-    if let (true, Decision::Stay(stay)) = (is_in_doubt, &mut decision) {
+/// What keeps a job from its place is no mere failure where an attempt at it may have been billed.
+pub(crate) fn in_doubt_by(attempt: Option<&AttemptRow>, mut decision: Decision) -> Decision {
+    let is_in_doubt =
+        attempt.is_some_and(|attempt| attempt.state == AttemptState::Sending && attempt.sends > 0);
+    if let Decision::Stay(stay) = &mut decision
+        && stay.status == Status::Failed
+        && is_in_doubt
+    {
         stay.status = Status::Unknown;
         if let Some(error) = &mut stay.error {
             Charge::Unknown.as_str().clone_into(&mut error.charge);

@@ -102,7 +102,16 @@ pub fn choose(
         }
     }
     all.retain(|spec| paths.contains(&spec.path));
-    chosen.jobs = only_made(reader, all)?;
+    let left_out = all.clone();
+    let all = only_made(reader, all)?;
+    if let Redo::Ids(ids) = redo
+        && let Some(left) = left_out
+            .into_iter()
+            .find(|spec| ids.contains(&spec.id) && !all.iter().any(|job| job.id == spec.id))
+    {
+        return Err(not_made(&left, out));
+    }
+    chosen.jobs = all;
     Ok(chosen)
 }
 

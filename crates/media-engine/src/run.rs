@@ -14,6 +14,7 @@ use crate::chain::{self, Standing};
 use crate::decision::with_its_key;
 use crate::estimate::Estimates;
 use crate::folder::Folder;
+use crate::found::is_as_made;
 use crate::lane::lane;
 use crate::ledger::{Caps, Finished, JobStatus, Made, Planned, Settled, Spending};
 use crate::line::{Line, Status};
@@ -311,13 +312,14 @@ impl Shared {
         }
         if pending.is_return && line.status != Status::Done {
             // The file was made once, and it could not be had again for nothing.
-            if matches!(line.status, Status::Failed | Status::Unknown) {
+            let is_gone = matches!(line.status, Status::Failed | Status::Unknown);
+            if is_gone {
                 line.status = Status::Gone;
             }
             let redo = format!("media redo {} makes it anew, at its price", subject.id);
             let kind = result.outcome.as_ref().err().map(Error::kind);
             let is_passing = kind.is_some_and(|kind| !kind.is_lasting());
-            if let Some(error) = &mut line.error {
+            if let Some(error) = line.error.as_mut().filter(|_| is_gone) {
                 error.next = Some(match error.next.take() {
                     Some(next) if is_passing => {
                         format!("{next}; then run the same command again; else {redo}")
@@ -413,8 +415,13 @@ impl Shared {
     fn placed(&self, from: &Path, wish: &Wish, made: &Line) -> Result<media_core::MediaFile> {
         let to = self.folder.out().join(&wish.subject.path);
         let sha256 = made.sha256.as_deref().unwrap_or_default();
-        if from != to {
-            let is_there = std::fs::symlink_metadata(&to).is_ok();
+        let is_there = std::fs::symlink_metadata(&to).is_ok();
+        // Another row shares its path, and has put it there.
+        let is_done = !wish.planned.is_redo
+            && made
+                .bytes
+                .is_some_and(|bytes| is_as_made(&to, bytes, sha256, None));
+        if from != to && !is_done {
             match wish.planned.is_redo && is_there {
                 true => place::swap_in(from, &to, self.folder.out(), sha256)?,
                 false => place::copy(from, &to, &self.folder.inner(), sha256)?,

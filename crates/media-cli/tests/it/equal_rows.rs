@@ -277,3 +277,84 @@ fn a_row_that_shared_a_purchase_can_be_made_by_itself() {
     desk.make("list.jsonl").ended(0);
     assert_eq!(desk.outputs("out"), ["a.webp", "b.webp"]);
 }
+
+/// Two words with one sound moved together: the first has put the file there when the second comes to it.
+#[test]
+fn rows_that_share_a_path_move_together() {
+    let list = |path: &str| {
+        jobs(&[
+            ("x", "openai", "one", "q.webp"),
+            ("a", "openai", "one", path),
+            ("b", "openai", "one", path),
+        ])
+    };
+    let desk = Desk::with_sim();
+    for path in ["p.webp", "moved.webp"] {
+        desk.file("list.jsonl", list(path));
+        let ran = desk.make("list.jsonl").ended(0);
+        assert_eq!(ran.count("failed"), 0, "{ran:#?}");
+        assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 3);
+    }
+    assert_eq!(desk.charges(), 1);
+}
+
+/// Said twice it is no other word: what an equal row may have bought is not bought beside it.
+#[test]
+fn a_redo_does_not_buy_beside_an_equal_rows_doubt() {
+    let row = |id: &str| jobs(&[(id, "openai", "one", &format!("{id}.webp"))]);
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", row("r"));
+    desk.make("list.jsonl").ended(0);
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, FaultKind::CutAfterBilling).on(Op::Image));
+    desk.file("list.jsonl", row("r") + &row("s"));
+    desk.run(&["redo", "r", "--yes", "--list", "list.jsonl", "--out", "out"]);
+    remove(&desk, "r.webp");
+    let before = desk.charges();
+    for _ in 0..3 {
+        desk.run(&["redo", "s", "--yes", "--list", "list.jsonl", "--out", "out"]);
+    }
+    assert_eq!(desk.charges(), before);
+}
+
+/// The copy stands where the row was, which has another path by now.
+#[test]
+fn a_copy_that_a_kill_left_at_a_former_path_is_nobody_elses() {
+    let row = |id: &str, prompt: &str, path: &str| jobs(&[(id, "openai", prompt, path)]);
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", row("a", "a dog", "a.webp"));
+    desk.make("list.jsonl").ended(0);
+    let slow = FaultKind::Delay { ms: 20_000 };
+    desk.sim().arm(Fault::new(Provider::Openai, slow).on(Op::Image));
+    let with_b = row("a", "a dog", "a.webp") + &row("b", "a dog", "b.webp");
+    desk.file("list.jsonl", with_b + &row("d", "a tree", "d.webp"));
+    let copy = desk.path("out/b.webp");
+    desk.kill_once(&["run", "list.jsonl", "--out", "out"], "the copy", || {
+        copy.exists()
+    });
+    desk.disarm();
+    let moved = row("a", "a dog", "a.webp") + &row("b", "a dog", "b2.webp");
+    desk.file("list.jsonl", moved + &row("c", "a cat", "b.webp"));
+    for _ in 0..3 {
+        let ran = desk.make("list.jsonl").ended(1);
+        assert_eq!(ran.line("c")["status"], "failed", "{ran:#?}");
+    }
+}
+
+/// A doubt whose path has the file of another row is still a doubt.
+#[test]
+fn a_doubt_whose_path_was_given_away_is_no_mere_failure() {
+    let desk = Desk::with_sim();
+    let rows = |a: &str, c: &str| jobs(&[("c", "openai", "three", c), ("a", "openai", "one", a)]);
+    desk.sim().arm(
+        Fault::new(Provider::Openai, FaultKind::CutAfterBilling)
+            .on(Op::Image)
+            .matching("one"),
+    );
+    desk.file("list.jsonl", rows("p.webp", "q.webp"));
+    assert_eq!(desk.make("list.jsonl").ended(1).count("unknown"), 1);
+    desk.file("list.jsonl", rows("q.webp", "p.webp"));
+    let ran = desk.make("list.jsonl");
+    assert_eq!(ran.line("a")["status"], "unknown", "{ran:#?}");
+    assert_eq!(ran.line("a")["error"]["charge"], "unknown", "{ran:#?}");
+}

@@ -650,3 +650,60 @@ fn who_asks_for_the_same_as_a_redone_row_does_not_take_its_former_file() {
         std::fs::read(desk.path("out/q.webp")).unwrap()
     );
 }
+
+/// The new take was bought and could not be fetched: a row that shares the path is not given the file that is about to go.
+#[test]
+fn a_row_that_comes_to_share_a_path_during_a_redo_gets_what_comes() {
+    let rows = |ids: &[&str]| {
+        let rows: Vec<_> = ids
+            .iter()
+            .map(|id| (*id, "runware", "a bank", "same.webp"))
+            .collect();
+        jobs(&rows)
+    };
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", rows(&["a"]));
+    desk.make("list.jsonl").ended(0);
+    desk.file("list.jsonl", rows(&["a", "b"]));
+    let gone = Fault::new(Provider::Runware, FaultKind::status(404))
+        .on(Op::Media)
+        .times(3);
+    desk.sim().arm(gone);
+    desk.run(&["redo", "a", "--yes", "--list", "list.jsonl", "--out", "out"])
+        .ended(1);
+    desk.disarm();
+    desk.make("list.jsonl").ended(0);
+    let ran = desk.make("list.jsonl").ended(0);
+    let sha = |id: &str| ran.line(id)["sha256"].clone();
+    assert_eq!((sha("a"), desk.charges()), (sha("b"), 2), "{ran:#?}");
+    let there = std::fs::read(desk.path("out/same.webp")).unwrap();
+    use sha2::Digest as _;
+    let hash: String = sha2::Sha256::digest(&there)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(sha("b"), hash);
+    // Who is named and was never made is told so, and buys nothing for the other.
+    desk.file("list.jsonl", rows(&["a", "b", "c"]));
+    desk.run(&["redo", "c", "--yes", "--list", "list.jsonl", "--out", "out"])
+        .ended(2);
+    assert_eq!(desk.charges(), 2);
+}
+
+/// What stands in a redo's way says nothing about the file that was made.
+#[test]
+fn a_job_stays_made_whatever_stands_in_the_way_of_its_redo() {
+    let desk = made("openai");
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, FaultKind::CutAfterBilling).on(Op::Image));
+    desk.run(&["redo", "a", "--yes", "--out", "out"]).ended(1);
+    let (a, b) = (desk.path("out/a.webp"), desk.path("out/b.webp"));
+    let own = fs::read(&a).unwrap();
+    fs::copy(&b, &a).unwrap();
+    desk.make("list.jsonl").ended(1);
+    fs::write(&a, own).unwrap();
+    desk.run(&["retry", "--unknown", "--give-up", "a", "--out", "out"])
+        .ended(0);
+    let status = desk.run(&["status", "a", "--out", "out"]).stdout;
+    assert!(status.starts_with("a (line 1): done"), "{status}");
+}

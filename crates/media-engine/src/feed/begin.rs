@@ -140,6 +140,8 @@ impl Feeder<'_> {
             is_foreign: start.is_foreign,
             equal,
         };
+        // The lane may be long in taking it.
+        self.put_copies();
         lock(self.book).begin(self.tag, pending);
         self.tag += 1;
         let sent = self.outbox.send(order);

@@ -3,13 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use media_core::Result;
+use media_core::{Error, ErrorKind, MediaFile, Result};
 
 use super::Feeder;
 use crate::book::Wish;
 use crate::decision::Decision;
 use crate::decision::stay;
-use crate::ledger::{Made, Planned, TakeRow, asked};
+use crate::found::is_as_made;
+use crate::ledger::{JobStatus, Made, Planned, TakeRow, asked};
 use crate::line::{Line, Status};
 use crate::place;
 use crate::plan::Prepared;
@@ -99,16 +100,18 @@ impl Feeder<'_> {
     /// The row as the ledger has to know it, if it has no file by what the ledger knows.
     pub(super) fn unmade(&self, wish: &Wish) -> Result<Option<Planned>> {
         if wish.planned.is_redo {
-            return Ok(None);
+            return Ok(Some(wish.planned.clone()));
         }
-        let Some(reader) = self.resume.reader else {
+        let reader = self.resume.reader;
+        let entry = reader.map_or(Ok(None), |reader| reader.job(&wish.subject.id))?;
+        let (Some(reader), Some(entry)) = (reader, entry) else {
             return Ok(Some(wish.made_anew()));
         };
-        let is_made = match reader.job(&wish.subject.id)? {
-            Some(entry) => reader.take(&wish.subject.id, entry.take)?.is_some(),
-            None => false,
-        };
-        Ok((!is_made).then(|| wish.made_anew()))
+        let is_made = reader.take(&wish.subject.id, entry.take)?.is_some();
+        // Where it is known as what it is, what was said of it stays said.
+        let is_as_noted = entry.hash == wish.planned.hash
+            && (entry.spec.path == wish.subject.path || entry.status == JobStatus::Failed);
+        Ok((!is_made && !is_as_noted).then(|| wish.made_anew()))
     }
 
     fn put_take(&self, wish: &Wish, taken: &Taken) {
@@ -156,9 +159,13 @@ impl Feeder<'_> {
         shared.report(&line, &wish.output, None);
     }
 
-    fn placed(&self, from: &Path, to: &Path, take: &TakeRow) -> Result<media_core::MediaFile> {
-        // It may stand there already: a kill came between the copy and its entry.
-        if from != to {
+    fn placed(&self, from: &Path, to: &Path, take: &TakeRow) -> Result<MediaFile> {
+        // It may stand there already: another row shares its path, or a kill came between the copy and its entry.
+        if !is_as_made(to, take.bytes, &take.sha256, None) {
+            if from == to {
+                let message = format!("{} was changed while it was looked at", to.display());
+                return Err(Error::new(ErrorKind::Storage, message).not_billed());
+            }
             place::copy(from, to, &self.shared.folder.inner(), &take.sha256)?;
         }
         place::describe(to, Some(&take.sha256))

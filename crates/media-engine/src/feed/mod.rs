@@ -327,9 +327,20 @@ impl Feeder<'_> {
     /// Lets a row wait for an equal one that is under way, or tells it of one that is over; gives it back otherwise.
     fn join(&mut self, equal: RequestHash, wish: Wish) -> Option<Wish> {
         // A kill among the copies leaves files of rows that the ledger must know, or they would be anybody's.
-        let planned = self.unmade(&wish).unwrap_or_default();
+        let planned = self.unmade(&wish).unwrap_or_else(|error| {
+            self.shared.give_up(error);
+            None
+        });
+        let ledger = self.shared.folder.ledger();
+        let joined = {
+            // Under its lock, so that the row is known before it can have a file.
+            let mut book = lock(self.book);
+            if book.is_making(equal) {
+                planned.iter().for_each(|planned| ledger.planned(planned.clone()));
+            }
+            book.join(equal, wish)
+        };
         // In this order: what leaves the book for a remote batch is noted there first.
-        let joined = lock(self.book).join(equal, wish);
         let alone = match joined {
             None => None,
             Some((wish, Some(line))) => {
@@ -337,13 +348,16 @@ impl Feeder<'_> {
                 return None;
             }
             Some((wish, None)) => match self.handed {
-                Some(handed) => handed.join(equal, wish),
+                Some(handed) => {
+                    let alone = handed.join(equal, wish);
+                    if let (None, Some(planned)) = (&alone, planned) {
+                        ledger.planned(planned);
+                    }
+                    alone
+                }
                 None => Some(wish),
             },
         };
-        if let (None, Some(planned)) = (&alone, planned) {
-            self.shared.folder.ledger().planned(planned);
-        }
         alone
     }
 

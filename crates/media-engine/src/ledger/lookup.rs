@@ -122,23 +122,37 @@ impl Reader {
                 })
             })?;
             made.extend(found);
-            let unmade = concat!(
-                jobs!(),
-                " WHERE rowid = ?1 / 4 AND ?1 % 4 = 3 AND path = ?2 AND id <> ?3"
-            );
-            if let Some(entry) = self.one(unmade, params![row, path, job], entry)? {
-                self.find_equal(&entry.hash, |take| {
-                    made.push(MadeAt {
-                        job: entry.spec.id.clone(),
-                        hash: take.hash,
-                        bytes: take.bytes,
-                        sha256: take.sha256.clone(),
-                        modified_ns: None,
-                    });
-                    false
-                })?;
+            // What such a row is to be a copy of stands somewhere else.
+            let unmade =
+                "SELECT id, hash FROM jobs WHERE rowid = ?1 / 4 AND ?1 % 4 = 3 AND path = ?2 AND id <> ?3";
+            let of = self.one(unmade, params![row, path, job], |row| {
+                Ok((row.get(0)?, hash(row, 1)?))
+            })?;
+            if let Some((of, hash)) = of {
+                self.copies_of(of, &hash, &mut made)?;
             }
         }
+        // Few are on their way at any time.
+        let redone = "SELECT job, hash FROM redos WHERE path = ?1 AND job <> ?2";
+        let redone: Vec<_> = self.all(redone, params![path, job], |row| Ok((row.get(0)?, hash(row, 1)?)))?;
+        for (of, hash) in redone {
+            self.copies_of(of, &hash, &mut made)?;
+        }
         Ok(made)
+    }
+
+    /// What a job may have been given a copy of: all that was made for its request.
+    fn copies_of(&self, job: String, hash: &RequestHash, made: &mut Vec<MadeAt>) -> Result<()> {
+        self.find_equal(hash, |take| {
+            made.push(MadeAt {
+                job: job.clone(),
+                hash: take.hash,
+                bytes: take.bytes,
+                sha256: take.sha256.clone(),
+                modified_ns: None,
+            });
+            false
+        })?;
+        Ok(())
     }
 }

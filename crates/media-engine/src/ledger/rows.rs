@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use media_core::{Attempt, AttemptKey, Event, Facts, Link, MediaFile, Provenance, RequestHash, Usd};
-use rusqlite::{Transaction, params};
+use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::entry::JobStatus;
 use crate::list::JobSpec;
@@ -99,6 +99,20 @@ fn micros(usd: Option<Usd>) -> Option<i64> {
 }
 
 pub(super) fn planned(db: &Transaction<'_>, job: &Planned, now: i64) -> rusqlite::Result<()> {
+    // A kill may have left a copy for it at the place that it had.
+    let mut moves = db.prepare_cached(
+        "SELECT hash FROM jobs WHERE id = ?1 AND path <> ?2 AND NOT EXISTS (SELECT 1 FROM takes WHERE job = ?1)",
+    )?;
+    let moved: Option<Vec<u8>> = moves
+        .query_row(params![job.spec.id, job.spec.path], |row| row.get(0))
+        .optional()?;
+    if let Some(hash) = moved {
+        let mut place = db.prepare_cached(
+            "INSERT INTO former_places SELECT jobs.path, jobs.id, t.hash, t.bytes, t.sha256, NULL FROM jobs
+                JOIN takes t ON t.hash = ?2 WHERE jobs.id = ?1 GROUP BY t.sha256",
+        )?;
+        place.execute(params![job.spec.id, hash])?;
+    }
     let mut insert = db.prepare_cached(
         "INSERT INTO jobs (id, line, path, provider, model, request, asked, hash, take, status, estimate_micros, updated_ms)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'open', ?10, ?11)

@@ -78,6 +78,15 @@ impl Resume<'_> {
         if let Some(take) = standing {
             return Ok(Some(copy(self.out.join(&take.path), take, number, false)));
         }
+        // Bought for another job, perhaps, and not settled: buying it for this one may be buying it twice.
+        if let Some(other) = reader.open_equal(&case.spec.id, &case.prepared.checked.hash)? {
+            let message = format!("{other} asks for the same, and that may have been billed");
+            let error = in_doubt(message).next(format!("settle {other} first: media status {other}"));
+            return Ok(Some(Decision::from(Stay {
+                is_shared: true,
+                ..Stay::new(Status::Unknown).because(error)
+            })));
+        }
         let is_free = case.client.provider().info().capabilities.free;
         if let Some(take) = made.filter(|_| is_shared && !is_free) {
             let path = &take.path;
@@ -91,18 +100,7 @@ impl Resume<'_> {
                 ..Stay::new(Status::Gone).because(error)
             })));
         }
-        // Bought for another job, perhaps, and not settled: buying it for this one may be buying it twice.
-        let open = reader.open_equal(&case.spec.id, &case.prepared.checked.hash)?;
-        Ok(open.map(|other| {
-            let error = in_doubt(format!(
-                "{other} asks for the same, and that may have been billed"
-            ))
-            .next(format!("settle {other} first: media status {other}"));
-            Decision::from(Stay {
-                is_shared: true,
-                ..Stay::new(Status::Unknown).because(error)
-            })
-        }))
+        Ok(None)
     }
 
     /// What stands at its path is what an equal row had for what it asked for before: a kill came between the copy and its
@@ -116,6 +114,38 @@ impl Resume<'_> {
             matches!(self.find(path, Some(take)), Found::AsMade)
         })?;
         Ok(made.map(|take| copy(path.clone(), take, entry.take, false)))
+    }
+
+    /// What stands at its path has been put there in the place of its own file, as an equal row's new take: a kill came before its
+    /// entry.
+    pub(super) fn swapped_before(&self, case: Case<'_>, own: &TakeRow) -> Result<Option<Decision>> {
+        let Some(reader) = self.reader.filter(|_| own.hash != case.prepared.checked.hash) else {
+            return Ok(None);
+        };
+        let path = &case.prepared.request.output_path;
+        let made = reader.find_equal(&case.prepared.checked.hash, |take| {
+            matches!(self.find(path, Some(take)), Found::AsMade)
+        })?;
+        let number = reader.last_take(&case.spec.id)?.max(own.take) + 1;
+        Ok(made.map(|take| copy(path.clone(), take, number, false)))
+    }
+
+    /// Whether another take is on its way to this path, for a row that shares it.
+    pub(super) fn is_being_replaced(&self, case: Case<'_>) -> Result<bool> {
+        let path = &case.prepared.request.output_path;
+        let place = path.strip_prefix(self.out).ok().and_then(Path::to_str);
+        let (Some(reader), Some(place)) = (self.reader, place) else {
+            return Ok(false);
+        };
+        for made in reader.made_at(place, &case.spec.id)? {
+            let Some(entry) = reader.job(&made.job)?.filter(|entry| entry.spec.path == place) else {
+                continue;
+            };
+            if reader.open_attempt_after(&made.job, entry.take)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Another file with the same bytes.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use media_core::{Charge, Client, ErrorKind, Prior, Result};
 
 use crate::decision::{
-    ANOTHER_VARIANT, ASK_AGAIN, Decision, SEND_AGAIN, Start, copy, gone, gone_to, in_the_way, in_the_way_of,
+    ANOTHER_VARIANT, ASK_AGAIN, Decision, SEND_AGAIN, Start, copy, gone, gone_to, in_doubt_by, in_the_way,
     start, stay,
 };
 use crate::found::{Found, find};
@@ -79,7 +79,9 @@ impl Resume<'_> {
         let (Some(entry), Some(reader)) = (entry, self.reader) else {
             return Ok(match self.decide_new(case)? {
                 // What is gone is another row's, and a person wants this one's.
-                Decision::Stay(stay) if stay.status == Status::Gone => {
+                Decision::Stay(stay)
+                    if stay.status == Status::Gone && !self.is_in_doubt_elsewhere(case)? =>
+                {
                     Decision::Make(start(1, 1, Prior::Fresh))
                 }
                 decision => decision,
@@ -105,7 +107,9 @@ impl Resume<'_> {
             if is_open || entry.status != JobStatus::Failed || !is_free {
                 return Ok(match self.decide_unmade(case, &entry)? {
                     // What is gone is another row's, and a person wants this one's.
-                    Decision::Stay(stay) if stay.status == Status::Gone => {
+                    Decision::Stay(stay)
+                        if stay.status == Status::Gone && !self.is_in_doubt_elsewhere(case)? =>
+                    {
                         Decision::Make(start(entry.take, number + 1, Prior::Fresh))
                     }
                     decision => decision,
@@ -179,6 +183,10 @@ impl Resume<'_> {
         let Some(reader) = self.reader.filter(|_| case.is_shared) else {
             return Ok(stay(Status::Skipped, None));
         };
+        if self.is_being_replaced(case)? {
+            // What it gets is what comes; the next run notes that.
+            return Ok(stay(Status::Skipped, None));
+        }
         let made = reader.find_equal(&case.prepared.checked.hash, |take| {
             matches!(self.find(path, Some(take)), Found::AsMade)
         })?;
@@ -211,6 +219,9 @@ impl Resume<'_> {
             }
             Found::AsMade => return Ok(stay(differs, Some(take))),
             Found::Valid => {
+                if let Some(copy) = self.swapped_before(case, &take)? {
+                    return Ok(copy);
+                }
                 return Ok(match self.file_of_another_job(case, true)? {
                     Some(other) => other,
                     None => stay(Status::Kept, Some(take)),
@@ -273,18 +284,16 @@ impl Resume<'_> {
         match self.find(&prepared.request.output_path, None) {
             Found::Nothing => {}
             Found::AsMade | Found::Valid => {
-                return match self.copied_before(case, entry)? {
-                    Some(copy) => Ok(copy),
-                    None => self.file_at_path(case, entry.take),
-                };
+                if let Some(copy) = self.copied_before(case, entry)? {
+                    return Ok(copy);
+                }
+                let last = self.last_attempt(&entry.spec.id, entry.take, prepared)?;
+                return Ok(in_doubt_by(last.as_ref(), self.file_at_path(case, entry.take)?));
             }
             Found::Broken(what) | Found::InTheWay(what) => {
                 let last = self.last_attempt(&entry.spec.id, entry.take, prepared)?;
-                let path = &prepared.request.output_path;
-                return Ok(match last {
-                    Some(attempt) => in_the_way_of(&attempt, path, &what),
-                    None => in_the_way(path, &what),
-                });
+                let there = in_the_way(&prepared.request.output_path, &what);
+                return Ok(in_doubt_by(last.as_ref(), there));
             }
         }
         let is_same = entry.hash == prepared.checked.hash;

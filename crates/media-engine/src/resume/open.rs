@@ -6,11 +6,22 @@ use media_core::{Prior, Result};
 
 use super::{Case, Resume, in_doubt, since};
 use crate::decision::{
-    AsSent, Decision, GIVE_UP_TAKE, SEND_AGAIN, Start, Stay, in_the_way_of, start, with_its_key,
+    AsSent, Decision, GIVE_UP_TAKE, SEND_AGAIN, Start, Stay, in_doubt_by, in_the_way, start, with_its_key,
 };
 use crate::found::Found;
 use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, OpenAttempt, asked};
 use crate::line::Status;
+
+/// Of a job that has a file: whatever is said of another take of it, it stays made.
+fn made(decision: Decision) -> Decision {
+    match decision {
+        Decision::Stay(stay) => Decision::Stay(Box::new(Stay {
+            is_made: true,
+            ..*stay
+        })),
+        decision => decision,
+    }
+}
 
 impl Resume<'_> {
     /// Another take of it was sent, and nobody saw that to its end.
@@ -30,9 +41,11 @@ impl Resume<'_> {
             Found::Nothing | Found::AsMade => {}
             Found::Valid | Found::Broken(_) => {
                 let changed = "not the file that its new take was to replace";
-                return Ok(Some(in_the_way_of(&attempt, path, changed)));
+                return Ok(Some(made(in_doubt_by(Some(&attempt), in_the_way(path, changed)))));
             }
-            Found::InTheWay(what) => return Ok(Some(in_the_way_of(&attempt, path, &what))),
+            Found::InTheWay(what) => {
+                return Ok(Some(made(in_doubt_by(Some(&attempt), in_the_way(path, &what)))));
+            }
         }
         let (number, of_take) = (attempt.number, attempt.take);
         let decision = match self.continue_attempt(case, entry, attempt) {
@@ -42,11 +55,7 @@ impl Resume<'_> {
                 is_redo: true,
                 ..begun
             }),
-            Decision::Stay(stay) => Decision::Stay(Box::new(Stay {
-                is_made: true,
-                ..*stay
-            })),
-            copy @ Decision::Copy { .. } => copy,
+            stays => made(stays),
         };
         Ok(Some(decision))
     }

@@ -341,11 +341,11 @@ impl Feeder<'_> {
             book.join(equal, wish)
         };
         // In this order: what leaves the book for a remote batch is noted there first.
-        let alone = match joined {
+        match joined {
             None => None,
             Some((wish, Some(line))) => {
                 self.copy_later(Copy::of_equal(wish, line));
-                return None;
+                None
             }
             Some((wish, None)) => match self.handed {
                 Some(handed) => {
@@ -357,8 +357,7 @@ impl Feeder<'_> {
                 }
                 None => Some(wish),
             },
-        };
-        alone
+        }
     }
 
     /// Orders that never reached the lane, so that nothing can have been sent for them.

@@ -126,26 +126,28 @@ impl Reader {
             let unmade =
                 "SELECT id, hash FROM jobs WHERE rowid = ?1 / 4 AND ?1 % 4 = 3 AND path = ?2 AND id <> ?3";
             let of = self.one(unmade, params![row, path, job], |row| {
-                Ok((row.get(0)?, hash(row, 1)?))
+                Ok((row.get::<_, String>(0)?, hash(row, 1)?))
             })?;
             if let Some((of, hash)) = of {
-                self.copies_of(of, &hash, &mut made)?;
+                self.copies_of(&of, &hash, &mut made)?;
             }
         }
         // Few are on their way at any time.
         let redone = "SELECT job, hash FROM redos WHERE path = ?1 AND job <> ?2";
-        let redone: Vec<_> = self.all(redone, params![path, job], |row| Ok((row.get(0)?, hash(row, 1)?)))?;
+        let redone: Vec<(String, RequestHash)> = self.all(redone, params![path, job], |row| {
+            Ok((row.get::<_, String>(0)?, hash(row, 1)?))
+        })?;
         for (of, hash) in redone {
-            self.copies_of(of, &hash, &mut made)?;
+            self.copies_of(&of, &hash, &mut made)?;
         }
         Ok(made)
     }
 
     /// What a job may have been given a copy of: all that was made for its request.
-    fn copies_of(&self, job: String, hash: &RequestHash, made: &mut Vec<MadeAt>) -> Result<()> {
+    fn copies_of(&self, job: &str, hash: &RequestHash, made: &mut Vec<MadeAt>) -> Result<()> {
         self.find_equal(hash, |take| {
             made.push(MadeAt {
-                job: job.clone(),
+                job: job.to_owned(),
                 hash: take.hash,
                 bytes: take.bytes,
                 sha256: take.sha256.clone(),

@@ -223,6 +223,8 @@ pub(crate) fn in_doubt_by(attempt: Option<&AttemptRow>, mut decision: Decision) 
         && is_in_doubt
     {
         stay.status = Status::Unknown;
+        // What was said of the doubt itself stays written down.
+        stay.is_made = true;
         if let Some(error) = &mut stay.error {
             Charge::Unknown.as_str().clone_into(&mut error.charge);
             error.message += "; it was sent, and may have been billed";

@@ -143,7 +143,7 @@ fn not_made(spec: &JobSpec, out: &Path) -> Error {
             "what stands at {} was not made by this ledger for {id}",
             spec.path
         );
-        return Error::config(message).hint("move it away, and media run makes another");
+        return Error::config(message).hint("media run takes it over, if it is an equal row's; else move it away, and media run makes another");
     }
     Error::config(format!("{id} was not made yet")).hint("media run makes it")
 }

@@ -707,3 +707,77 @@ fn a_job_stays_made_whatever_stands_in_the_way_of_its_redo() {
     let status = desk.run(&["status", "a", "--out", "out"]).stdout;
     assert!(status.starts_with("a (line 1): done"), "{status}");
 }
+
+/// It was billed and no good, and a redo of it was begun and never sent: a person's word still makes it.
+#[test]
+fn what_was_spent_can_be_redone_after_a_redo_that_came_to_nothing() {
+    let desk = Desk::with_sim();
+    let rows = jobs(&[
+        ("x", "openai", "a hat", "x.webp"),
+        ("r", "openai", "a kettle", "r.webp"),
+    ]);
+    desk.file("list.jsonl", rows);
+    let corrupt = Fault::new(Provider::Openai, FaultKind::Corrupt)
+        .on(Op::Image)
+        .matching("a kettle");
+    desk.sim().arm(corrupt);
+    desk.make("list.jsonl").ended(1);
+    let refused = Fault::new(Provider::Openai, FaultKind::status(401))
+        .on(Op::Image)
+        .times(5);
+    desk.sim().arm(refused);
+    desk.run(&["redo", "x", "r", "--yes", "--concurrency", "1", "--out", "out"])
+        .ended(3);
+    desk.disarm();
+    let before = desk.charges();
+    let ran = desk.make("list.jsonl").ended(1);
+    assert_eq!(ran.line("r")["error"]["charge"], "certain", "{ran:#?}");
+    assert_eq!(desk.charges(), before, "no run buys it by itself");
+    desk.run(&["redo", "r", "--yes", "--out", "out"]).ended(0);
+    assert_eq!((desk.charges(), desk.outputs("out").len()), (before + 1, 2));
+}
+
+/// A person moved file and row together: it is known at its new place, and is no other row's there.
+#[test]
+fn a_file_that_was_moved_by_hand_is_known_where_it_is() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("a", "openai", "one", "p.webp")]));
+    desk.make("list.jsonl").ended(0);
+    fs::rename(desk.path("out/p.webp"), desk.path("out/q.webp")).unwrap();
+    desk.file("list.jsonl", jobs(&[("a", "openai", "one", "q.webp")]));
+    for _ in 0..2 {
+        assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 1);
+    }
+    desk.file("list.jsonl", jobs(&[("c", "openai", "three", "q.webp")]));
+    desk.make("list.jsonl")
+        .ended(1)
+        .said(&["q.webp is the file of a"]);
+    assert_eq!(desk.charges(), 1);
+}
+
+/// The new take goes to a path that an equal row has too: both get that, and none the old one.
+#[test]
+fn an_equal_row_at_the_path_of_a_redo_gets_what_comes() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("a", "runware", "one", "p.webp")]));
+    desk.make("list.jsonl").ended(0);
+    desk.file(
+        "list.jsonl",
+        jobs(&[
+            ("a", "runware", "one", "q.webp"),
+            ("b", "runware", "one", "q.webp"),
+        ]),
+    );
+    let gone = Fault::new(Provider::Runware, FaultKind::status(404))
+        .on(Op::Media)
+        .times(3);
+    desk.sim().arm(gone);
+    desk.run(&["redo", "a", "--yes", "--list", "list.jsonl", "--out", "out"])
+        .ended(1);
+    desk.disarm();
+    desk.make("list.jsonl");
+    let ran = desk.make("list.jsonl").ended(0);
+    assert_eq!(ran.line("a")["sha256"], ran.line("b")["sha256"], "{ran:#?}");
+    assert_eq!(desk.charges(), 2);
+    desk.run(&["verify", "out"]).ended(0);
+}

@@ -7,8 +7,7 @@ use media_core::{Error, ErrorKind, MediaFile, Result};
 
 use super::Feeder;
 use crate::book::Wish;
-use crate::decision::Decision;
-use crate::decision::stay;
+use crate::decision::{Decision, Stay, stay};
 use crate::found::is_as_made;
 use crate::ledger::{JobStatus, Made, Planned, TakeRow, asked};
 use crate::line::{Line, Status};
@@ -137,7 +136,12 @@ impl Feeder<'_> {
         };
         // A copy that failed changes nothing about what the ledger knows: the next run tries it again.
         if let Some(file) = file {
-            let is_as_known = from == to && known.as_ref().is_some_and(|entry| entry.hash == take.hash);
+            let was_made = known.as_ref().is_some_and(|entry| {
+                let reader = self.resume.reader;
+                reader.is_some_and(|reader| matches!(reader.take(&entry.spec.id, entry.take), Ok(Some(_))))
+            });
+            let is_as_known =
+                from == to && !was_made && known.as_ref().is_some_and(|entry| entry.hash == take.hash);
             let planned = (!is_as_known).then(|| wish.planned.clone());
             shared.write_down(wish, &line, planned, None, None, || {
                 Some(Made {
@@ -146,6 +150,14 @@ impl Feeder<'_> {
                     provenance: take.provenance.clone(),
                 })
             });
+            if from == to && *is_same && was_made {
+                // It is where it was, as far as anybody can tell.
+                let skipped = Stay {
+                    take: Some(take.clone()),
+                    ..Stay::new(Status::Skipped)
+                };
+                line = Line::stays(&wish.subject, &skipped, is_simulated);
+            }
             // What a kill had left out of the ledger was made for what the row asked for then.
             let was_changed = known.is_some_and(|entry| entry.asked != asked(&wish.planned.spec));
             if from == to

@@ -5,21 +5,33 @@ use std::path::Path;
 use media_core::{Charge, Result};
 
 use super::{Case, Resume, in_doubt};
-use crate::decision::{Decision, SEND_AGAIN, Stay, copy, is_of_another};
+use crate::decision::{Decision, Stay, copy, is_of_another};
 use crate::found::{Found, is_as_made};
 use crate::ledger::{Entry, TakeRow, asked};
 use crate::line::{LineError, Status};
 
+/// Another row asks for the same, and that may have been billed.
+fn doubt_of(other: &str) -> Stay {
+    let message = format!("{other} asks for the same, and that may have been billed");
+    let error = in_doubt(message).next(format!("settle {other} first: media status {other}"));
+    Stay {
+        is_shared: true,
+        ..Stay::new(Status::Unknown).because(error)
+    }
+}
+
 impl Resume<'_> {
     /// An equal row may have bought it already: it is not sent beside that, and stays what it is. `next`: the take that it
     /// would be.
-    pub(super) fn waits_for_equal(&self, entry: &Entry, next: Option<u32>) -> Decision {
-        let mut waits = self.told_before(entry, Status::Unknown, SEND_AGAIN);
-        if let Decision::Stay(stay) = &mut waits {
-            stay.is_made = true;
-            stay.next_take = next;
-        }
-        waits
+    pub(super) fn waits_for_equal(&self, case: Case<'_>, next: Option<u32>) -> Result<Decision> {
+        let reader = self.reader;
+        let hash = &case.prepared.checked.hash;
+        let other = reader.map_or(Ok(None), |reader| reader.open_equal(&case.spec.id, hash))?;
+        Ok(Decision::from(Stay {
+            is_made: true,
+            next_take: next,
+            ..doubt_of(&other.unwrap_or_default())
+        }))
     }
 
     /// What stands at its path was made for another job, which asked for something else: paths were exchanged, or
@@ -68,8 +80,11 @@ impl Resume<'_> {
             return Ok(None);
         };
         let mut made = None;
+        // Where another take is on its way to this very path, that is what the row gets.
+        let is_replaced = self.is_being_replaced(case)?;
         let standing = reader.find_equal(&case.prepared.checked.hash, |take| {
-            let stands = matches!(self.find(&self.out.join(&take.path), Some(take)), Found::AsMade);
+            let stands =
+                !is_replaced && matches!(self.find(&self.out.join(&take.path), Some(take)), Found::AsMade);
             if !stands {
                 made.get_or_insert_with(|| take.clone());
             }
@@ -80,12 +95,7 @@ impl Resume<'_> {
         }
         // Bought for another job, perhaps, and not settled: buying it for this one may be buying it twice.
         if let Some(other) = reader.open_equal(&case.spec.id, &case.prepared.checked.hash)? {
-            let message = format!("{other} asks for the same, and that may have been billed");
-            let error = in_doubt(message).next(format!("settle {other} first: media status {other}"));
-            return Ok(Some(Decision::from(Stay {
-                is_shared: true,
-                ..Stay::new(Status::Unknown).because(error)
-            })));
+            return Ok(Some(doubt_of(&other).into()));
         }
         let is_free = case.client.provider().info().capabilities.free;
         if let Some(take) = made.filter(|_| is_shared && !is_free) {
@@ -138,7 +148,7 @@ impl Resume<'_> {
             return Ok(false);
         };
         for made in reader.made_at(place, &case.spec.id)? {
-            let Some(entry) = reader.job(&made.job)?.filter(|entry| entry.spec.path == place) else {
+            let Some(entry) = reader.job(&made.job)? else {
                 continue;
             };
             if reader.open_attempt_after(&made.job, entry.take)?.is_some() {

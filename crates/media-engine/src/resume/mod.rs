@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use media_core::{Charge, Client, ErrorKind, Prior, Result};
 
 use crate::decision::{
-    ANOTHER_VARIANT, ASK_AGAIN, Decision, SEND_AGAIN, Start, copy, gone, gone_to, in_doubt_by, in_the_way,
-    start, stay,
+    ANOTHER_VARIANT, ASK_AGAIN, Decision, SEND_AGAIN, Start, Stay, copy, gone, gone_to, in_doubt_by,
+    in_the_way, start, stay,
 };
 use crate::found::{Found, find};
 use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, Reader, TakeRow, asked};
@@ -98,13 +98,18 @@ impl Resume<'_> {
             let last = reader.last_attempt(&case.spec.id, entry.take, &case.prepared.checked.hash)?;
             let number = last.as_ref().map_or(0, |attempt| attempt.number);
             let open = [AttemptState::Sending, AttemptState::Linked, AttemptState::Have];
+            // A redo of it was begun and came to nothing before it was sent: what was bought before that is still no good.
+            let is_spent = last
+                .as_ref()
+                .is_some_and(|attempt| attempt.state == AttemptState::Spent);
             let is_open = last.is_some_and(|attempt| open.contains(&attempt.state));
             // A file that stands at its path is told as on any run.
             let is_free = matches!(
                 self.find(&case.prepared.request.output_path, None),
                 Found::Nothing
             );
-            if is_open || entry.status != JobStatus::Failed || !is_free {
+            let has_failed = entry.status == JobStatus::Failed || is_spent;
+            if is_open || !has_failed || !is_free {
                 return Ok(match self.decide_unmade(case, &entry)? {
                     // What is gone is another row's, and a person wants this one's.
                     Decision::Stay(stay)
@@ -117,7 +122,7 @@ impl Resume<'_> {
             }
             if self.is_in_doubt_elsewhere(case)? {
                 // What is known of it stays written down.
-                return Ok(self.waits_for_equal(&entry, None));
+                return self.waits_for_equal(case, None);
             }
             if let Some(copy @ Decision::Copy { .. }) = self.made_for_equal(case, Some(&entry), entry.take)? {
                 return Ok(copy);
@@ -139,7 +144,7 @@ impl Resume<'_> {
         }
         let next = reader.last_take(&case.spec.id)?.max(entry.take) + 1;
         if self.is_in_doubt_elsewhere(case)? {
-            return Ok(self.waits_for_equal(&entry, Some(next)));
+            return self.waits_for_equal(case, Some(next));
         }
         Ok(Decision::Make(Start {
             is_redo: true,
@@ -212,6 +217,11 @@ impl Resume<'_> {
             Status::Changed
         };
         let is_broken = match self.find(path, Some(&take)) {
+            // It was moved by hand, or a kill came between its copy and its entry: from now on the ledger knows it there.
+            Found::AsMade if is_same && self.out.join(&take.path) != *path => {
+                let number = take.take;
+                return Ok(copy(path.clone(), take, number, false));
+            }
             Found::AsMade if is_same => return Ok(stay(Status::Skipped, Some(take))),
             // A person put this take back in the place of a newer one.
             Found::AsMade if differs == Status::Outdated && self.has_newer(&spec.id, take.take)? => {
@@ -308,8 +318,15 @@ impl Resume<'_> {
             Some((AttemptState::Sending | AttemptState::Linked | AttemptState::Have, attempt)) => {
                 Ok(self.continue_attempt(case, entry, attempt))
             }
-            Some((AttemptState::Spent | AttemptState::Done, _)) => {
+            Some((AttemptState::Spent | AttemptState::Done, _)) if entry.was_billed() => {
                 Ok(self.told_before(entry, Status::Failed, ANOTHER_VARIANT))
+            }
+            Some((AttemptState::Spent | AttemptState::Done, _)) => {
+                let message = "it was billed in an earlier run, and what came was no good";
+                let error = LineError::new(ErrorKind::InvalidMedia.as_str(), Charge::Certain, message);
+                Ok(Stay::new(Status::Failed)
+                    .because(error.next(ANOTHER_VARIANT))
+                    .into())
             }
             // It shared the purchase of another row, and waits for as long as that is in doubt.
             None if entry.status == JobStatus::Unknown => {

@@ -14,6 +14,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::Logging;
+use crate::talk::ForPeople;
 
 /// The crates whose events are shown. `provider` is how the provider crates of this workspace are named.
 const OURS: [&str; 2] = ["media", "provider"];
@@ -33,7 +34,7 @@ pub(crate) fn start(logging: &Logging) -> Result<()> {
     };
     let terminal = fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        .with_writer(|| ForPeople)
         .without_time()
         .with_filter(ours(level));
     let file = match &logging.log {

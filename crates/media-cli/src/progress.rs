@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use media_core::Client;
 use media_core::sync::lock;
 use media_engine::{Account, Line, Observer, Plan, Stats, Status};
-use tokio::time::Instant;
 
-use crate::talk::{put_line, say};
+use crate::talk::{self, put_line, say, write_for_people};
 use crate::words;
 
 /// How often totals are printed where there is no terminal.
@@ -23,19 +23,15 @@ const REDRAW_EVERY: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct Progress {
     observer: Arc<Shown>,
-    /// Writes results to stdout.
-    writer: Option<std::thread::JoinHandle<()>>,
-    ticker: tokio::task::JoinHandle<()>,
-    bars: Option<MultiProgress>,
+    /// They write to stdout and to stderr.
+    writers: Vec<JoinHandle<()>>,
 }
 
 /// What is told of every result.
 #[derive(Debug)]
 struct Shown {
-    /// With `--json`, to the thread that writes. Whoever reads stdout may pause, and what is on the wire must not wait for
-    /// that. Taken out at the end.
+    /// With `--json`, to the thread that writes. Taken out at the end.
     lines: Mutex<Option<mpsc::Sender<String>>>,
-    bars: Option<MultiProgress>,
 }
 
 impl Progress {
@@ -46,13 +42,6 @@ impl Progress {
         json: bool,
         quiet: bool,
     ) -> Progress {
-        let terminal = std::io::stderr().is_terminal() && !quiet;
-        let bars = terminal.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
-        let (lines, writer) = json.then(write_lines).unzip();
-        let observer = Arc::new(Shown {
-            lines: Mutex::new(lines),
-            bars: bars.clone(),
-        });
         let pace = plan.providers.iter();
         let pace = pace.filter_map(|(name, plan)| Some((name.clone(), plan.per_minute?)));
         let watched = Watched {
@@ -60,16 +49,22 @@ impl Progress {
             clients: clients.into_iter().collect(),
             per_minute: pace.collect(),
         };
-        let ticker = match &bars {
-            Some(bars) => tokio::spawn(draw(watched, bars, plan)),
-            None if quiet => tokio::spawn(async {}),
-            None => tokio::spawn(report(watched)),
+        let screen = if quiet {
+            Screen::Quiet
+        } else if std::io::stderr().is_terminal() {
+            Screen::Bars(Bars::new(watched, plan))
+        } else {
+            Screen::Totals(watched)
         };
+        let (told, heard) = mpsc::channel();
+        talk::tell_to(Some(told));
+        let (lines, data) = json.then(write_lines).unzip();
+        let people = std::thread::spawn(move || screen.show(&heard));
         Progress {
-            observer,
-            writer,
-            ticker,
-            bars,
+            observer: Arc::new(Shown {
+                lines: Mutex::new(lines),
+            }),
+            writers: data.into_iter().chain([people]).collect(),
         }
     }
 
@@ -79,22 +74,18 @@ impl Progress {
 
     /// Returns when all that was told has been taken by whoever reads it.
     pub(crate) async fn finish(self) {
-        self.ticker.abort();
         self.observer.lines().take();
-        if let Some(writer) = self.writer {
+        talk::tell_to(None);
+        for writer in self.writers {
             // Beside the signals, which somebody may send because nobody reads. It does not panic, and if it did, results
             // would be missing and nothing else.
             let _ = tokio::task::spawn_blocking(|| writer.join()).await;
-        }
-        if let Some(bars) = self.bars {
-            // Nothing depends on the bars being wiped.
-            let _ = bars.clear();
         }
     }
 }
 
 /// A thread that writes lines to stdout until there are no more.
-fn write_lines() -> (mpsc::Sender<String>, std::thread::JoinHandle<()>) {
+fn write_lines() -> (mpsc::Sender<String>, JoinHandle<()>) {
     let (lines, taken) = mpsc::channel::<String>();
     let writer = std::thread::spawn(move || {
         for line in taken {
@@ -122,54 +113,117 @@ impl Observer for Shown {
         }
         let failed = matches!(line.status, Status::Failed | Status::Unknown);
         if let Some(error) = line.error.as_ref().filter(|_| failed) {
-            let text = format!(
+            say!(
                 "{} (line {}): {}: {}",
                 line.id,
                 line.line,
                 line.status.as_str(),
                 error.message
             );
-            match &self.bars {
-                Some(bars) => {
-                    let _ = bars.println(text);
-                }
-                None => say!("{text}"),
+        }
+    }
+}
+
+/// How people see a run. It lives on a thread of its own.
+#[derive(Debug)]
+enum Screen {
+    Bars(Bars),
+    /// No terminal: a line of totals now and then.
+    Totals(Watched),
+    /// Only what is said.
+    Quiet,
+}
+
+impl Screen {
+    /// Shows what is said, and how the run stands, until nobody says anything any more.
+    fn show(&self, heard: &mpsc::Receiver<String>) {
+        let every = match self {
+            Screen::Bars(_) => REDRAW_EVERY,
+            Screen::Totals(_) | Screen::Quiet => REPORT_EVERY,
+        };
+        let mut next = Instant::now() + every;
+        loop {
+            match heard.recv_timeout(next.saturating_duration_since(Instant::now())) {
+                Ok(text) => self.line(&text),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
+            if next <= Instant::now() {
+                self.stand();
+                next = Instant::now() + every;
+            }
+        }
+        if let Screen::Bars(bars) = self {
+            // Nothing depends on the bars being wiped.
+            let _ = bars.all.clear();
+        }
+    }
+
+    fn line(&self, text: &str) {
+        match self {
+            Screen::Bars(bars) => {
+                let _ = bars.all.println(text);
+            }
+            Screen::Totals(_) | Screen::Quiet => write_for_people(text),
+        }
+    }
+
+    /// How the run stands.
+    fn stand(&self) {
+        match self {
+            Screen::Bars(bars) => bars.draw(),
+            Screen::Totals(watched) => {
+                for (name, account) in watched.stats.snapshot() {
+                    write_for_people(&format!(
+                        "{name}: {} of {}  {}",
+                        account.reported(),
+                        account.asked,
+                        watched.message(&name, &account)
+                    ));
+                }
+            }
+            Screen::Quiet => {}
         }
     }
 }
 
 /// One bar per provider.
-fn draw(watched: Watched, bars: &MultiProgress, plan: &Plan) -> impl Future<Output = ()> + Send + use<> {
-    let style = ProgressStyle::with_template("{prefix:<10} {bar:30} {pos:>6}/{len:<6} {msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    let width = plan.providers.keys().map(String::len).max().unwrap_or(0);
-    let lines: Vec<_> = watched
-        .stats
-        .snapshot()
-        .into_iter()
-        .map(|(name, account)| {
-            let bar = bars.add(ProgressBar::new(account.asked));
+#[derive(Debug)]
+struct Bars {
+    all: MultiProgress,
+    each: Vec<(String, ProgressBar)>,
+    watched: Watched,
+}
+
+impl Bars {
+    fn new(watched: Watched, plan: &Plan) -> Bars {
+        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        let style = ProgressStyle::with_template("{prefix:<10} {bar:30} {pos:>6}/{len:<6} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let width = plan.providers.keys().map(String::len).max().unwrap_or(0);
+        let each = watched.stats.snapshot().into_iter().map(|(name, account)| {
+            let bar = all.add(ProgressBar::new(account.asked));
             bar.set_style(style.clone());
             bar.set_prefix(format!("{name:width$}"));
             (name, bar)
-        })
-        .collect();
-    async move {
-        loop {
-            let accounts = watched.stats.snapshot();
-            for (name, bar) in &lines {
-                if let Some(account) = accounts.get(name) {
-                    bar.set_position(account.reported());
-                    bar.set_message(watched.message(name, account));
-                }
+        });
+        let each = each.collect();
+        Bars { all, each, watched }
+    }
+
+    fn draw(&self) {
+        let accounts = self.watched.stats.snapshot();
+        for (name, bar) in &self.each {
+            if let Some(account) = accounts.get(name) {
+                bar.set_position(account.reported());
+                bar.set_message(self.watched.message(name, account));
             }
-            tokio::time::sleep(REDRAW_EVERY).await;
         }
     }
 }
 
 /// What bars and lines tell of.
+#[derive(Debug)]
 struct Watched {
     stats: Arc<Stats>,
     clients: BTreeMap<String, Client>,
@@ -214,7 +268,9 @@ impl Watched {
         let waiting = self.clients.get(name)?.provider().http().waiting();
         // Pauses of a moment come and go with every send; only a longer one is worth a word.
         let longest = waiting.into_iter().max_by_key(|waiting| waiting.until)?;
-        let left = longest.until.saturating_duration_since(Instant::now());
+        let left = longest
+            .until
+            .saturating_duration_since(tokio::time::Instant::now());
         (left > Duration::from_secs(1)).then(|| match &longest.bucket {
             Some(bucket) => format!(
                 "waiting {} for {bucket} ({})",
@@ -223,20 +279,5 @@ impl Watched {
             ),
             None => format!("paused by the service for {}", words::roughly(left)),
         })
-    }
-}
-
-/// A line of totals now and then.
-async fn report(watched: Watched) {
-    loop {
-        tokio::time::sleep(REPORT_EVERY).await;
-        for (name, account) in watched.stats.snapshot() {
-            say!(
-                "{name}: {} of {}  {}",
-                account.reported(),
-                account.asked,
-                watched.message(&name, &account)
-            );
-        }
     }
 }

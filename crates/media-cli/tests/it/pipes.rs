@@ -113,14 +113,25 @@ fn a_reader_that_pauses_stops_no_work() {
         .map(|(id, text, path)| (&**id, "runware", &**text, &**path))
         .collect();
     desk.file("list.jsonl", jobs(&rows));
-    let mut command = desk.command(&["run", "list.jsonl", "--out", "out", "--json", "-q"]);
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    crate::support::until("all of it is bought", || desk.charges() == rows.len());
-    let mut lines = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut lines).unwrap();
-    assert!(child.wait().unwrap().success());
-    assert_eq!(lines.lines().count(), rows.len());
-    assert!(lines.len() > 128 << 10, "it would fit into a pipe's buffer");
+    for (out, flags) in [("results", ["--json", "-q"]), ("talk", ["-v", "-v"])] {
+        let bought = desk.charges();
+        let args = [&["run", "list.jsonl", "--out", out][..], &flags].concat();
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut command = desk.command(&args);
+        match out {
+            "results" => command.stdout(writer),
+            _ => command.stdout(Stdio::null()).stderr(writer),
+        };
+        let mut child = command.spawn().unwrap();
+        // It holds an end of the pipe.
+        drop(command);
+        crate::support::until("all of it is bought", || desk.charges() == bought + rows.len());
+        let mut lines = String::new();
+        reader.read_to_string(&mut lines).unwrap();
+        assert!(child.wait().unwrap().success());
+        assert!(lines.lines().count() >= rows.len(), "{out}");
+        assert!(lines.len() > 128 << 10, "{out} would fit into a pipe's buffer");
+    }
 }
 
 /// A full disk behind it is no reader that went away: what somebody wanted is lost, and told.

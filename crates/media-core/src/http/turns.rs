@@ -29,8 +29,8 @@ const FAST: usize = 16 << 10;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// And any other. What is made while it is sent, such as speech, is found out by this and needs no turn.
 const PATIENCE_UNTIL_FAST: Duration = Duration::from_millis(20);
-/// How long a body waits for its turn. Well under the time that an answer may be silent: over a slow network a body that
-/// waits for all before it would be given up, and what was paid for with it. There, little is ready at a time anyway.
+/// How long a body waits for its turn before it reads a piece without one. Well under the time that an answer may be
+/// silent: a body that waits for all before it would be given up by us or by the peer, and what was paid for with it.
 const MOST_WAITING: Duration = Duration::from_secs(20);
 /// After a piece of this size a connection's buffers are too large to be kept.
 const LARGE: usize = 64 << 10;
@@ -97,7 +97,7 @@ enum Pace {
     Fast,
     /// Nothing is ready most of the time. It may become fast.
     Slow,
-    /// It is small, or has waited long enough.
+    /// It is small.
     Free,
 }
 
@@ -106,7 +106,8 @@ impl Taking {
         if self.turn.is_none() && [Pace::Unknown, Pace::Fast].contains(&self.pace) {
             match timeout(MOST_WAITING, Arc::clone(&self.shared.turns).acquire_owned()).await {
                 Ok(turn) => self.turn = turn.ok(),
-                Err(_) => self.pace = Pace::Free,
+                // One piece is a sign of life to both ends, and too little for the library's buffers to grow.
+                Err(_) => return self.pieces.next().await,
             }
         }
         let patience = match self.pace {
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_small_body_needs_no_turn_and_a_large_one_waits_for_it_only_so_long() {
+    async fn a_small_body_needs_no_turn_and_a_large_one_shows_life_while_it_waits() {
         let turns = Turns::new();
         let read = Arc::default();
         let taken: Vec<_> = (0..AT_ONCE)
@@ -208,10 +209,13 @@ mod tests {
         assert!(timeout(MOST_WAITING / 2, large.next()).await.is_err());
         assert_eq!(*read.lock().unwrap(), [0]);
         assert!(timeout(MOST_WAITING, large.next()).await.is_ok());
-        // From then on it asks for none.
+        assert!(
+            timeout(MOST_WAITING / 2, large.next()).await.is_err(),
+            "one piece, not the rest"
+        );
+        drop(taken);
         assert!(timeout(Duration::from_millis(1), large.next()).await.is_ok());
         assert_eq!(*read.lock().unwrap(), [0, 1, 1]);
-        drop(taken);
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use media_core::{Attempt, RequestHash};
 
 use crate::ledger::Planned;
-use crate::line::{Line, Subject};
+use crate::line::{Line, Status, Subject};
 
 /// A row that wants a file.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ pub(crate) struct Pending {
     pub(crate) is_told: bool,
     /// It was sent with another key than today's.
     pub(crate) is_foreign: bool,
+    /// How its file will differ from what is asked for by now.
+    pub(crate) differs: Option<Status>,
     /// The purchase, when other rows share it.
     pub(crate) equal: Option<RequestHash>,
 }

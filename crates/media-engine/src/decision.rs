@@ -76,6 +76,8 @@ impl From<Stay> for Decision {
 #[derive(Debug, PartialEq)]
 pub(crate) struct AsSent {
     pub(crate) hash: RequestHash,
+    /// What the list asked for then.
+    pub(crate) asked: [u8; 32],
     pub(crate) model: String,
 }
 
@@ -96,7 +98,7 @@ pub(crate) struct Start {
     /// It was sent with another key than today's.
     pub(crate) is_foreign: bool,
     /// What it was sent as, where the configuration has made something else of it since.
-    pub(crate) as_sent: Option<AsSent>,
+    pub(crate) as_sent: Option<Box<AsSent>>,
     /// What was set aside for it when it was sent, where it was and had a price.
     pub(crate) reserved: Option<Usd>,
     /// It has an attempt of its own that is to be seen to its end: no equal row's file is its.
@@ -129,6 +131,15 @@ pub(crate) fn copy(from: PathBuf, take: TakeRow, number: u32, is_broken: bool) -
 }
 
 pub(crate) fn stay(status: Status, take: Option<TakeRow>) -> Decision {
+    Decision::from(Stay {
+        take,
+        error: told_of(status),
+        ..Stay::new(status)
+    })
+}
+
+/// What is said of a file that is not what is asked for by now.
+pub(crate) fn told_of(status: Status) -> Option<LineError> {
     let told = match status {
         Status::Changed => Some((
             "the row was changed after its file was made; the file is left as it is",
@@ -140,12 +151,7 @@ pub(crate) fn stay(status: Status, take: Option<TakeRow>) -> Decision {
         )),
         _ => None,
     };
-    let error = |(message, next)| LineError::new(status.as_str(), Charge::None, message).next(next);
-    Decision::from(Stay {
-        take,
-        error: told.map(error),
-        ..Stay::new(status)
-    })
+    told.map(|(message, next)| LineError::new(status.as_str(), Charge::None, message).next(next))
 }
 
 pub(crate) const ANOTHER_VARIANT: &str = "to buy it anew: media redo, with its id";

@@ -10,7 +10,7 @@ use crate::chain::standing;
 use crate::decision::Decision;
 use crate::folder::Folder;
 use crate::found::{Found, find};
-use crate::ledger::{Entry, Reader, asked, modified_ns};
+use crate::ledger::{Entry, Reader, modified_ns};
 use crate::line::Status;
 use crate::list::JobSpec;
 use crate::place;
@@ -172,7 +172,7 @@ fn stands(
     // A changed row whose path was changed too has no file there.
     let is_changed = stay.status == Status::Gone
         && statuses.contains(&Status::Changed)
-        && job_in(place, spec)?.is_some_and(|job| job.asked != asked(spec));
+        && job_in(place, spec)?.is_some_and(|job| !job.asks_for(spec));
     Ok(is_changed || statuses.contains(&stay.status))
 }
 

@@ -11,7 +11,7 @@ use media_core::{AttemptKey, Client, Error, ErrorKind, MediaKind, MediaResult, R
 
 use crate::book::{Pending, Wish};
 use crate::chain::{self, Standing};
-use crate::decision::with_its_key;
+use crate::decision::{told_of, with_its_key};
 use crate::estimate::Estimates;
 use crate::folder::Folder;
 use crate::found::is_as_made;
@@ -143,24 +143,15 @@ pub async fn run(
     let mut shares = shares_of(plan);
     loop {
         shared = shared.round(shares).await?;
-        // A chain goes on when all that goes before is done: its next provider is then asked for all of them together.
-        let passed = std::mem::take(&mut *lock(&shared.passed));
-        if passed.is_empty() || shared.stop.is_asked() {
-            break;
-        }
-        if let Err(error) = shared.folder.ledger().flush() {
-            shared.give_up(error);
-            break;
-        }
-        let reader = shared.folder.ledger().reader()?;
-        let place = Place::new(shared.folder.out(), Some(&reader));
-        let (worklist, plan) = plan_passed(&shared.project, passed, place, &shared.worklist)?;
-        drop(reader);
-        shared.allow_round(&plan);
-        shares = shares_of(&plan);
-        shared.worklist = worklist;
-        shared.taken = Mutex::default();
-        shared.is_later_round = true;
+        shares = match shared.next_round() {
+            Ok(Some(shares)) => shares,
+            Ok(None) => break,
+            Err(error) => {
+                // Money may be spent by now, so that the account of it comes first.
+                shared.give_up(error);
+                break;
+            }
+        };
     }
     let ledger = shared.folder.ledger();
     let (settled, spending) = (ledger.flush(), ledger.spending());
@@ -210,6 +201,24 @@ impl Shared {
             }
         }
         Arc::into_inner(shared).ok_or_else(|| Error::new(ErrorKind::Cancelled, "the run was torn down"))
+    }
+
+    /// A chain goes on when all that goes before is done: its next provider is then asked for all of them together.
+    fn next_round(&mut self) -> Result<Option<Vec<Share>>> {
+        let passed = std::mem::take(&mut *lock(&self.passed));
+        if passed.is_empty() || self.stop.is_asked() {
+            return Ok(None);
+        }
+        self.folder.ledger().flush()?;
+        let reader = self.folder.ledger().reader()?;
+        let place = Place::new(self.folder.out(), Some(&reader));
+        let (worklist, plan) = plan_passed(&self.project, passed, place, &self.worklist)?;
+        drop(reader);
+        self.allow_round(&plan);
+        self.worklist = worklist;
+        self.taken = Mutex::default();
+        self.is_later_round = true;
+        Ok(Some(shares_of(&plan)))
     }
 
     /// The provider that is asked after this result, where there is one.
@@ -351,6 +360,10 @@ impl Shared {
             // What it once cost was told then, and stays in the ledger.
             line.cost_usd = Some(0.0);
             "none".clone_into(&mut line.cost_basis);
+        }
+        if let Some(differs) = pending.differs.filter(|_| line.status == Status::Done) {
+            line.status = differs;
+            line.error = told_of(differs);
         }
         self.conclude(&line, &pending.wish, pending.wish.planned.estimate);
         line

@@ -507,11 +507,11 @@ fn a_batch_that_the_service_has_deleted_can_be_given_up_by_name() {
         billed: false,
     };
     let deleted = not_found(None);
-    // A gateway's page says nothing about the batch.
+    // A gateway's page says nothing about the batch; and waiting for it is no help.
     let page = not_found(Some(json!("<html>nginx</html>")));
     desk.sim()
         .arm(Fault::new(Provider::Openai, page).on(Op::Poll).times(100));
-    assert_eq!(run(&desk, &["--no-wait"]).ended(4).count("waiting"), 2);
+    assert_eq!(run(&desk, &[]).ended(3).count("unknown"), 2);
     desk.disarm();
     desk.sim().arm(
         Fault::new(Provider::Openai, deleted.clone())
@@ -543,6 +543,28 @@ fn a_batch_that_the_service_has_deleted_can_be_given_up_by_name() {
     assert_eq!(desk.run(&given_up).ended(0).count("done"), 2);
     let page = report(&desk);
     assert!(page.contains("may have been billed too (sends: 2)") && !page.contains("in remote batches"));
+}
+
+/// What was sent is what comes, though its row asks for something else by then.
+#[test]
+fn a_row_that_was_changed_while_its_batch_was_open_is_fetched_as_it_was_sent() {
+    let desk = desk(Scenario::default());
+    desk.file("list.jsonl", pictures(0, 2));
+    run(&desk, &["--no-wait"]).ended(4);
+    desk.file(
+        "list.jsonl",
+        pictures(0, 2).replace("picture 1", "another picture"),
+    );
+    let ran = run(&desk, &[]).ended(0);
+    assert_eq!((ran.count("done"), ran.count("changed")), (1, 1), "{ran:#?}");
+    assert_once(&desk, 2);
+    assert_eq!(desk.outputs("out"), ["p0000.webp", "p0001.webp"]);
+    // From then on it is a file like any other whose row was changed.
+    assert_eq!(run(&desk, &[]).ended(0).count("changed"), 1);
+    assert_eq!(desk.charges(), 2);
+    desk.run(&["redo", "--changed", "--yes", "--out", "out"]).ended(0);
+    assert_eq!(desk.charges(), 3);
+    assert_eq!(run(&desk, &[]).ended(0).count("skipped"), 2);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use media_sim::{Fault, FaultKind, Op, Provider, Scenario};
 use serde_json::json;
 
-use crate::support::{Desk, Ran};
+use crate::support::{Desk, Ran, jobs};
 
 fn list(words: &[&str], chain: &[&str], next_when: &[&str]) -> String {
     let rows = words.iter().map(|word| {
@@ -382,4 +382,35 @@ fn a_retry_goes_on_with_the_one_who_is_next() {
     let ran = desk.run(&["retry", "--out", "out", "--json"]).ended(0);
     assert_eq!(ran.line("xyzzyb")["provider"], "runware", "{ran:#?}");
     desk.assert_bill_is(2);
+}
+
+/// What was bought before is told and folded away, though the rest of the chain cannot be asked.
+#[test]
+fn a_chain_that_cannot_go_on_comes_after_the_account_of_what_was_bought() {
+    let mut desk = desk();
+    let chain = ["forvo", "openai"];
+    let rows = [
+        jobs(&[("hola", "openai", "hola", "hola.mp3")]),
+        list(&["xyzzya"], &chain, &[]),
+    ]
+    .concat();
+    desk.file("list.jsonl", rows);
+    desk.sim()
+        .arm(Fault::new(Provider::Openai, FaultKind::status(400)).on(Op::Speech));
+    desk.sim().arm(
+        Fault::new(Provider::Forvo, FaultKind::status(503))
+            .on(Op::Lookup)
+            .times(100),
+    );
+    desk.configure("forvo", "retry__attempts", &json!(1));
+    assert_eq!(desk.make("list.jsonl").ended(1).count("failed"), 2);
+    desk.disarm();
+    desk.configure("openai", "speech__max_characters", &json!(5));
+    let ran = desk.run(&["retry", "--out", "out"]).ended(1);
+    ran.said(&[
+        "xyzzya: the text may have at most 5 characters",
+        "done           1",
+    ]);
+    assert_eq!(desk.outputs("out"), ["hola.mp3"]);
+    desk.assert_clean("out");
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use media_sim::{Fault, FaultKind, Op, Provider, Scenario};
+use media_sim::{Fault, FaultKind, Op, Provider, Scenario, WrongType};
 use serde_json::json;
 
 use crate::support::{Desk, jobs};
@@ -357,4 +357,29 @@ fn a_doubt_whose_path_was_given_away_is_no_mere_failure() {
     let ran = desk.make("list.jsonl");
     assert_eq!(ran.line("a")["status"], "unknown", "{ran:#?}");
     assert_eq!(ran.line("a")["error"]["charge"], "unknown", "{ran:#?}");
+}
+
+/// The first of them was bought and is no good: that is known to all, also when a kill or another list kept it from them.
+#[test]
+fn what_was_billed_in_vain_is_not_bought_for_an_equal_row() {
+    let desk = Desk::with_sim();
+    let wrong = FaultKind::WrongType {
+        what: WrongType::OtherFormat,
+    };
+    desk.sim().arm(Fault::new(Provider::Openai, wrong).on(Op::Image));
+    desk.file("list.jsonl", two("openai").lines().next().unwrap());
+    desk.make("list.jsonl").ended(1);
+    desk.file("list.jsonl", two("openai"));
+    for _ in 0..2 {
+        let ran = desk.make("list.jsonl").ended(1);
+        assert_eq!((ran.count("failed"), desk.charges()), (2, 1), "{ran:#?}");
+    }
+    desk.run(&["retry", "b", "--out", "out"])
+        .ended(2)
+        .said(&["redo --out out b"]);
+    // A person's word is one.
+    desk.run(&["redo", "b", "--yes", "--out", "out"]).ended(0);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("done"), 1);
+    assert_eq!(desk.charges(), 2);
+    assert_eq!(desk.outputs("out"), ["a.webp", "b.webp"]);
 }

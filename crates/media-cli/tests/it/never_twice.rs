@@ -337,10 +337,11 @@ fn a_doubt_whose_file_somebody_put_there_can_be_ended() {
     desk.file("other.jsonl", jobs(&[("o", "openai", "another hat", "o.webp")]));
     desk.run(&["run", "other.jsonl", "--out", "elsewhere"]).ended(0);
     fs::copy(desk.path("elsewhere/o.webp"), desk.path("out/a.webp")).unwrap();
-    desk.make("list.jsonl").ended(0);
+    desk.make("list.jsonl").ended(1).said(&["--give-up a"]);
     retry(&desk, &["--unknown"])
         .ended(0)
         .said(&["given up, and nothing is sent"]);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 1);
     let status = desk.run(&["status", "--out", "out"]).ended(0).stdout;
     assert!(!status.contains("unknown:"), "{status}");
     assert_eq!(desk.charges(), 2);

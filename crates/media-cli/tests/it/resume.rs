@@ -245,6 +245,72 @@ fn a_row_with_another_path_gets_a_copy_of_its_file() {
     assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 1);
 }
 
+/// Its ending is: bytes of one format never stand under the name of another.
+#[test]
+fn a_row_whose_path_asks_for_another_format_gets_no_copy() {
+    let desk = Desk::with_sim();
+    for (first, then) in [("dog.webp", "dog.png"), ("perro.mp3", "perro.ogg")] {
+        let list = |path| {
+            let is_image = first == "dog.webp";
+            let provider = if is_image { "openai" } else { "forvo" };
+            desk.file("list.jsonl", jobs(&[("it", provider, "perro", path)]));
+        };
+        list(first);
+        desk.make("list.jsonl").ended(0);
+        let bought = desk.charges();
+        list(then);
+        let line = desk.make("list.jsonl").ended(1).line("it");
+        assert_eq!(line["status"], "gone", "{line}");
+        assert_eq!(
+            desk.outputs("out"),
+            [first],
+            "nothing of another format stands there"
+        );
+        assert_eq!(desk.charges(), bought);
+        desk.run(&["redo", "--changed", "--yes", "--out", "out"]).ended(0);
+        desk.run(&["verify", "out"]).ended(0);
+        assert!(desk.path("out").join(then).exists());
+        std::fs::remove_dir_all(desk.path("out")).unwrap();
+    }
+}
+
+/// What was paid for is not forgotten because a person has put a file of their own where it belongs.
+#[test]
+fn a_file_in_the_place_of_what_was_bought_settles_nothing() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("cat", "runware", "a cat", "cat.webp")]));
+    desk.run(&["run", "list.jsonl", "--out", "another"]).ended(0);
+    let put = || {
+        fs::create_dir_all(desk.path("out")).unwrap();
+        fs::copy(desk.path("another/cat.webp"), desk.path("out/dog.webp")).unwrap()
+    };
+    desk.file("list.jsonl", jobs(&[("dog", "openai", "a dog", "dog.webp")]));
+    let late = Fault::new(Provider::Openai, FaultKind::DelayAfterBilling { ms: 1000 }).on(Op::Image);
+    desk.sim().arm(late);
+    let mut child = desk
+        .command(&["run", "list.jsonl", "--out", "out"])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    until("it is bought", || desk.charges() == 2);
+    put();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    for _ in 0..2 {
+        let line = desk.make("list.jsonl").ended(1).line("dog");
+        let next = line["error"]["next"].as_str().unwrap();
+        assert!(
+            line["status"] == "failed" && next.contains("move it away"),
+            "{line}"
+        );
+    }
+    fs::remove_file(desk.path("out/dog.webp")).unwrap();
+    desk.make("list.jsonl").ended(0);
+    assert_eq!(
+        (desk.outputs("out"), desk.charges()),
+        (vec!["dog.webp".to_owned()], 2)
+    );
+}
+
 /// With the ledger gone, the same keys are computed and asked for: the service still knows what it made. So it is after a run
 /// that could not ask and only noted the rows.
 #[test]

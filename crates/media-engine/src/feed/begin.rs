@@ -10,7 +10,7 @@ use crate::chain::Tried;
 use crate::count::short_of;
 use crate::decision::Start;
 use crate::ledger::{Planned, asked};
-use crate::line::{Line, Subject};
+use crate::line::{Line, Status, Subject};
 use crate::list::JobSpec;
 use crate::place;
 use crate::plan::Prepared;
@@ -58,9 +58,15 @@ impl Feeder<'_> {
         mut equal: Option<RequestHash>,
     ) -> Result<More> {
         let shared = self.shared;
+        let mut differs = None;
         if let Some(sent) = &start.as_sent {
             // It is what it was sent as, and no equal of what the row asks for now.
             wish.planned.hash = sent.hash;
+            let is_changed = std::mem::replace(&mut wish.planned.asked, sent.asked) != sent.asked;
+            differs = Some(match is_changed {
+                true => Status::Changed,
+                false => Status::Outdated,
+            });
             wish.subject.request = Some(sent.hash.short());
             let Checked { resolved, hash } = &mut prepared.checked;
             *hash = sent.hash;
@@ -138,6 +144,7 @@ impl Feeder<'_> {
             is_return,
             is_told: start.is_told,
             is_foreign: start.is_foreign,
+            differs,
             equal,
         };
         // The lane may be long in taking it.

@@ -283,8 +283,9 @@ impl Feeder<'_> {
             place::move_aside(shared.folder.out(), &prepared.request.output_path)?;
         }
         let line = Line::stays(&wish.subject, stay, shared.folder.is_simulated());
-        if stay.status == Status::Unknown && !stay.is_made {
-            // A kill left it open, or an equal row's purchase is; from now on the ledger says it too.
+        let is_of_equal = stay.status == Status::Failed && stay.is_shared;
+        if (stay.status == Status::Unknown || is_of_equal) && !stay.is_made {
+            // A kill left it open, or an equal row's purchase is, or was for nothing; from now on the ledger says it too.
             let planned = (!self.is_known(&wish)?).then(|| wish.made_anew());
             shared.write_down(&wish, &line, planned, None, None, || None);
         }

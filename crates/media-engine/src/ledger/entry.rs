@@ -1,13 +1,15 @@
 //! What the ledger knows of a job.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use media_core::{
     AttemptKey, Charge, CostBasis, Error, ErrorKind, Facts, Link, Provenance, RequestHash, Result, Usd,
+    format_of,
 };
 
+use super::asked;
 use crate::line::Line;
 use crate::list::JobSpec;
 
@@ -111,6 +113,12 @@ impl Entry {
         serde_json::from_str(self.result.as_deref()?).ok()
     }
 
+    /// Whether the list still asks for the same file, whatever its name and the configuration: the ending of its path asks
+    /// for a format.
+    pub(crate) fn asks_for(&self, spec: &JobSpec) -> bool {
+        self.asked == asked(spec) && has_format_of(&self.spec.path, &spec.path)
+    }
+
     /// Whether what was last said of it was said of an equal row, whose purchase it shares.
     pub(crate) fn shares_purchase(&self) -> bool {
         let line = self.last_line();
@@ -123,6 +131,12 @@ impl Entry {
         let error = self.last_line().and_then(|line| line.error);
         error.is_some_and(|error| error.charge == Charge::Certain.as_str())
     }
+}
+
+/// Whether two paths ask for one format.
+pub(crate) fn has_format_of(one: &str, other: &str) -> bool {
+    let format = |path: &str| format_of(Path::new(path)).ok();
+    format(one) == format(other)
 }
 
 /// A file that was made.
@@ -150,6 +164,13 @@ pub struct TakeRow {
     pub duration_ms: Option<u64>,
     /// Who made it, and what has to be said about it.
     pub provenance: Provenance,
+}
+
+impl TakeRow {
+    /// Whether its bytes are what the ending of this path says.
+    pub(crate) fn fits(&self, path: &Path) -> bool {
+        format_of(path).is_ok_and(|format| format.name() == self.format)
+    }
 }
 
 /// One attempt.

@@ -83,6 +83,20 @@ impl Reader {
         Ok(None)
     }
 
+    /// A job other than this one for which an equal request was billed, and came to nothing. Of those that were written down
+    /// when this was first asked.
+    pub(crate) fn spent_equal(&self, job: &str, wanted: &RequestHash) -> Result<Option<String>> {
+        let all = "SELECT hash, rowid FROM attempts WHERE state = 'spent'";
+        for row in self.ask(self.spent.rows(&self.db, all, short(wanted.bytes())))? {
+            let text = "SELECT job FROM attempts WHERE rowid = ?1 AND hash = ?2 AND job <> ?3";
+            let other = self.one(text, params![row, wanted.bytes(), job], |row| row.get(0))?;
+            if other.is_some() {
+                return Ok(other);
+            }
+        }
+        Ok(None)
+    }
+
     /// Other jobs of which the list asked the same. Of those that were written down when this was first asked.
     pub(crate) fn jobs_asking(&self, asked: &[u8; 32], job: &str) -> Result<Vec<Entry>> {
         let all = "SELECT asked, rowid FROM jobs";

@@ -21,6 +21,7 @@ use media_core::{AttemptKey, Error, ErrorKind, Event, Journal, Result};
 pub use self::budget::{Bound, Caps, Left, Spending};
 pub(crate) use self::counts::{CostsSoFar, Timing};
 pub use self::counts::{RemoteBatch, Totals};
+pub(crate) use self::entry::has_format_of;
 pub use self::entry::{AttemptRow, AttemptState, Entry, JobStatus, OpenAttempt, TakeRow};
 pub use self::reader::Reader;
 pub(crate) use self::rows::{Finished, Made, Planned, Settled, modified_ns};

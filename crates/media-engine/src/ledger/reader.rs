@@ -19,6 +19,7 @@ pub struct Reader {
     path: PathBuf,
     /// Takes by the requests that they were made for.
     pub(super) hashes: Lookup,
+    pub(super) spent: Lookup,
     /// Takes, and attempts of which the bytes came, by their paths.
     pub(super) paths: Lookup,
     /// Jobs by what the list asked of them.
@@ -43,6 +44,7 @@ impl Reader {
             db,
             path: path.to_owned(),
             hashes: Lookup::default(),
+            spent: Lookup::default(),
             paths: Lookup::default(),
             asked: Lookup::default(),
         }

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use media_core::{Charge, Result};
+use media_core::{Charge, ErrorKind, Result};
 
 use super::{Case, Resume, in_doubt};
-use crate::decision::{Decision, Stay, copy, is_of_another};
+use crate::decision::{ANOTHER_VARIANT, Decision, Stay, copy, is_of_another};
 use crate::found::{Found, is_as_made};
 use crate::ledger::{Entry, TakeRow, asked};
 use crate::line::{LineError, Status};
@@ -17,6 +17,16 @@ fn doubt_of(other: &str) -> Stay {
     Stay {
         is_shared: true,
         ..Stay::new(Status::Unknown).because(error)
+    }
+}
+
+/// Another row asks for the same, and what was billed for that was no good.
+fn spent_on(other: &str) -> Stay {
+    let message = format!("{other} asks for the same; that was billed, and what came was no good");
+    let error = LineError::new(ErrorKind::InvalidMedia.as_str(), Charge::Certain, message);
+    Stay {
+        is_shared: true,
+        ..Stay::new(Status::Failed).because(error.next(ANOTHER_VARIANT))
     }
 }
 
@@ -97,8 +107,10 @@ impl Resume<'_> {
         if let Some(other) = reader.open_equal(&case.spec.id, &case.prepared.checked.hash)? {
             return Ok(Some(doubt_of(&other).into()));
         }
-        let is_free = case.client.provider().info().capabilities.free;
-        if let Some(take) = made.filter(|_| is_shared && !is_free) {
+        if !is_shared || case.client.provider().info().capabilities.free {
+            return Ok(None);
+        }
+        if let Some(take) = made {
             let path = &take.path;
             let message =
                 format!("{path} was made for an equal row and is gone; it is not bought again by itself");
@@ -110,7 +122,8 @@ impl Resume<'_> {
                 ..Stay::new(Status::Gone).because(error)
             })));
         }
-        Ok(None)
+        let spent = reader.spent_equal(&case.spec.id, &case.prepared.checked.hash)?;
+        Ok(spent.map(|other| spent_on(&other).into()))
     }
 
     /// What stands at its path is what an equal row had for what it asked for before: a kill came between the copy and its

@@ -77,15 +77,8 @@ impl Resume<'_> {
     pub(crate) fn decide_anew(&self, case: Case<'_>) -> Result<Decision> {
         let entry = self.entry(&case.spec.id)?;
         let (Some(entry), Some(reader)) = (entry, self.reader) else {
-            return Ok(match self.decide_new(case)? {
-                // What is gone is another row's, and a person wants this one's.
-                Decision::Stay(stay)
-                    if stay.status == Status::Gone && !self.is_in_doubt_elsewhere(case)? =>
-                {
-                    Decision::Make(start(1, 1, Prior::Fresh))
-                }
-                decision => decision,
-            });
+            let decision = self.decide_new(case)?;
+            return self.or_anew(case, decision, start(1, 1, Prior::Fresh));
         };
         if let Some(stay) = self.open_for_other_request(case, &entry)? {
             return Ok(stay);
@@ -110,15 +103,8 @@ impl Resume<'_> {
             );
             let has_failed = entry.status == JobStatus::Failed || is_spent;
             if is_open || !has_failed || !is_free {
-                return Ok(match self.decide_unmade(case, &entry)? {
-                    // What is gone is another row's, and a person wants this one's.
-                    Decision::Stay(stay)
-                        if stay.status == Status::Gone && !self.is_in_doubt_elsewhere(case)? =>
-                    {
-                        Decision::Make(start(entry.take, number + 1, Prior::Fresh))
-                    }
-                    decision => decision,
-                });
+                let decision = self.decide_unmade(case, &entry)?;
+                return self.or_anew(case, decision, start(entry.take, number + 1, Prior::Fresh));
             }
             if self.is_in_doubt_elsewhere(case)? {
                 // What is known of it stays written down.
@@ -150,6 +136,19 @@ impl Resume<'_> {
             is_redo: true,
             ..start(next, 1, Prior::Fresh)
         }))
+    }
+
+    /// What an equal row has lost, or has bought in vain, is no answer to a person who wants this one.
+    fn or_anew(&self, case: Case<'_>, decision: Decision, anew: Start) -> Result<Decision> {
+        Ok(match decision {
+            Decision::Stay(stay)
+                if (stay.status == Status::Gone || (stay.status == Status::Failed && stay.is_shared))
+                    && !self.is_in_doubt_elsewhere(case)? =>
+            {
+                Decision::Make(anew)
+            }
+            decision => decision,
+        })
     }
 
     /// The ledger does not know it.
@@ -211,7 +210,7 @@ impl Resume<'_> {
         } = case;
         let is_same = take.hash == prepared.checked.hash;
         let path = &prepared.request.output_path;
-        let differs = if entry.asked == asked(spec) {
+        let differs = if entry.asked == asked(spec) && take.fits(path) {
             Status::Outdated
         } else {
             Status::Changed
@@ -298,7 +297,11 @@ impl Resume<'_> {
                     return Ok(copy);
                 }
                 let last = self.last_attempt(&entry.spec.id, entry.take, prepared)?;
-                return Ok(in_doubt_by(last.as_ref(), self.file_at_path(case, entry.take)?));
+                let there = self.file_at_path(case, entry.take)?;
+                return Ok(match last.filter(is_open) {
+                    Some(attempt) => in_place_of_sent(case, &attempt, there),
+                    None => there,
+                });
             }
             Found::Broken(what) | Found::InTheWay(what) => {
                 let last = self.last_attempt(&entry.spec.id, entry.take, prepared)?;
@@ -318,15 +321,20 @@ impl Resume<'_> {
             Some((AttemptState::Sending | AttemptState::Linked | AttemptState::Have, attempt)) => {
                 Ok(self.continue_attempt(case, entry, attempt))
             }
-            Some((AttemptState::Spent | AttemptState::Done, _)) if entry.was_billed() => {
-                Ok(self.told_before(entry, Status::Failed, ANOTHER_VARIANT))
-            }
             Some((AttemptState::Spent | AttemptState::Done, _)) => {
-                let message = "it was billed in an earlier run, and what came was no good";
-                let error = LineError::new(ErrorKind::InvalidMedia.as_str(), Charge::Certain, message);
-                Ok(Stay::new(Status::Failed)
-                    .because(error.next(ANOTHER_VARIANT))
-                    .into())
+                Ok(match self.made_for_equal(case, Some(entry), entry.take)? {
+                    // An equal row was bought anew since.
+                    Some(copy @ Decision::Copy { .. }) => copy,
+                    _ if entry.was_billed() => self.told_before(entry, Status::Failed, ANOTHER_VARIANT),
+                    _ => {
+                        let message = "it was billed in an earlier run, and what came was no good";
+                        let error =
+                            LineError::new(ErrorKind::InvalidMedia.as_str(), Charge::Certain, message);
+                        Stay::new(Status::Failed)
+                            .because(error.next(ANOTHER_VARIANT))
+                            .into()
+                    }
+                })
             }
             // It shared the purchase of another row, and waits for as long as that is in doubt.
             None if entry.status == JobStatus::Unknown => {
@@ -375,6 +383,39 @@ impl Resume<'_> {
             reader.last_attempt(job, take, &prepared.checked.hash)
         })
     }
+}
+
+/// Whether something was bought by it, or may have been, and was not seen to its end.
+fn is_open(attempt: &AttemptRow) -> bool {
+    match attempt.state {
+        AttemptState::Sending => attempt.sends > 0,
+        AttemptState::Linked | AttemptState::Have => true,
+        _ => false,
+    }
+}
+
+/// A file stands where something that was bought, or may have been, has its place. `there`: what is said of the file itself.
+fn in_place_of_sent(case: Case<'_>, attempt: &AttemptRow, there: Decision) -> Decision {
+    let is_skipped = matches!(&there, Decision::Stay(stay) if stay.status == Status::Skipped);
+    if !is_skipped {
+        return in_doubt_by(Some(attempt), there);
+    }
+    let other = "not the file that was sent for, which gets its place when that is free";
+    let mut told = in_doubt_by(
+        Some(attempt),
+        in_the_way(&case.prepared.request.output_path, other),
+    );
+    if let Decision::Stay(stay) = &mut told
+        && attempt.state != AttemptState::Have
+        && let Some(error) = &mut stay.error
+    {
+        error.next = Some(format!(
+            "move it away and run the same command again; or keep it and give up what was sent for: \
+             media retry --unknown --give-up {}",
+            case.spec.id
+        ));
+    }
+    told
 }
 
 /// How long ago a moment was, in milliseconds since 1970. A clock that was set back makes it unknown.

@@ -1,7 +1,5 @@
 //! Attempts that were not seen to their end: whether the job goes on with one, waits for it, or is told of it.
 
-use std::path::Path;
-
 use media_core::{Prior, Result};
 
 use super::{Case, Resume, in_doubt, since};
@@ -9,7 +7,7 @@ use crate::decision::{
     AsSent, Decision, GIVE_UP_TAKE, SEND_AGAIN, Start, Stay, in_doubt_by, in_the_way, start, with_its_key,
 };
 use crate::found::Found;
-use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, OpenAttempt, asked};
+use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, OpenAttempt, has_format_of};
 use crate::line::Status;
 
 /// Of a job that has a file: whatever is said of another take of it, it stays made.
@@ -112,19 +110,18 @@ impl Resume<'_> {
         })))
     }
 
-    /// Only the configuration was changed since it was sent: what was bought is fetched all the same, where that cannot send
-    /// anything, and is then a file of the configuration before.
+    /// Configuration or row were changed since it was sent: what was bought is fetched all the same, where that cannot send
+    /// anything, and is then a file of what was asked for before.
     fn continue_as_sent(&self, case: Case<'_>, entry: &Entry, open: &OpenAttempt) -> Option<Decision> {
         let attempt = &open.attempt;
-        let extension = |path: &str| Path::new(path).extension().map(ToOwned::to_owned);
+        let same_format = has_format_of(&entry.spec.path, &case.spec.path);
         // What stands at its path is looked at by those who come to know that it is the same request.
         let is_free = matches!(
             self.find(&case.prepared.request.output_path, None),
             Found::Nothing
         );
         let is_as_sent = is_free
-            && entry.asked == asked(case.spec)
-            && extension(&entry.spec.path) == extension(&case.spec.path)
+            && (entry.asks_for(case.spec) || (attempt.batch.is_some() && same_format))
             && attempt.take == entry.take
             && attempt.provider.as_deref() == Some(&*case.client.provider().info().name);
         if !is_as_sent || !(self.only_fetch || attempt.batch.is_some()) {
@@ -132,11 +129,12 @@ impl Resume<'_> {
         }
         let sent = AsSent {
             hash: open.hash,
+            asked: entry.asked,
             model: attempt.model.clone()?,
         };
         match self.continue_attempt(case, entry, attempt.clone()) {
             Decision::Make(begun) => Some(Decision::Make(Start {
-                as_sent: Some(sent),
+                as_sent: Some(Box::new(sent)),
                 ..begun
             })),
             Decision::Stay(_) | Decision::Copy { .. } => None,

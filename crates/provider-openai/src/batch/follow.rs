@@ -17,6 +17,11 @@ use crate::wire::{Batch, BatchList};
 const PAGE: &str = "100";
 const PAGES: usize = 50;
 
+/// Whether waiting helps nothing: the key, its permission or the address is wrong.
+fn takes_a_person(kind: ErrorKind) -> bool {
+    kind.stops_lane() || kind.stops_model() || kind.is_lasting()
+}
+
 impl Batches {
     /// Returns when a batch is over, or there is nothing to wait for: what went wrong is told to each of its jobs.
     pub(crate) async fn wait_for(&self, batch: &str, ago: Option<Duration>) {
@@ -100,8 +105,8 @@ impl Batches {
                         return Err(pending(format!("the batch {key} is not there yet")));
                     }
                 }
-                Err(error) if error.kind().stops_lane() => return Err(error.with_charge(Charge::Unknown)),
                 Err(error) if is_gone(&error) => return Err(gone(&format!("the batch {key}"), &error)),
+                Err(error) if takes_a_person(error.kind()) => return Err(error.with_charge(Charge::Unknown)),
                 Err(error) => {
                     return Err(pending(format!("the batch {key} could not be asked for")).because(error));
                 }

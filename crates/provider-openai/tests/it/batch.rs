@@ -290,3 +290,25 @@ async fn a_list_that_says_nothing_proves_nothing() {
         assert_eq!(error.charge(), Some(charge), "{list}: {error}");
     }
 }
+
+/// No waiting helps where the key may not look, or where there is no such address.
+#[tokio::test]
+async fn a_batch_that_may_not_be_looked_at_is_not_waited_for() {
+    let scopes =
+        json!({"error": {"message": "Missing scopes: api.batch.read", "type": "invalid_request_error"}});
+    for (status, body, kind) in [
+        (403, scopes.to_string(), ErrorKind::PermissionDenied),
+        (404, "<html>nginx".to_owned(), ErrorKind::Config),
+    ] {
+        let mut service = Service::new().await;
+        let created = json!({"id": "batch_1", "status": "validating"}).to_string();
+        service.answers("POST", "/v1/batches", 200, &created).await;
+        service.answers("GET", "/v1/batches/batch_1", status, &body).await;
+        let error = service.failures(1).await.remove(0);
+        assert_eq!(
+            (error.kind(), error.charge()),
+            (kind, Some(Charge::Unknown)),
+            "{error}"
+        );
+    }
+}

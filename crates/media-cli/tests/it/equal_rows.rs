@@ -383,3 +383,29 @@ fn what_was_billed_in_vain_is_not_bought_for_an_equal_row() {
     assert_eq!(desk.charges(), 2);
     assert_eq!(desk.outputs("out"), ["a.webp", "b.webp"]);
 }
+
+/// A row that is added where an equal one has a file of the configuration before gets that file, whatever their paths.
+#[test]
+fn an_equal_row_is_outdated_like_the_other_one() {
+    for (path, provider) in [("c.webp", "runware"), ("b.webp", "runware"), ("c.webp", "openai")] {
+        let mut desk = Desk::with_sim();
+        let a = |path| jobs(&[("a", provider, "a dog", path)]);
+        let b = jobs(&[("b", provider, "a dog", "b.webp")]);
+        desk.file("list.jsonl", a("a.webp"));
+        desk.make("list.jsonl").ended(0);
+        let (key, value) = match provider {
+            "runware" => ("image__steps", json!(7)),
+            _ => ("image__quality", json!("high")),
+        };
+        desk.configure(provider, key, &value);
+        // The new one first, and the other one comes to its path.
+        desk.file("list.jsonl", b + &a(path));
+        let ran = desk.make("list.jsonl").ended(0);
+        assert_eq!((ran.count("done"), desk.charges()), (2, 1), "{ran:#?}");
+        assert_eq!(desk.make("list.jsonl").ended(0).count("outdated"), 2);
+        desk.run(&["redo", "--settings", "--yes", "--out", "out"])
+            .ended(0);
+        assert_eq!(desk.charges(), 2);
+        assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 2);
+    }
+}

@@ -113,7 +113,9 @@ impl Feeder<'_> {
             .is_redo
             .then(|| place::aside(shared.folder.out(), &prepared.request.output_path));
         let equals = match (&start.prior, equal) {
-            (Prior::Perhaps, Some(_)) => self.equals_of(&prepared, &wish.subject)?,
+            (Prior::Perhaps, Some(_)) => {
+                self.equals_of(&prepared, &wish.subject.id, &wish.subject.provider)?
+            }
             _ => Vec::new(),
         };
         let (request, checked) = match self.of_take(prepared, start.take) {
@@ -157,18 +159,18 @@ impl Feeder<'_> {
         Ok(if is_over { More::No } else { More::Yes })
     }
 
-    /// Other rows that ask for the same. When the ledger was lost nobody knows under which of their names it was bought.
-    fn equals_of(&mut self, prepared: &Prepared, subject: &Subject) -> Result<Vec<String>> {
+    /// Other rows that ask for the same: under any of their names it may have been bought.
+    pub(super) fn equals_of(&mut self, prepared: &Prepared, id: &str, provider: &str) -> Result<Vec<String>> {
         let equals = match &self.equals {
             Some(equals) => equals,
             None => {
-                let read = self.read_equals(&subject.provider)?;
+                let read = self.read_equals(provider)?;
                 self.equals.insert(read)
             }
         };
         let ids = equals.get(&short_of(prepared)).into_iter().flatten();
         Ok(ids
-            .filter(|id| **id != subject.id)
+            .filter(|equal| *equal != id)
             .take(EQUALS_ASKED_FOR)
             .cloned()
             .collect())

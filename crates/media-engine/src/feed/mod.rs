@@ -204,7 +204,12 @@ impl Feeder<'_> {
         let decision = if shared.worklist.is_redo() {
             self.resume.decide_anew(case)?
         } else {
-            self.resume.decide(case)?
+            match self.resume.decide(case)? {
+                Decision::Make(start) if is_shared && start.prior == Prior::Fresh => self
+                    .had_by_equal(case, start.take, &standing.provider)?
+                    .unwrap_or(Decision::Make(start)),
+                decision => decision,
+            }
         };
         let mut wish = self.wish(spec, &prepared, standing.tried);
         match decision {
@@ -247,6 +252,14 @@ impl Feeder<'_> {
                 Ok(More::Yes)
             }
         }
+    }
+
+    fn had_by_equal(&mut self, case: Case<'_>, take: u32, provider: &str) -> Result<Option<Decision>> {
+        if self.resume.reader.is_none() || self.resume.only_fetch {
+            return Ok(None);
+        }
+        let others = self.equals_of(case.prepared, &case.spec.id, provider)?;
+        self.resume.had_by_equal(case, &others, take)
     }
 
     /// Nothing is done about a row; it may still come to share what an equal one is getting.

@@ -126,6 +126,35 @@ impl Resume<'_> {
         Ok(spent.map(|other| spent_on(&other).into()))
     }
 
+    /// What one of these rows, which ask for the same, has by the configuration before, or was sent by it: rows that share their
+    /// purchases share that too, and are outdated together.
+    pub(crate) fn had_by_equal(
+        &self,
+        case: Case<'_>,
+        others: &[String],
+        number: u32,
+    ) -> Result<Option<Decision>> {
+        let Some(reader) = self.reader else {
+            return Ok(None);
+        };
+        let Case { spec, prepared, .. } = case;
+        for id in others {
+            let Some(entry) = reader.job(id)?.filter(|entry| entry.asks_for(spec)) else {
+                continue;
+            };
+            if let Some(take) = reader.take(id, entry.take)? {
+                let path = self.out.join(&take.path);
+                let fits = take.fits(&prepared.request.output_path);
+                if fits && matches!(self.find(&path, Some(&take)), Found::AsMade) {
+                    return Ok(Some(copy(path, take, number, false)));
+                }
+            } else if reader.open_at_another(id, &prepared.checked.hash)?.is_some() {
+                return Ok(Some(doubt_of(id).into()));
+            }
+        }
+        Ok(None)
+    }
+
     /// What stands at its path is what an equal row had for what it asked for before: a kill came between the copy and its
     /// entry, and then the row was changed.
     pub(super) fn copied_before(&self, case: Case<'_>, entry: &Entry) -> Result<Option<Decision>> {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use media_core::{Error, ErrorKind, Result};
 
+use crate::chain::stands_at;
 use crate::ledger::{JobStatus, Reader};
 use crate::list::{JobRows, Recipe, RepairWriter, Source};
 use crate::project::Project;
@@ -79,7 +80,10 @@ pub fn export_failed(
                 .as_deref()
                 .map_or_else(String::new, |name| format!("{name}: "));
             why.push(format!("{output}{}", error.message));
-            next.extend(error.next.map(|next| format!("{output}{next}")));
+            let standing = stands_at(&entry.spec, reader)?;
+            let goes_on =
+                (standing != entry.provider).then(|| format!("a run of its list goes on with {standing}"));
+            next.extend(goes_on.or(error.next).map(|next| format!("{output}{next}")));
         }
         if !why.is_empty() {
             writer.row(&source, &row, &why.join("; "), &next.join("; "))?;

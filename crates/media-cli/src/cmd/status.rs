@@ -256,7 +256,10 @@ fn job(reader: &Reader, id: &str, is_simulated: bool) -> Result<Exit> {
         .find(|attempt| !attempt.facts.candidates.is_empty())
     {
         put!("  chosen from, as they were then:");
-        voices::show(&attempt.facts.candidates, &job.provider);
+        voices::show(
+            &attempt.facts.candidates,
+            attempt.provider.as_ref().unwrap_or(&job.provider),
+        );
     }
     let line = job.last_line();
     let is_open = |attempt: &media_engine::AttemptRow| {
@@ -278,7 +281,10 @@ fn job(reader: &Reader, id: &str, is_simulated: bool) -> Result<Exit> {
     }
     if let Some(error) = line.and_then(|line| line.error) {
         put!("  {}: {}", error.kind, error.message);
-        if let Some(next) = error.next {
+        let standing = media_engine::stands_at(&job.spec, reader)?;
+        if job.status == JobStatus::Failed && standing != job.provider {
+            put!("    a run of its list goes on with {standing}");
+        } else if let Some(next) = error.next {
             put!("    {}", here_as(&next, is_simulated));
         }
         if !error.candidates.is_empty() {

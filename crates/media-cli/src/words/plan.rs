@@ -72,10 +72,13 @@ pub(crate) fn plan(plan: &Plan, list: &List) -> String {
             let _ = writeln!(text, "{:<12}  beside: {}", "", others.join(", "));
         }
         if provider.fallback > 0 {
-            let cost = match provider.fallback_cost {
+            let mut cost = match provider.fallback_cost {
                 Usd::ZERO => String::new(),
                 cost => format!(", {} USD at most", cents(cost)),
             };
+            if provider.fallback_unpriced > 0 {
+                let _ = write!(cost, ", {} without a price", number(provider.fallback_unpriced));
+            }
             let files = counted(provider.fallback, "file");
             let _ = writeln!(
                 text,

@@ -228,6 +228,10 @@ fn next(outcome: &Outcome, exit: Exit, then: Then<'_>) -> Option<String> {
             steps.push(here("media rescue, later, fetches what was handed over"));
         }
         Then::Same(again) | Then::AsItWas(again) => match exit {
+            Exit::Act if !failures().any(|(kind, _)| needs_a_person(kind)) => steps.push(format!(
+                "a larger budget (--max-cost, --max-run-cost or budget in the configuration; a day's is there again after \
+                 midnight), then  {again}"
+            )),
             Exit::Act => steps.push(format!("act on it, then  {again}")),
             Exit::SomeFailed if any(Status::Failed) && all_pass(outcome) => {
                 steps.push(format!("what failed is asked for again by  {again}"));

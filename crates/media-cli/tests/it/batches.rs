@@ -545,12 +545,15 @@ fn a_batch_that_the_service_has_deleted_can_be_given_up_by_name() {
     assert!(page.contains("may have been billed too (sends: 2)") && !page.contains("in remote batches"));
 }
 
-/// What was sent is what comes, though its row asks for something else by then.
+/// What was sent is what comes, though its row asks for something else by then; nothing is sent beside it.
 #[test]
 fn a_row_that_was_changed_while_its_batch_was_open_is_fetched_as_it_was_sent() {
     let desk = desk(Scenario::default());
     desk.file("list.jsonl", pictures(0, 2));
     run(&desk, &["--no-wait"]).ended(4);
+    desk.run(&["retry", "--unknown", "p0001", "--out", "out"])
+        .ended(2)
+        .said(&["is in a remote batch", "media cancel"]);
     desk.file(
         "list.jsonl",
         pictures(0, 2).replace("picture 1", "another picture"),
@@ -606,34 +609,6 @@ fn what_a_redo_handed_over_is_fetched_and_not_made_once_more() {
     assert_eq!(desk.charges(), 3);
     desk.run(&["run", "list.jsonl", "--out", "out"]).ended(0);
     assert_eq!(desk.charges(), 3);
-}
-
-#[test]
-fn what_is_in_a_batch_is_never_sent_beside_it() {
-    let desk = desk(Scenario::default());
-    desk.file("list.jsonl", pictures(0, 2));
-    run(&desk, &["--no-wait"]).ended(4);
-    let retry = ["retry", "--unknown", "p0000", "--out", "out"];
-    desk.run(&retry)
-        .ended(2)
-        .said(&["is in a remote batch", "media cancel"]);
-    // The row was edited while its batch is open.
-    desk.file(
-        "list.jsonl",
-        pictures(0, 2).replace("picture 1", "another picture"),
-    );
-    let ran = run(&desk, &["--no-wait"]);
-    assert!(
-        ran.line("p0001")["error"]["next"]
-            .as_str()
-            .unwrap()
-            .contains("media rescue"),
-        "{ran:#?}"
-    );
-    desk.sim().advance(std::time::Duration::from_secs(60));
-    desk.run(&["rescue", "--out", "out"]).ended(0);
-    assert_eq!(desk.outputs("out").len(), 2);
-    assert_once(&desk, 2);
 }
 
 #[test]

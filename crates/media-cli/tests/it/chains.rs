@@ -75,6 +75,11 @@ fn what_one_does_not_have_the_next_one_makes() {
     desk.assert_bill_is(2);
     let told = desk.run(&["status", "xyzzya", "--out", "out"]).ended(0).stdout;
     assert!(told.contains("forvo did not: not_found"), "{told}");
+    desk.run(&["report", "--out", "out"]).ended(0);
+    assert!(
+        desk.read("out/report.html")
+            .contains("the next provider was asked")
+    );
 }
 
 #[test]
@@ -413,4 +418,34 @@ fn a_chain_that_cannot_go_on_comes_after_the_account_of_what_was_bought() {
     ]);
     assert_eq!(desk.outputs("out"), ["hola.mp3"]);
     desk.assert_clean("out");
+}
+
+/// What one does not have and the budget keeps from the next is no failure of the row.
+#[test]
+fn a_chain_that_the_budget_stops_is_told_to_go_on() {
+    let desk = desk();
+    desk.file(
+        "list.jsonl",
+        list(&["perro", "xyzzya"], &["forvo", "openai"], &[]),
+    );
+    let args = [
+        "run",
+        "list.jsonl",
+        "--out",
+        "out",
+        "--max-cost",
+        "0.00001",
+        "--up-to-cap",
+    ];
+    desk.run(&args)
+        .ended(3)
+        .said(&["1 file not made", "a larger budget"]);
+    let goes_on = "a run of its list goes on with openai";
+    let told = desk.run(&["status", "xyzzya", "--out", "out"]).ended(0).stdout;
+    assert!(told.contains(goes_on), "{told}");
+    let export = ["export", "failed", "list.jsonl", "--out", "out"];
+    let rows = desk.run(&export).ended(0).stdout;
+    assert!(rows.contains(goes_on), "{rows}");
+    desk.make("list.jsonl").ended(0);
+    assert_eq!(desk.charges(), 1);
 }

@@ -27,6 +27,8 @@ pub(super) struct Numbers {
     /// Files in remote batches, and what is set aside for them.
     pub(super) in_batches: (u64, Usd),
     moments: BTreeMap<String, Vec<i64>>,
+    /// What a provider did not have, or would not make, and the next one of a chain was asked for: by provider and kind.
+    passed_on: BTreeMap<(String, String), u64>,
 }
 
 /// One model of one provider.
@@ -96,6 +98,7 @@ impl Numbers {
             Ok(())
         })?;
         reader.each_timing(|timing| numbers.timing(timing))?;
+        numbers.add_passed_on();
         for model in numbers.by_model.values_mut() {
             model.latencies.sort_unstable();
         }
@@ -119,8 +122,15 @@ impl Numbers {
             JobStatus::Unknown => model.unknown += 1,
             JobStatus::Open => {}
         }
+        let line = job.last_line();
+        let tried = line.iter().flat_map(|line| &line.tried);
+        // Who failed last is among them, and counted by the row's own failure.
+        for tried in tried.filter(|tried| tried.provider != job.provider) {
+            let key = (tried.provider.clone(), tried.kind.clone());
+            *self.passed_on.entry(key).or_default() += 1;
+        }
         let is_over = matches!(job.status, JobStatus::Failed | JobStatus::Unknown);
-        if let Some(error) = job.last_line().and_then(|line| line.error).filter(|_| is_over) {
+        if let Some(error) = line.and_then(|line| line.error).filter(|_| is_over) {
             let failures = self
                 .failures
                 .entry((error.kind, job.provider.clone()))
@@ -129,6 +139,22 @@ impl Numbers {
             if failures.message.is_empty() {
                 failures.message = error.message;
                 failures.next = error.next;
+            }
+        }
+    }
+
+    /// Adds what was passed on to the failures of those who were asked first. Which of its models a provider was asked for then
+    /// is not written down; nearly all have one.
+    fn add_passed_on(&mut self) {
+        for ((provider, kind), count) in std::mem::take(&mut self.passed_on) {
+            let mut models = self.by_model.iter_mut();
+            if let Some((_, model)) = models.find(|((name, _), _)| *name == provider) {
+                model.failed += count;
+            }
+            let failures = self.failures.entry((kind, provider)).or_default();
+            failures.count += count;
+            if failures.message.is_empty() {
+                "the next provider was asked".clone_into(&mut failures.message);
             }
         }
     }

@@ -16,6 +16,9 @@ use crate::error::says_nothing;
 use crate::map;
 use crate::wire::{Batch, Images};
 
+/// What the service says where an account has as much in batches as it may.
+const TOO_MUCH: &str = "token_limit_exceeded";
+
 /// A job that wants its line.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -183,15 +186,22 @@ impl Batches {
             );
             // A code says more than that it was refused: no money is no matter of this batch.
             let code = first.and_then(|error| error.code.as_deref()).unwrap_or_default();
+            if code == TOO_MUCH {
+                // Nothing is wrong with it: its turn did not come.
+                let hint = "run the same command again when other batches of the account are done";
+                return for_later(Error::new(ErrorKind::Cancelled, message).hint(hint));
+            }
             let complaint = json!({ "error": { "code": code, "message": said } }).to_string();
             let judged = self.http.judge_part("batch", 400, complaint.as_bytes());
-            let kind = judged.err().map(|error| error.kind());
-            return for_later(
-                match kind.filter(|kind| kind.stops_lane() || kind.stops_model()) {
-                    Some(kind) => Error::new(kind, message),
-                    None => Error::new(ErrorKind::BadResponse, message),
+            let judged = judged.err();
+            let judged = judged.filter(|error| error.kind().stops_lane() || error.kind().stops_model());
+            return for_later(match judged {
+                Some(judged) => match judged.next() {
+                    Some(next) => Error::new(judged.kind(), message).hint(next),
+                    None => Error::new(judged.kind(), message),
                 },
-            );
+                None => Error::new(ErrorKind::BadResponse, message),
+            });
         }
         let is_accounted = completed.is_some_and(|completed| results.found() >= completed);
         match batch.status.as_str() {

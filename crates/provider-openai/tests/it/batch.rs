@@ -312,3 +312,18 @@ async fn a_batch_that_may_not_be_looked_at_is_not_waited_for() {
         );
     }
 }
+
+/// The account has too much in batches at once: the rows are as good as they were, and wait.
+#[tokio::test]
+async fn a_batch_that_is_too_much_at_once_waits_for_others() {
+    let mut service = Service::new().await;
+    let errors = json!({"data": [{"code": "token_limit_exceeded", "message": "Enqueued token limit reached", "line": null}]});
+    service.batch(json!({"status": "failed", "errors": errors})).await;
+    let error = service.failures(1).await.remove(0);
+    assert_eq!(
+        (error.kind(), error.charge()),
+        (ErrorKind::Cancelled, Some(Charge::None)),
+        "{error}"
+    );
+    assert!(error.next().unwrap().contains("when other batches"), "{error:?}");
+}

@@ -31,7 +31,7 @@ For real:
 
 Exit codes:
   0 everything asked for is there          3 stopped: a person must act (key, permission, credit, cap)
-  1 finished, some failed or unknown       4 not finished, nothing wrong: the same command later
+  1 finished, some failed or unknown       4 not finished: the same command later
   2 usage, configuration or list: nothing was sent     130, 143 interrupted";
 
 /// An amount of dollars.
@@ -163,7 +163,8 @@ pub(crate) struct BatchArgs {
     #[arg(long)]
     pub(crate) batch_api: bool,
     /// With --batch-api: leave when all is handed over (exit code 4); media run --batch-api later fetches it
-    #[arg(long, requires = "batch_api")]
+    // A simulated service ends with the run, and its batches with it.
+    #[arg(long, requires = "batch_api", conflicts_with = "simulate")]
     pub(crate) no_wait: bool,
 }
 

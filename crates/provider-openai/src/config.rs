@@ -310,6 +310,13 @@ impl OpenAiConfig {
         {
             return Some("batch.price_factor is 0 to 1");
         }
+        if self
+            .batch
+            .as_ref()
+            .is_some_and(|batch| batch.images_per_file == 0)
+        {
+            return Some("batch.images_per_file is 1 or more");
+        }
         let in_hours = |batch: &BatchConfig| {
             let seconds = batch.completion_window.0.as_secs();
             seconds > 0 && seconds.is_multiple_of(3600)

@@ -12,7 +12,13 @@ use crate::words::{self, counted};
 
 pub(crate) async fn run(registry: &Registry, global: &Global, args: &Cancel) -> Result<Exit> {
     let session = Session::load(registry, global, None, None)?;
-    let open = status::open(&session.place(&args.place).ledger())?.remote_batches()?;
+    let reader = status::open(&session.place(&args.place).ledger())?;
+    if reader.is_simulated()? {
+        // The real service must not be asked, with the real key, for what only a simulator ever had.
+        let message = "these batches are simulated, and ended with the run that simulated them";
+        return Err(Error::config(message));
+    }
+    let open = reader.remote_batches()?;
     if let Some(stray) = args
         .keys
         .iter()

@@ -176,6 +176,6 @@ pub(crate) fn keep(registry: &Registry, global: &Global, args: &Keep) -> Result<
 
 /// The folder of a ledger that is there, simulated or not.
 fn opened(list: &List) -> Result<Folder> {
-    let is_simulated = status::open(&list.ledger())?.meta("simulated")?.as_deref() == Some("yes");
+    let is_simulated = status::open(&list.ledger())?.is_simulated()?;
     Folder::open(&list.out, list.named_ledger(), is_simulated)
 }

@@ -33,7 +33,7 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Report) -> Result
             redo.extend([flag.to_owned(), value.to_string_lossy().into_owned()]);
         }
     }
-    let is_simulated = reader.meta("simulated")?.as_deref() == Some("yes");
+    let is_simulated = reader.is_simulated()?;
     if is_simulated {
         redo.push("--simulate".to_owned());
     }

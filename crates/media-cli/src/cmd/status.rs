@@ -26,7 +26,7 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
     let session = Session::load(registry, global, None, None)?;
     let place = session.place(&args.place);
     let reader = open(&place.ledger())?;
-    let is_simulated = reader.meta("simulated")?.as_deref() == Some("yes");
+    let is_simulated = reader.is_simulated()?;
     if let Some(id) = &args.id {
         return match args.json {
             true => job_as_json(&reader, id),

@@ -704,3 +704,20 @@ fn what_one_result_file_tells_is_taken_whatever_becomes_of_the_other() {
     desk.file("list.jsonl", pictures(2, 3));
     run(&desk, &[]).ended(0);
 }
+
+/// Nobody but the simulator ever had them, and that ended with its run: no real service is asked about them with a real key.
+#[test]
+fn simulated_batches_are_nothing_to_ask_a_real_service_about() {
+    let desk = desk(Scenario::default());
+    desk.file("list.jsonl", pictures(0, 2));
+    let simulated = ["run", "list.jsonl", "--simulate", "--out", "out", "--batch-api"];
+    desk.run(&[&simulated[..], &["--no-wait"]].concat())
+        .ended(2)
+        .said(&["--no-wait", "--simulate"]);
+    desk.run(&simulated).ended(0);
+    let asked = desk.sim().calls().len();
+    desk.run(&["cancel", "--out", "out"])
+        .ended(2)
+        .said(&["simulated"]);
+    assert_eq!(desk.sim().calls().len(), asked);
+}

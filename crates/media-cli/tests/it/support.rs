@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::decode::decode;
 
 /// What no run of these tests comes near; one that does hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The keys that the simulator takes. Short as they are, they must never be seen.
 pub(crate) const KEYS: [(&str, &str); 3] = [

@@ -354,7 +354,7 @@ impl Pacer {
         let mut state = self.state();
         let until = Instant::now() + delay;
         state.paused_until = Some(state.paused_until.map_or(until, |other| other.max(until)));
-        // Where no ceiling spreads them, everybody would start together at its end; so find a pace by trial.
+        // Everybody would start together at its end; so find a pace by trial. A ceiling that is known may be lower by now.
         let wider = state
             .adaptive
             .map_or(ADAPTIVE_FIRST, |spacing| (spacing * 2).min(ADAPTIVE_MOST));

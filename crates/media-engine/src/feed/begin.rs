@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use media_core::{Checked, MediaRequest, Order, Prior, RequestHash, Result};
+use media_core::{Checked, MediaRequest, Order, Prior, RequestHash, Result, Usd};
 
 use super::{Feeder, More, changed, output_name};
 use crate::book::{Pending, Wish};
@@ -14,6 +14,7 @@ use crate::line::{Line, Status, Subject};
 use crate::list::JobSpec;
 use crate::place;
 use crate::plan::Prepared;
+use crate::run::Shared;
 use media_core::sync::lock;
 
 /// How far the seeds of two variants of a row lie apart: more takes than anybody makes.
@@ -88,22 +89,27 @@ impl Feeder<'_> {
             return Ok(More::Yes);
         }
         let is_return = !start.buys;
-        if matches!(start.prior, Prior::Fresh | Prior::Perhaps) {
-            // One that passed on has its place already. What was paid for may come later in the list, and takes none.
-            if !shared.is_later_round && !shared.has_place() {
+        let equals = match (&start.prior, equal) {
+            (Prior::Perhaps, Some(_)) => {
+                self.equals_of(&prepared, &wish.subject.id, &wish.subject.provider)?
+            }
+            _ => Vec::new(),
+        };
+        let output_path = prepared.request.output_path.clone();
+        let (request, checked) = match self.of_take(prepared, start.take) {
+            Ok(taken) => taken,
+            Err(error) => {
+                // A seed that would go on beyond what its provider takes is this row's affair.
+                let line = Line::failed_here(&wish.subject, &error, shared.folder.is_simulated());
+                shared.report(&line, &wish.output, None);
                 return Ok(More::Yes);
             }
-            // Something cheaper may still fit, and what does not fit takes no place.
-            if !shared.may_spend(wish.planned.estimate) {
-                return Ok(More::Yes);
-            }
-            if !shared.is_later_round && !shared.may_make() {
-                shared.give_back(wish.planned.estimate);
-                return Ok(More::Yes);
-            }
+        };
+        if matches!(start.prior, Prior::Fresh | Prior::Perhaps) && !may_begin(shared, wish.planned.estimate) {
+            return Ok(More::Yes);
         }
         if start.is_broken {
-            place::move_aside(shared.folder.out(), &prepared.request.output_path)?;
+            place::move_aside(shared.folder.out(), &output_path)?;
         }
         // What was sent in a batch is expected to cost what it was then, though batches may not be wanted now.
         if is_in_batch {
@@ -111,23 +117,7 @@ impl Feeder<'_> {
         }
         let replaces = start
             .is_redo
-            .then(|| place::aside(shared.folder.out(), &prepared.request.output_path));
-        let equals = match (&start.prior, equal) {
-            (Prior::Perhaps, Some(_)) => {
-                self.equals_of(&prepared, &wish.subject.id, &wish.subject.provider)?
-            }
-            _ => Vec::new(),
-        };
-        let (request, checked) = match self.of_take(prepared, start.take) {
-            Ok(taken) => taken,
-            Err(error) => {
-                // A seed that would go on beyond what its provider takes is this row's affair.
-                shared.give_back(wish.planned.estimate);
-                let line = Line::failed_here(&wish.subject, &error, shared.folder.is_simulated());
-                shared.report(&line, &wish.output, None);
-                return Ok(More::Yes);
-            }
-        };
+            .then(|| place::aside(shared.folder.out(), &output_path));
         if !is_return {
             shared.folder.ledger().planned(wish.planned.clone());
         }
@@ -214,4 +204,21 @@ impl Feeder<'_> {
         let hash = checked.hash;
         Ok((request, Checked { resolved, hash }))
     }
+}
+
+/// Takes a place for a file that may be bought, and what it is expected to cost, where both are to be had.
+fn may_begin(shared: &Shared, estimate: Option<Usd>) -> bool {
+    // One that passed on has its place already. What was paid for may come later in the list, and takes none.
+    if !shared.is_later_round && !shared.has_place() {
+        return false;
+    }
+    // Something cheaper may still fit, and what does not fit takes no place.
+    if !shared.may_spend(estimate) {
+        return false;
+    }
+    let may_make = shared.is_later_round || shared.may_make();
+    if !may_make {
+        shared.give_back(estimate);
+    }
+    may_make
 }

@@ -110,6 +110,14 @@ impl Reader {
         self.one("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
     }
 
+    /// Whether all that it knows of was simulated.
+    ///
+    /// # Errors
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
+    pub fn is_simulated(&self) -> Result<bool> {
+        Ok(self.meta("simulated")?.as_deref() == Some("yes"))
+    }
+
     /// Whether it knows of no job.
     ///
     /// # Errors

@@ -15,6 +15,8 @@ pub(crate) struct Wish {
     /// The recipe's name for it, or its kind.
     pub(crate) output: String,
     pub(crate) planned: Planned,
+    /// What it was sent as is not what is asked for by now: this is how its file will differ.
+    pub(crate) differs: Option<Status>,
 }
 
 impl Wish {
@@ -46,8 +48,6 @@ pub(crate) struct Pending {
     pub(crate) is_told: bool,
     /// It was sent with another key than today's.
     pub(crate) is_foreign: bool,
-    /// How its file will differ from what is asked for by now.
-    pub(crate) differs: Option<Status>,
     /// The purchase, when other rows share it.
     pub(crate) equal: Option<RequestHash>,
 }

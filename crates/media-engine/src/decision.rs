@@ -6,6 +6,7 @@ use media_core::{Charge, ErrorKind, Prior, RequestHash, Usd};
 
 use crate::ledger::{AttemptRow, AttemptState, TakeRow};
 use crate::line::{LineError, Status};
+use crate::list::JobSpec;
 
 /// What is to be done about a job.
 #[derive(Debug)]
@@ -76,7 +77,8 @@ impl From<Stay> for Decision {
 #[derive(Debug, PartialEq)]
 pub(crate) struct AsSent {
     pub(crate) hash: RequestHash,
-    /// What the list asked for then.
+    /// The row as it was then, with the path that it has now.
+    pub(crate) spec: JobSpec,
     pub(crate) asked: [u8; 32],
     pub(crate) model: String,
 }

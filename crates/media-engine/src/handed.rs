@@ -23,6 +23,8 @@ pub(crate) struct HandedOver {
 struct Inner {
     /// The hash of each row's id, so that any number may be handed over. The ledger knows which batch each is in.
     rows: HashSet<u64>,
+    /// Those of them that the list has changed since.
+    changed: HashSet<u64>,
     /// The row that has handed over a purchase which others share.
     owners: HashMap<RequestHash, String>,
     /// The rows that wait for what another one has handed over, by its id.
@@ -32,14 +34,21 @@ struct Inner {
 /// A row that was handed over, and those that share its purchase.
 pub(crate) struct Handed {
     pub(crate) spec: JobSpec,
+    /// The list asks for something else by now.
+    pub(crate) is_changed: bool,
     pub(crate) equals: Vec<Wish>,
 }
 
 impl HandedOver {
     /// Notes a row that was handed over, and the purchase where others share it.
-    pub(crate) fn note(&self, id: &str, equal: Option<RequestHash>) {
+    /// `is_changed`: the list asks for something else by now.
+    pub(crate) fn note(&self, id: &str, equal: Option<RequestHash>, is_changed: bool) {
         let mut inner = lock(&self.inner);
-        inner.rows.insert(self.hasher.hash_one(id));
+        let row = self.hasher.hash_one(id);
+        inner.rows.insert(row);
+        if is_changed {
+            inner.changed.insert(row);
+        }
         if let Some(equal) = equal {
             inner.owners.entry(equal).or_insert_with(|| id.to_owned());
         }
@@ -84,13 +93,17 @@ impl HandedOver {
     pub(crate) fn take(&self, reader: &Reader, batch: &str, provider: &str) -> Result<Vec<Handed>> {
         let mut handed = Vec::new();
         for id in reader.jobs_in_batch(batch, provider)? {
-            if !lock(&self.inner).rows.remove(&self.hasher.hash_one(&id)) {
+            let row = self.hasher.hash_one(&id);
+            if !lock(&self.inner).rows.remove(&row) {
                 continue;
             }
             if let Some(entry) = reader.job(&id)? {
+                let spec = reader.last_sent(&entry)?;
+                let mut inner = lock(&self.inner);
                 handed.push(Handed {
-                    spec: reader.last_sent(&entry)?,
-                    equals: lock(&self.inner).equals.remove(&id).unwrap_or_default(),
+                    spec,
+                    is_changed: inner.changed.remove(&row),
+                    equals: inner.equals.remove(&id).unwrap_or_default(),
                 });
             }
         }

@@ -115,7 +115,7 @@ async fn go_through(shared: &Arc<Shared>, share: &Share, client: &Client, part: 
         if let Some(handed) = handed.as_ref().filter(|_| is_in_batch) {
             let id = &pending.wish.subject.id;
             shared.folder.ledger().handed_over(id);
-            handed.note(id, pending.equal);
+            handed.note(id, pending.equal, false);
             handed.wait_for(id, lock(&book).pass_on(&pending));
             continue;
         }

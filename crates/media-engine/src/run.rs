@@ -224,7 +224,8 @@ impl Shared {
     /// The provider that is asked after this result, where there is one.
     fn next<'w>(&self, line: &Line, wish: &'w Wish) -> Option<&'w str> {
         let error = line.error.as_ref()?;
-        if line.status == Status::Done || self.only_fetch {
+        // That a provider did not make what the row asked for once says nothing of what it asks for now.
+        if line.status == Status::Done || self.only_fetch || wish.differs == Some(Status::Changed) {
             return None;
         }
         chain::next(&wish.planned.spec, &line.provider, error).filter(|next| self.clients.contains_key(*next))
@@ -361,7 +362,7 @@ impl Shared {
             line.cost_usd = Some(0.0);
             "none".clone_into(&mut line.cost_basis);
         }
-        if let Some(differs) = pending.differs.filter(|_| line.status == Status::Done) {
+        if let Some(differs) = pending.wish.differs.filter(|_| line.status == Status::Done) {
             line.status = differs;
             line.error = told_of(differs);
         }

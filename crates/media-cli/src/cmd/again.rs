@@ -166,12 +166,10 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
             .any(|attempt| {
                 let is_dropped = args.give_up && !args.ids.is_empty();
                 let is_askable = attempt.batch.is_some() && !is_gone(job) && !is_dropped;
-                // A purchase that is known, and whose file could not be fetched.
+                // A purchase that is known, and whose file could not be fetched, is not sent for once more.
                 let is_bought = attempt.state == AttemptState::Linked && job.status == JobStatus::Failed;
-                attempt.sends > 0
-                    && !is_askable
-                    && !(is_bought && args.unknown)
-                    && open.contains(&attempt.state)
+                let is_fetched = is_bought && args.unknown && !is_dropped;
+                attempt.sends > 0 && !is_askable && !is_fetched && open.contains(&attempt.state)
             });
         if args.unknown {
             // What can be asked for is not given up unless a person names it: a run asks for it, and pays nothing.

@@ -562,6 +562,8 @@ fn a_row_that_was_changed_while_its_batch_was_open_is_fetched_as_it_was_sent() {
     assert_eq!((ran.count("done"), ran.count("changed")), (1, 1), "{ran:#?}");
     assert_once(&desk, 2);
     assert_eq!(desk.outputs("out"), ["p0000.webp", "p0001.webp"]);
+    let told = desk.run(&["status", "p0001", "--out", "out"]).ended(0).stdout;
+    assert!(told.contains("picture 1") && !told.contains("another"), "{told}");
     // From then on it is a file like any other whose row was changed.
     assert_eq!(run(&desk, &[]).ended(0).count("changed"), 1);
     assert_eq!(desk.charges(), 2);
@@ -720,4 +722,25 @@ fn simulated_batches_are_nothing_to_ask_a_real_service_about() {
         .ended(2)
         .said(&["simulated"]);
     assert_eq!(desk.sim().calls().len(), asked);
+}
+
+/// What one provider refused of a row as it was says nothing of the row as it is.
+#[test]
+fn a_row_that_was_changed_in_its_batch_passes_nothing_on() {
+    let desk = desk(Scenario::default());
+    let list = |content| {
+        let row = json!({ "id": "a", "kind": "image", "provider": ["openai", "runware"], "next_when": ["content_rejected"],
+            "content": content, "output_path": "a.webp", "params": { "openai": { "size": "1024x1024" } } });
+        desk.file("list.jsonl", row.to_string());
+    };
+    list("a bloody mess");
+    run(&desk, &["--no-wait"]).ended(4);
+    list("a cat");
+    let ran = run(&desk, &[]).ended(1);
+    assert_eq!((ran.count("failed"), desk.charges()), (1, 0), "{ran:#?}");
+    let ran = desk.make("list.jsonl").ended(0);
+    assert_eq!(
+        (&ran.line("a")["provider"], desk.charges()),
+        (&json!("openai"), 1)
+    );
 }

@@ -721,3 +721,29 @@ fn what_helps_several_rows_is_one_command() {
     let ran = desk.make("list.jsonl").ended(1);
     assert_eq!((ran.count("done"), ran.count("unknown")), (2, 1), "{ran:#?}");
 }
+
+/// What nobody pays for is no purchase, whatever link of it is known.
+#[test]
+fn a_file_in_the_place_of_a_free_one_is_as_good() {
+    let desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("perro", "forvo", "perro", "perro.mp3")]));
+    desk.run(&["run", "list.jsonl", "--out", "another"]).ended(0);
+    let broken = Fault::new(Provider::Forvo, FaultKind::Corrupt).on(Op::Audio);
+    desk.sim().arm(broken.times(20));
+    desk.make("list.jsonl").ended(1);
+    fs::copy(desk.path("another/perro.mp3"), desk.path("out/perro.mp3")).unwrap();
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 1);
+}
+
+/// Opus may stand in a `.ogg`.
+#[test]
+fn a_format_that_another_name_may_have_is_no_other_format() {
+    let mut desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("s", "openai", "hello", "s.ogg")]));
+    desk.make("list.jsonl").ended(0);
+    desk.configure("openai", "speech__voice", &serde_json::json!("echo"));
+    desk.file("list.jsonl", jobs(&[("s", "openai", "hello", "t.ogg")]));
+    assert_eq!(desk.make("list.jsonl").ended(0).count("done"), 1);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("outdated"), 1);
+    assert_eq!(desk.charges(), 1);
+}

@@ -48,6 +48,7 @@ impl Feeder<'_> {
                 estimate: estimate.expected,
                 is_redo: false,
             },
+            differs: None,
         }
     }
 
@@ -59,12 +60,12 @@ impl Feeder<'_> {
         mut equal: Option<RequestHash>,
     ) -> Result<More> {
         let shared = self.shared;
-        let mut differs = None;
         if let Some(sent) = &start.as_sent {
             // It is what it was sent as, and no equal of what the row asks for now.
             wish.planned.hash = sent.hash;
+            wish.planned.spec.clone_from(&sent.spec);
             let is_changed = std::mem::replace(&mut wish.planned.asked, sent.asked) != sent.asked;
-            differs = Some(match is_changed {
+            wish.differs = Some(match is_changed || self.is_changed {
                 true => Status::Changed,
                 false => Status::Outdated,
             });
@@ -76,6 +77,8 @@ impl Feeder<'_> {
             resolved.model.clone_from(&sent.model);
             resolved.dimensions = None;
             equal = None;
+        } else if self.is_changed {
+            wish.differs = Some(Status::Changed);
         }
         wish.planned.take = start.take;
         wish.planned.is_redo = start.is_redo;
@@ -85,14 +88,17 @@ impl Feeder<'_> {
             // By this it is found when its batch is over, at the path that it has now.
             shared.folder.ledger().planned(wish.planned);
             shared.folder.ledger().handed_over(&id);
-            handed.note(&id, equal);
+            handed.note(&id, equal, wish.differs == Some(Status::Changed));
             return Ok(More::Yes);
         }
         let is_return = !start.buys;
         let equals = match (&start.prior, equal) {
-            (Prior::Perhaps, Some(_)) => {
-                self.equals_of(&prepared, &wish.subject.id, &wish.subject.provider)?
-            }
+            (Prior::Perhaps, Some(_)) => self.equals_of(
+                &prepared,
+                &wish.subject.id,
+                &wish.subject.provider,
+                EQUALS_ASKED_FOR,
+            )?,
             _ => Vec::new(),
         };
         let output_path = prepared.request.output_path.clone();
@@ -136,7 +142,6 @@ impl Feeder<'_> {
             is_return,
             is_told: start.is_told,
             is_foreign: start.is_foreign,
-            differs,
             equal,
         };
         // The lane may be long in taking it.
@@ -150,7 +155,13 @@ impl Feeder<'_> {
     }
 
     /// Other rows that ask for the same: under any of their names it may have been bought.
-    pub(super) fn equals_of(&mut self, prepared: &Prepared, id: &str, provider: &str) -> Result<Vec<String>> {
+    pub(super) fn equals_of(
+        &mut self,
+        prepared: &Prepared,
+        id: &str,
+        provider: &str,
+        most: usize,
+    ) -> Result<Vec<String>> {
         let equals = match &self.equals {
             Some(equals) => equals,
             None => {
@@ -159,11 +170,7 @@ impl Feeder<'_> {
             }
         };
         let ids = equals.get(&short_of(prepared)).into_iter().flatten();
-        Ok(ids
-            .filter(|equal| *equal != id)
-            .take(EQUALS_ASKED_FOR)
-            .cloned()
-            .collect())
+        Ok(ids.filter(|equal| *equal != id).take(most).cloned().collect())
     }
 
     fn read_equals(&self, provider: &str) -> Result<HashMap<u64, Vec<String>>> {

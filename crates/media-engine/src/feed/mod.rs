@@ -16,6 +16,7 @@ use crate::chain::{Standing, own_standing};
 use crate::decision::{Decision, Stay};
 use crate::handed::{Handed, HandedOver};
 use crate::lane::Part;
+use crate::ledger::JobStatus;
 use crate::line::{Line, Status, Subject};
 use crate::list::{JobSpec, RowProblem};
 use crate::place;
@@ -92,6 +93,7 @@ pub(crate) fn feed(
             waiting: Vec::new(),
         },
         tag: 0,
+        is_changed: false,
         copies: Vec::new(),
         equals: None,
     };
@@ -114,11 +116,16 @@ struct Feeder<'a> {
     resume: Resume<'a>,
     outbox: Outbox,
     tag: u64,
+    /// The row at hand is as it was sent in a batch, and the list asks for something else by now.
+    is_changed: bool,
     /// Files that are about to be put in their places from equal ones.
     copies: Vec<Copy>,
     /// The ids of rows that ask for the same, by [`short_of`]: for when the ledger was lost.
     equals: Option<HashMap<u64, Vec<String>>>,
 }
+
+/// Equal rows that are looked at for what they have by the configuration before.
+const EQUALS_LOOKED_AT: usize = 100;
 
 /// Whether the rest of the list is still wanted.
 enum More {
@@ -165,12 +172,13 @@ impl Feeder<'_> {
     }
 
     fn row_of_batch(&mut self, row: &Handed, share: &Share) -> Result<()> {
-        let equals = row.equals.iter().map(|wish| &wish.planned.spec);
-        for spec in [&row.spec].into_iter().chain(equals) {
+        let equals = row.equals.iter().map(|wish| (&wish.planned.spec, false));
+        for (spec, is_changed) in [(&row.spec, row.is_changed)].into_iter().chain(equals) {
             let standing = Standing {
                 provider: share.provider.clone(),
                 ..self.standing(spec)?
             };
+            self.is_changed = is_changed;
             self.job(spec, standing)?;
         }
         Ok(())
@@ -258,7 +266,7 @@ impl Feeder<'_> {
         if self.resume.reader.is_none() || self.resume.only_fetch {
             return Ok(None);
         }
-        let others = self.equals_of(case.prepared, &case.spec.id, provider)?;
+        let others = self.equals_of(case.prepared, &case.spec.id, provider, EQUALS_LOOKED_AT)?;
         self.resume.had_by_equal(case, &others, take)
     }
 
@@ -296,6 +304,9 @@ impl Feeder<'_> {
             place::move_aside(shared.folder.out(), &prepared.request.output_path)?;
         }
         let line = Line::stays(&wish.subject, stay, shared.folder.is_simulated());
+        if stay.status == Status::Skipped && stay.take.is_none() && self.was_in_doubt(&wish.subject.id)? {
+            shared.put_off(&line)?;
+        }
         let is_of_equal = stay.status == Status::Failed && stay.is_shared;
         if (stay.status == Status::Unknown || is_of_equal) && !stay.is_made {
             // A kill left it open, or an equal row's purchase is, or was for nothing; from now on the ledger says it too.
@@ -325,6 +336,17 @@ impl Feeder<'_> {
             shared.report(&line, &wish.output, None);
         }
         Ok(())
+    }
+
+    /// Whether the ledger has a row in doubt that has nothing of its own to be in doubt about: an equal one was, and is not any more.
+    fn was_in_doubt(&self, id: &str) -> Result<bool> {
+        let Some(reader) = self.resume.reader else {
+            return Ok(false);
+        };
+        let is_unknown = reader
+            .job(id)?
+            .is_some_and(|entry| entry.status == JobStatus::Unknown);
+        Ok(is_unknown && !reader.has_open_attempt(id)?)
     }
 
     fn is_known(&self, wish: &Wish) -> Result<bool> {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use media_core::{
-    AttemptKey, Charge, CostBasis, Error, ErrorKind, Facts, Link, Provenance, RequestHash, Result, Usd,
-    format_of,
+    AttemptKey, Charge, CostBasis, Error, ErrorKind, Facts, Format, Link, Provenance, RequestHash, Result,
+    Usd, format_of,
 };
 
 use super::asked;
@@ -169,7 +169,9 @@ pub struct TakeRow {
 impl TakeRow {
     /// Whether its bytes are what the ending of this path says.
     pub(crate) fn fits(&self, path: &Path) -> bool {
-        format_of(path).is_ok_and(|format| format.name() == self.format)
+        let is = Format::from_extension(&self.format);
+        is.zip(format_of(path).ok())
+            .is_some_and(|(is, wanted)| is.satisfies(wanted))
     }
 }
 

@@ -387,11 +387,9 @@ impl Resume<'_> {
 
 /// Whether something was bought by it, or may have been, and was not seen to its end.
 fn is_open(attempt: &AttemptRow) -> bool {
-    match attempt.state {
-        AttemptState::Sending => attempt.sends > 0,
-        AttemptState::Linked | AttemptState::Have => true,
-        _ => false,
-    }
+    let open = [AttemptState::Sending, AttemptState::Linked, AttemptState::Have];
+    // What costs nothing is not sent for money: a link of it is no purchase.
+    attempt.sends > 0 && open.contains(&attempt.state)
 }
 
 /// A file stands where something that was bought, or may have been, has its place. `there`: what is said of the file itself.

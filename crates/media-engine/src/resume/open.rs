@@ -9,6 +9,7 @@ use crate::decision::{
 use crate::found::Found;
 use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, OpenAttempt, has_format_of};
 use crate::line::Status;
+use crate::list::JobSpec;
 
 /// Of a job that has a file: whatever is said of another take of it, it stays made.
 fn made(decision: Decision) -> Decision {
@@ -129,6 +130,11 @@ impl Resume<'_> {
         }
         let sent = AsSent {
             hash: open.hash,
+            spec: JobSpec {
+                path: case.spec.path.clone(),
+                line: case.spec.line,
+                ..entry.spec.clone()
+            },
             asked: entry.asked,
             model: attempt.model.clone()?,
         };

@@ -343,10 +343,12 @@ impl Feeder<'_> {
         let Some(reader) = self.resume.reader else {
             return Ok(false);
         };
-        let is_unknown = reader
-            .job(id)?
-            .is_some_and(|entry| entry.status == JobStatus::Unknown);
-        Ok(is_unknown && !reader.has_open_attempt(id)?)
+        let entry = reader.job(id)?;
+        let Some(entry) = entry.filter(|entry| entry.status == JobStatus::Unknown) else {
+            return Ok(false);
+        };
+        // What a lost ledger may have sent has no attempt either, and stays in doubt.
+        Ok(!reader.has_open_attempt(id)? && !reader.is_of_lost_ledger(&entry)?)
     }
 
     fn is_known(&self, wish: &Wish) -> Result<bool> {

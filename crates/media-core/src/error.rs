@@ -351,7 +351,7 @@ impl Error {
     /// Services echo keys in their messages; this is the last line of defence before a log.
     #[must_use]
     pub fn without(self, secret: &str) -> Error {
-        let shows = |text: &str| find_secret(text, secret).is_some();
+        let shows = |text: &str| without_secret(text, secret).is_some();
         let mut in_causes = false;
         let mut cause = self.source();
         while let Some(error) = cause {
@@ -361,12 +361,7 @@ impl Error {
         if !in_causes && !shows(&self.0.message) && !self.0.code.as_deref().is_some_and(shows) {
             return self;
         }
-        let clean = |mut text: String| {
-            while let Some(found) = find_secret(&text, secret) {
-                text = text.replace(found, "[key]");
-            }
-            text
-        };
+        let clean = |text: String| without_secret(&text, secret).unwrap_or(text);
         self.edit(|inner| {
             inner.message = clean(std::mem::take(&mut inner.message));
             inner.code = inner.code.take().map(clean);
@@ -468,16 +463,29 @@ impl Error {
     }
 }
 
-/// The secret in a text, or the beginning of it: excerpts are cut, and half a key is one too many.
-fn find_secret<'s>(text: &str, secret: &'s str) -> Option<&'s str> {
-    const LEAST: usize = 6;
-    if secret.len() < LEAST {
-        return (secret.len() >= 4 && text.contains(secret)).then_some(secret);
+/// The text with `[key]` in place of the secret and of beginnings of it (excerpts are cut, and half a key is one too many);
+/// `None` where it shows neither.
+fn without_secret(text: &str, secret: &str) -> Option<String> {
+    // Shorter ones are of servers that want none, and may be words.
+    const LEAST: usize = 4;
+    const LEAST_BEGINNING: usize = 6;
+    let least = secret.len().min(LEAST_BEGINNING);
+    let beginning = secret.get(..least).filter(|_| least >= LEAST)?;
+    let (mut clean, mut rest) = (String::new(), text);
+    while let Some((before, from)) = rest.find(beginning).and_then(|at| rest.split_at_checked(at)) {
+        let same = secret
+            .bytes()
+            .zip(from.bytes())
+            .take_while(|(a, b)| a == b)
+            .count();
+        clean.push_str(before);
+        clean.push_str("[key]");
+        // Where they part within a character, the rest of that goes too.
+        rest = (same..=from.len())
+            .find_map(|end| from.get(end..))
+            .unwrap_or_default();
     }
-    let lengths = (LEAST..=secret.len()).rev();
-    lengths
-        .filter_map(|length| secret.get(..length))
-        .find(|start| text.contains(start))
+    (rest.len() < text.len()).then(|| clean + rest)
 }
 
 impl fmt::Display for Error {
@@ -546,6 +554,19 @@ mod tests {
             .without("sk-12345");
         assert_eq!(error.to_string(), "incorrect key [key] given");
         assert!(!format!("{error:?}").contains("sk-12345"));
+    }
+
+    #[test]
+    fn of_a_secret_no_beginning_is_left_and_whatever_it_is_the_search_ends() {
+        let clean = |text, secret| without_secret(text, secret);
+        assert_eq!(
+            clean("sk-1234 and sk-12345, sk-123", "sk-12345").as_deref(),
+            Some("[key] and [key], [key]")
+        );
+        assert_eq!(clean("cut: sk-123é", "sk-123è!").as_deref(), Some("cut: [key]"));
+        assert_eq!(clean("say [key]", "[key]").as_deref(), Some("say [key]"));
+        assert_eq!(clean("nothing of it", "sk-12345"), None);
+        assert_eq!(clean("abc", "abc"), None, "a word");
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(crate) struct Wish {
 
 impl Wish {
     /// It as a job of its own, no longer another take of what was made before.
-    pub(crate) fn made_anew(&self) -> Planned {
+    pub(crate) fn as_own(&self) -> Planned {
         Planned {
             is_redo: false,
             ..self.planned.clone()

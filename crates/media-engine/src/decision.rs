@@ -156,7 +156,7 @@ pub(crate) fn told_of(status: Status) -> Option<LineError> {
     told.map(|(message, next)| LineError::new(status.as_str(), Charge::None, message).next(next))
 }
 
-pub(crate) const ANOTHER_VARIANT: &str = "to buy it anew: media redo, with its id";
+pub(crate) const BUY_ANEW: &str = "to buy it anew: media redo, with its id";
 pub(crate) const ASK_AGAIN: &str = "change the row, or ask again: media retry";
 pub(crate) const SEND_AGAIN: &str = "look at the service's usage page; media retry --unknown sends it again";
 

@@ -164,7 +164,7 @@ fn finished(out: &Path, entry: &Entry, open: &OpenAttempt, simulated: bool) -> R
     let file = place::describe(&out.join(path_of(entry, open)), attempt.sha256.as_deref())?;
     let model = attempt.model.as_ref().unwrap_or(&entry.model);
     let provenance = Provenance::of(&subject.provider, Some(model), attempt.facts.clone());
-    let line = Line::finished(
+    let mut line = Line::finished(
         &subject,
         &file,
         &provenance,
@@ -173,6 +173,7 @@ fn finished(out: &Path, entry: &Entry, open: &OpenAttempt, simulated: bool) -> R
         basis,
         simulated,
     );
+    line.take = attempt.take;
     Ok(Finished {
         planned: None,
         id: open.job.clone(),

@@ -250,14 +250,15 @@ pub fn pick(folder: &Folder, id: &str, take: u32) -> Result<()> {
     }
     // Rows that share the path share the file.
     let (modified, relative, sha256) = (modified_ns(&path), job.spec.path, wanted.sha256.clone());
+    let id = id.to_owned();
     folder.ledger().change(move |db| {
         let jobs = "path = ?1 AND EXISTS (SELECT 1 FROM takes WHERE takes.job = jobs.id AND sha256 = ?2)";
         db.execute(
             &format!(
-                "UPDATE jobs SET status = 'done', take =
-                     (SELECT take FROM takes WHERE takes.job = jobs.id AND sha256 = ?2 LIMIT 1) WHERE {jobs}"
+                "UPDATE jobs SET status = 'done', take = CASE WHEN id = ?3 THEN ?4 ELSE
+                     (SELECT take FROM takes WHERE takes.job = jobs.id AND sha256 = ?2 LIMIT 1) END WHERE {jobs}"
             ),
-            (&relative, &sha256),
+            (&relative, &sha256, &id, take),
         )?;
         db.execute(
             &format!(

@@ -222,7 +222,7 @@ impl Shared {
     }
 
     /// The provider that is asked after this result, where there is one.
-    fn next<'w>(&self, line: &Line, wish: &'w Wish) -> Option<&'w str> {
+    fn passes_to<'w>(&self, line: &Line, wish: &'w Wish) -> Option<&'w str> {
         let error = line.error.as_ref()?;
         // That a provider did not make what the row asked for once says nothing of what it asks for now.
         if line.status == Status::Done || self.only_fetch || wish.differs == Some(Status::Changed) {
@@ -235,14 +235,16 @@ impl Shared {
     fn allow_round(&mut self, plan: &Plan) {
         let spent = self.folder.ledger().spending().unwrap_or_default();
         let left = self.caps.left(&spent).map(|left| left.left);
-        if let Some(left) = left.filter(|left| plan.cost() > *left || plan.unpriced() > 0) {
+        // An allowance of an earlier round has been taken from by what was not billed in the end.
+        let is_tight = |left: &Usd| self.allowance.is_some() || plan.cost() > *left || plan.unpriced() > 0;
+        if let Some(left) = left.filter(is_tight) {
             self.allowance = Some(AtomicU64::new(left.micros()));
         }
     }
 
     /// Tells of a result, unless it is for the next provider of the job's chain to tell.
     fn conclude(&self, line: &Line, wish: &Wish, estimate: Option<Usd>) {
-        match self.next(line, wish) {
+        match self.passes_to(line, wish) {
             Some(next) => {
                 tracing::debug!(id = %line.id, next, "asked of the next provider");
                 self.stats.pass_on(&line.provider, next);
@@ -380,7 +382,9 @@ impl Shared {
             key: AttemptKey::compute(self.folder.project(), &attempt),
             cost: result.cost.map(|cost| cost.usd),
             basis: line.cost_basis.clone(),
-            is_billed_failure: charge == Some(media_core::Charge::Certain),
+            // What a full disk or a broken one kept from us is still to be had where the service keeps it.
+            is_billed_failure: charge == Some(media_core::Charge::Certain)
+                && failure.is_some_and(|error| error.kind() != ErrorKind::Storage),
             is_no_good: failure.is_some_and(|error| {
                 matches!(error.kind(), ErrorKind::InvalidMedia | ErrorKind::ContentRejected)
             }),
@@ -408,7 +412,7 @@ impl Shared {
             }
         }
         // The row and its file in one commit: a kill in between must not leave a row that was begun and never made.
-        let planned = Some(wish.made_anew());
+        let planned = Some(wish.as_own());
         self.write_down(wish, &line, planned, None, Some(made.id.clone()), || {
             let provenance = media_core::Provenance {
                 provider: made.provider.clone(),
@@ -477,7 +481,7 @@ impl Shared {
             Status::Failed => JobStatus::Failed,
             Status::Unknown => JobStatus::Unknown,
             // Its provider is done with it; the next one goes on from here, in a later run too.
-            _ if self.next(line, wish).is_some() => JobStatus::Failed,
+            _ if self.passes_to(line, wish).is_some() => JobStatus::Failed,
             Status::Waiting | Status::Cancelled => JobStatus::Open,
             Status::Done
             | Status::Skipped

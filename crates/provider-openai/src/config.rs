@@ -291,7 +291,22 @@ impl OpenAiConfig {
         if speeds.is_some_and(|[least, most]| least > most) {
             return Some("speech.speed_range is the slowest and then the fastest");
         }
+        if let Some(batch) = &self.batch {
+            if !(0.0..=1.0).contains(&batch.price_factor) {
+                return Some("batch.price_factor is 0 to 1");
+            }
+            if batch.images_per_file == 0 {
+                return Some("batch.images_per_file is 1 or more");
+            }
+            let window = batch.completion_window.0.as_secs();
+            if window == 0 || !window.is_multiple_of(3600) {
+                return Some("batch.completion_window is one or more whole hours");
+            }
+        }
         let image = self.image.as_ref()?;
+        if image.compression_range.is_some_and(|[least, most]| least > most) {
+            return Some("image.compression_range is the least and then the most");
+        }
         if image.delivery == Delivery::Stream && image.dialect == Dialect::DallE {
             return Some(
                 "image.delivery \"stream\" needs image.dialect \"gpt-image\": the older one has no streams",
@@ -302,27 +317,6 @@ impl OpenAiConfig {
         }
         if image.delivery == Delivery::Batch && self.batch.is_none() {
             return Some("image.delivery \"batch\" needs a \"batch\" section");
-        }
-        if self
-            .batch
-            .as_ref()
-            .is_some_and(|batch| !(0.0..=1.0).contains(&batch.price_factor))
-        {
-            return Some("batch.price_factor is 0 to 1");
-        }
-        if self
-            .batch
-            .as_ref()
-            .is_some_and(|batch| batch.images_per_file == 0)
-        {
-            return Some("batch.images_per_file is 1 or more");
-        }
-        let in_hours = |batch: &BatchConfig| {
-            let seconds = batch.completion_window.0.as_secs();
-            seconds > 0 && seconds.is_multiple_of(3600)
-        };
-        if !self.batch.as_ref().is_none_or(in_hours) {
-            return Some("batch.completion_window is one or more whole hours");
         }
         (image.partial_images > image.max_partial_images)
             .then_some("image.partial_images is more than image.max_partial_images")

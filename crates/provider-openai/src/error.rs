@@ -3,8 +3,6 @@
 //! Decided by `error.code`, then `error.type`, then the message, then the status: a 429 alone is three things (too
 //! fast; never possible; no money). Source: the error table of the API reference as of 2026-11-23.
 
-use std::time::Duration;
-
 use media_core::http::{Judge, Reply};
 use media_core::limit::parse_duration;
 use media_core::{Charge, Error, ErrorKind, Result};
@@ -247,7 +245,6 @@ impl Complaint {
                 .not_billed()
             };
         }
-        // Hints of less than a second understate what image-per-minute limits need.
         let told = self.message.split_once("try again in ").and_then(|(_, rest)| {
             let end = rest
                 .find(|c: char| !c.is_ascii_alphanumeric() && c != '.')
@@ -256,7 +253,7 @@ impl Complaint {
         });
         let wait = reply.retry_after().into_iter().chain(told).max();
         error(ErrorKind::RateLimited, "too many requests")
-            .after(wait.map(|wait| wait.max(Duration::from_millis(500))))
+            .after(wait)
             .retryable()
             .not_billed()
     }
@@ -327,6 +324,7 @@ mod tests {
     use super::*;
     use media_core::Retry;
     use media_core::http::Reply;
+    use std::time::Duration;
 
     fn judge(status: u16, headers: &[(&'static str, &str)], body: &str) -> Result<()> {
         let mut map = http::HeaderMap::new();
@@ -444,7 +442,7 @@ mod tests {
         let longer = judge(429, &[("retry-after", "20")], &body).unwrap_err();
         assert_eq!(longer.retry_after(), Some(Duration::from_secs(20)));
         let body = api("", "rate_limit_exceeded", "Please try again in 467ms.");
-        assert_eq!(error(429, &body).retry_after(), Some(Duration::from_millis(500)));
+        assert_eq!(error(429, &body).retry_after(), Some(Duration::from_millis(467)));
     }
 
     #[test]

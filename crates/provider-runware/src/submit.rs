@@ -25,6 +25,8 @@ struct Open<'a> {
     again: Vec<(&'a Job, Error)>,
     /// Refused together, without a word about which of them is at fault.
     alone: Vec<&'a Job>,
+    /// Some were turned away for pace.
+    is_paced: bool,
 }
 
 /// A server may refuse a whole array because of one task in it. So what an answer leaves open is sent once more without
@@ -87,7 +89,14 @@ impl Runware {
     /// Sends tasks in one array, and finishes what the answer settles.
     async fn send<'a>(&self, jobs: Vec<&'a Job>) -> Open<'a> {
         match self.submit(&jobs).await {
-            Ok(states) => sort(jobs, states, self.config().delivery.mode),
+            Ok(states) => {
+                let group = jobs.first().map(|job| job.resolved().group.clone());
+                let open = sort(jobs, states, self.config().delivery.mode);
+                if let Some(group) = group.filter(|_| open.is_paced) {
+                    self.wire().slow_down(&group);
+                }
+                open
+            }
             // Refused as a whole: one of them may be at fault, or their number.
             Err(error) if jobs.len() > 1 && error.kind().is_lasting() && is_free(&error) => Open {
                 alone: jobs,
@@ -155,7 +164,10 @@ fn sort(jobs: Vec<&Job>, mut states: States, mode: Mode) -> Open<'_> {
                 // Used before: the first submit arrived, whatever became of its answer.
                 Class::Conflict => open.fetch.push(Waiting::in_doubt(job)),
                 // Turned away. If the task exists after all, the same key gets a conflict; else this is its first purchase.
-                Class::Pace => open.again.push((job, error.of_task(op))),
+                Class::Pace => {
+                    open.is_paced = true;
+                    open.again.push((job, error.of_task(op)));
+                }
                 // Cut off, and it may go on: a sync task does, and is billed.
                 Class::Timeout | Class::Server => {
                     job.left_open();

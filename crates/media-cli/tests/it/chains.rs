@@ -233,6 +233,41 @@ fn a_chain_that_is_resumed_tells_of_each_row_once() {
     desk.assert_bill_is(200);
 }
 
+/// What the first of a chain refused without billing it is free for the next one.
+#[test]
+fn what_was_not_billed_on_the_way_is_left_for_the_next_provider() {
+    let mut scenario = Scenario::instant();
+    scenario.runware.keys[0].balance_usd = 0.0;
+    let desk = Desk::with(scenario);
+    let row = |chain: &[&str]| {
+        let row = json!({
+            "id": "fox", "kind": "image", "provider": chain, "next_when": ["insufficient_credit"],
+            "content": "a red fox", "output_path": "fox.webp",
+        });
+        format!("{row}\n")
+    };
+    desk.file("list.jsonl", row(&["openai"]));
+    let plan = desk
+        .run(&["plan", "list.jsonl", "--out", "out", "--json"])
+        .ended(0);
+    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    desk.file("list.jsonl", row(&["runware", "openai"]));
+    let cost = plan["cost_usd"].as_f64().unwrap_or_else(|| panic!("{plan:#}"));
+    let cap = format!("{:.6}", cost + 0.0001);
+    let args = [
+        "run",
+        "list.jsonl",
+        "--out",
+        "out",
+        "--json",
+        "--max-cost",
+        &cap,
+        "--up-to-cap",
+    ];
+    let ran = desk.run(&args).ended(0);
+    delivered(&ran, "fox", "openai", &[("runware", "insufficient_credit")]);
+}
+
 /// A redo that passed on and was not seen to its end is where that can be settled, not at the front of its chain.
 #[test]
 fn a_redo_that_passed_on_stays_where_it_was_sent() {

@@ -409,3 +409,41 @@ fn an_equal_row_is_outdated_like_the_other_one() {
         assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 2);
     }
 }
+
+/// The row that bought for both is not the only one whose file was replaced by then.
+#[test]
+fn a_killed_redo_of_equal_rows_is_known_to_be_theirs() {
+    let mut scenario = media_sim::Scenario::instant();
+    // It keeps the run going, and the ledger waiting for company.
+    scenario.openai.latency_ms.image = 1000;
+    let desk = Desk::with(scenario);
+    desk.file(
+        "list.jsonl",
+        jobs(&[
+            ("a", "runware", "a hat", "a.webp"),
+            ("b", "runware", "a hat", "b.webp"),
+            ("c", "openai", "a hat", "c.webp"),
+        ]),
+    );
+    desk.make("list.jsonl").ended(0);
+    let first = fs::read(desk.path("out/b.webp")).unwrap();
+    desk.kill_once(
+        &["redo", "a", "b", "c", "--out", "out", "--yes"],
+        "b is replaced",
+        || fs::read(desk.path("out/b.webp")).is_ok_and(|now| now != first),
+    );
+    // What became of the third nobody knows.
+    desk.make("list.jsonl");
+    let again = desk.make("list.jsonl");
+    for id in ["a", "b"] {
+        let line = again.line(id);
+        assert_eq!(
+            (&line["status"], &line["take"]),
+            (&json!("skipped"), &json!(2)),
+            "{again:#?}"
+        );
+    }
+    assert_eq!(desk.charges(), 4);
+    desk.run(&["pick", "b", "1", "--out", "out"]).ended(0);
+    assert_eq!(fs::read(desk.path("out/b.webp")).unwrap(), first);
+}

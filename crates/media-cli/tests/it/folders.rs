@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use media_sim::Scenario;
+use serde_json::json;
 
 use crate::support::{Desk, files, jobs, until};
 
@@ -250,6 +251,49 @@ fn a_disk_that_fills_up_all_the_same_is_told_and_leaves_nothing_half_made() {
         "{} were bought for {done} files",
         desk.charges()
     );
+}
+
+/// What a service keeps is asked for again when there is room, whatever the answer that was lost had cost.
+#[test]
+fn what_found_no_room_is_had_from_the_service_later() {
+    let mut desk = Desk::with_sim();
+    let Some(mount) = Mount::of("size=64m,nr_inodes=24", desk.path("out")) else {
+        return;
+    };
+    // No link stays behind: the picture is in the answer.
+    desk.configure("runware", "delivery__output", &json!("base64"));
+    let rows: Vec<_> = (0..30)
+        .map(|n| (format!("p{n}"), format!("picture {n}"), format!("p{n}.png")))
+        .collect();
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(id, text, path)| (&**id, "runware", &**text, &**path))
+        .collect();
+    desk.file("list.jsonl", jobs(&rows));
+    let full = desk.run(&[
+        "run",
+        "list.jsonl",
+        "--out",
+        "out",
+        "--json",
+        "--concurrency",
+        "1",
+    ]);
+    assert!(full.count("failed") > 0, "{full:#?}");
+    let bought = desk.charges();
+    let more = Command::new("mount")
+        .args(["-o", "remount,nr_inodes=1000"])
+        .arg(&mount.0)
+        .status();
+    assert!(more.unwrap().success());
+    assert!(bought > full.count("done"), "{full:#?}");
+    let again = desk.make("list.jsonl");
+    assert_eq!(
+        (again.code, desk.charges()),
+        (Some(0), 30),
+        "{full:#?} {again:#?}"
+    );
+    desk.assert_clean("out");
 }
 
 /// The ledger's disk is full before the file's is: what came is known all the same, and so is what it cost.

@@ -319,3 +319,21 @@ fn a_refused_key_stops_its_provider_and_no_other() {
     assert_eq!((again.count("skipped"), again.count("done")), (2, 12));
     desk.assert_bill_is(13);
 }
+
+/// A proxy of the environment would read the key that goes to a server of one's own, and stand between a simulated run and
+/// its simulator.
+#[test]
+fn plain_http_goes_through_no_proxy() {
+    let mut desk = Desk::with_sim();
+    desk.file("list.jsonl", jobs(&[("a", "openai", "a hat", "a.png")]));
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    proxy.set_nonblocking(true).unwrap();
+    let address = format!("http://{}", proxy.local_addr().unwrap());
+    for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
+        desk.set(name, &address);
+    }
+    desk.make("list.jsonl").ended(0);
+    desk.run(&["run", "list.jsonl", "--out", "play", "--simulate"])
+        .ended(0);
+    assert!(proxy.accept().is_err(), "somebody asked it");
+}

@@ -229,9 +229,9 @@ impl<'a> Diverter<'a> {
                         Ok(Some(byte)) => {
                             text.push(byte);
                             if text.len() >= HEAD {
-                                let (text, escape) = (std::mem::take(text), *escape);
+                                let text = std::mem::take(text);
                                 self.state = State::Skipped { escaped: false };
-                                let read = self.decide(text, escape).await;
+                                let read = self.decide(text).await;
                                 self.or_none(read)?;
                             }
                         }
@@ -343,7 +343,7 @@ impl<'a> Diverter<'a> {
         if is_text(&text) {
             return self.keep_text(&text);
         }
-        self.decide(text, Escape::No).await?;
+        self.decide(text).await?;
         if matches!(self.state, State::Media { .. }) {
             self.end_media().await?;
         }
@@ -359,18 +359,13 @@ impl<'a> Diverter<'a> {
     }
 
     /// The head is long enough to tell: a long link, a data URI or base64.
-    async fn decide(&mut self, text: Vec<u8>, escape: Escape) -> Result<()> {
+    async fn decide(&mut self, text: Vec<u8>) -> Result<()> {
         if is_text(&text) {
             // A long link: the rest of it is plain text, which ends at the quote like any other.
             let text = String::from_utf8_lossy(&text);
             let quoted = serde_json::to_string(&text).map_err(|_| bad("an unusable text"))?;
             self.keep(quoted.strip_suffix('"').unwrap_or(&quoted).as_bytes())?;
-            self.state = State::Text {
-                escaped: escape == Escape::Started,
-            };
-            if escape != Escape::No {
-                self.keep(b"\\")?;
-            }
+            self.state = State::Text { escaped: false };
             return Ok(());
         }
         let mut base64 = text;
@@ -383,7 +378,7 @@ impl<'a> Diverter<'a> {
         self.state = State::Media {
             writer,
             base64,
-            escape,
+            escape: Escape::No,
             ended: false,
         };
         Ok(())

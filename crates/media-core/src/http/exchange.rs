@@ -42,8 +42,17 @@ pub(super) struct Received {
     pub(super) media: Vec<Staged>,
 }
 
-/// How much of an answer that is not media is kept to be read.
-const TEXT_IN_PLACE_OF_MEDIA: usize = 64 << 10;
+impl Received {
+    fn of_text(text: Vec<u8>) -> Received {
+        Received {
+            text,
+            media: Vec::new(),
+        }
+    }
+}
+
+/// How much is kept to be read of a refusal, also of one that comes where media were due.
+const TEXT_OF_REFUSAL: usize = 64 << 10;
 /// Media hosts redirect to their stores, but not for ever.
 const MAX_HOPS: usize = 5;
 
@@ -168,20 +177,20 @@ impl Http {
             idle: self.settings().timeouts.idle.0,
             op: request.op,
         };
-        if !head.status.is_success() {
-            let text = self.redact(pieces.text(TEXT_IN_PLACE_OF_MEDIA, true).await?);
+        let is_success = head.status.is_success();
+        // Under whatever status: what was made may come beside an error, and then it may be billed.
+        let may_hold_media =
+            matches!(expect, Expect::JsonMedia(_) | Expect::Events { .. }) && is_of_service(request);
+        if !is_success && !may_hold_media {
+            let text = self.redact(pieces.text(TEXT_OF_REFUSAL, true).await?);
             if !is_of_service(request) {
                 return Err(self.reply(request, head, &text).of_media_host());
             }
             self.judge(request, head, &text)?;
             // The judge saw nothing wrong in it: some services put results under other statuses.
             return match expect {
-                Expect::Media => Err(self.reply(request, head, &text).by_status()),
-                Expect::File(_) => Err(self.reply(request, head, &text).by_status()),
-                Expect::Json | Expect::JsonMedia(_) | Expect::Events { .. } => Ok(Received {
-                    text,
-                    media: Vec::new(),
-                }),
+                Expect::Json => Ok(Received::of_text(text)),
+                _ => Err(self.reply(request, head, &text).by_status()),
             };
         }
         match expect {
@@ -189,10 +198,7 @@ impl Http {
                 let most = usize::try_from(sizes.text.0).unwrap_or(usize::MAX);
                 let text = self.redact(pieces.text(most, false).await?);
                 self.judge(request, head, &text)?;
-                Ok(Received {
-                    text,
-                    media: Vec::new(),
-                })
+                Ok(Received::of_text(text))
             }
             Expect::File(path) => {
                 let failed = |error: std::io::Error| {
@@ -207,12 +213,9 @@ impl Http {
                     file.write_all(&piece).await.map_err(failed)?;
                 }
                 file.flush().await.map_err(failed)?;
-                Ok(Received {
-                    text: Vec::new(),
-                    media: Vec::new(),
-                })
+                Ok(Received::of_text(Vec::new()))
             }
-            Expect::Events { fields, last } if is_event_stream(&head.headers) => {
+            Expect::Events { fields, last } if is_success && is_event_stream(&head.headers) => {
                 // A stream is open long before there is anything to send.
                 pieces.idle = self.settings().timeouts.first_byte.0;
                 self.last_event(request, head, &mut pieces, fields, last).await
@@ -221,7 +224,11 @@ impl Http {
                 let staging = &self.wiring().staging;
                 let mut diverter =
                     Diverter::new(fields, staging, request.output(), sizes.media.0, sizes.text.0);
-                let came = pieces.pour_into(&mut diverter).await;
+                let came = match pieces.pour_into(&mut diverter).await {
+                    // A refusal may be any text.
+                    Err(error) if !is_success && error.kind() == ErrorKind::BadResponse => Ok(()),
+                    came => came,
+                };
                 let (text, media) = diverter.finish();
                 let text = self.redact(text);
                 match came.and_then(|()| self.judge(request, head, &text)) {
@@ -233,7 +240,7 @@ impl Http {
                 let mut writer = StageWriter::new(&self.wiring().staging, request.output(), sizes.media.0);
                 let mut text = Vec::new();
                 while let Some(piece) = pieces.next().await? {
-                    let room = TEXT_IN_PLACE_OF_MEDIA.saturating_sub(text.len()).min(piece.len());
+                    let room = TEXT_OF_REFUSAL.saturating_sub(text.len()).min(piece.len());
                     text.extend_from_slice(piece.get(..room).unwrap_or_default());
                     writer.push(&piece).await?;
                 }

@@ -191,6 +191,13 @@ impl Http {
         self.0.limiter.waiting()
     }
 
+    /// Makes everybody of a group wait as after a refusal for pace. For answers that turn a part of what was sent away:
+    /// those that are such a refusal as a whole are seen without this.
+    pub fn slow_down(&self, group: &str) {
+        let delay = self.settings().retry.first_delay.0;
+        self.0.limiter.pacer(group).pause(delay);
+    }
+
     /// How many calls of a limit group that is counted by the day were used today, as far as the quota store knows.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Clone, Debug)]
 pub struct ReqwestTransport {
     client: reqwest::Client,
-    turns: Arc<Turns>,
+    plain: Arc<Turns>,
 }
 
 impl ReqwestTransport {
@@ -28,19 +28,24 @@ impl ReqwestTransport {
     /// # Errors
     /// [`ErrorKind::Config`] when the machine has no usable TLS roots.
     pub fn new(connect: Duration) -> Result<ReqwestTransport> {
-        reqwest::Client::builder()
-            .connect_timeout(connect)
-            // Servers close idle connections without a word; a paid call must not be the one to find out.
-            .pool_idle_timeout(Duration::from_secs(15))
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .http1_only()
-            .build()
-            .map(|client| ReqwestTransport {
-                client,
-                turns: Turns::new(),
-            })
-            .map_err(|error| Error::new(ErrorKind::Config, "the HTTP client cannot be set up").because(error))
+        let failed = |error| Error::new(ErrorKind::Config, "the HTTP client cannot be set up").because(error);
+        let builder = || {
+            reqwest::Client::builder()
+                .connect_timeout(connect)
+                // Servers close idle connections without a word; a paid call must not be the one to find out.
+                .pool_idle_timeout(Duration::from_secs(15))
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .http1_only()
+        };
+        // Plain HTTP is for this machine and private networks: a proxy of the environment has no business there, and
+        // would read the key. (Through TLS it sees host names only.) Without roots: these speak no TLS.
+        let plain = || builder().no_proxy().tls_certs_only([]);
+        let closing = plain().pool_max_idle_per_host(0);
+        Ok(ReqwestTransport {
+            client: builder().build().map_err(failed)?,
+            plain: Turns::new(plain().build().map_err(failed)?, closing.build().map_err(failed)?),
+        })
     }
 }
 
@@ -70,12 +75,14 @@ fn translate(error: reqwest::Error) -> TransportError {
 #[async_trait]
 impl Transport for ReqwestTransport {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Body>, TransportError> {
-        let mut request = reqwest::Request::try_from(request).map_err(translate)?;
+        let request = reqwest::Request::try_from(request).map_err(translate)?;
         let is_plain = request.url().scheme() == "http";
-        if is_plain {
-            self.turns.prepare(request.headers_mut());
-        }
-        let response = self.client.execute(request).await.map_err(translate)?;
+        let client = if is_plain {
+            self.plain.client()
+        } else {
+            self.client.clone()
+        };
+        let response = client.execute(request).await.map_err(translate)?;
         let mut parts = http::Response::builder().status(response.status());
         if let Some(headers) = parts.headers_mut() {
             headers.clone_from(response.headers());
@@ -83,7 +90,7 @@ impl Transport for ReqwestTransport {
         let length = response.content_length();
         let pieces = response.bytes_stream().map_err(translate).boxed();
         let body = if is_plain {
-            Body::new(self.turns.take(pieces, length))
+            Body::new(self.plain.take(pieces, length))
         } else {
             Body::new(pieces)
         };

@@ -37,6 +37,7 @@ pub use picture::{DecodeLimits, decode_image};
 #[cfg(feature = "decode-image")]
 mod picture {
     use super::{Defect, Dimensions, Format, MediaKind, expect_kind, undecodable, unreadable};
+    use crate::validate::jpeg::scans;
     use image::codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
     use image::{AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageError, ImageResult};
     use std::io::{BufRead, BufReader, Read, Seek};
@@ -243,8 +244,7 @@ mod picture {
         // of the buffer is it an error (zune-jpeg 0.5.15, strict). So ones go in front of that marker, which the walk has
         // seen: no Huffman code is all ones, so whoever needs them lacks data, and whoever only reads ahead does not mind.
         // With several scans nothing may stand there, or the next scan is missed.
-        let scans = memchr::memmem::find_iter(&bytes, b"\xff\xda").take(2).count();
-        if scans == 1 && bytes.ends_with(&[0xff, 0xd9]) {
+        if scans(&bytes) < 2 && bytes.ends_with(&[0xff, 0xd9]) {
             bytes.truncate(bytes.len() - 2);
             bytes.extend([0xff, 0x00].repeat(READ_AHEAD));
             bytes.extend([0xff, 0xd9]);
@@ -453,6 +453,13 @@ mod tests {
             let defect = image(&half, Format::Jpeg).unwrap_err();
             assert!(matches!(defect, Defect::Undecodable { .. }), "{defect:?}");
         }
+        // A thumbnail's scan is none of the picture's.
+        let mut shown = picture(256, 256, ImageFormat::Jpeg);
+        shown.splice(2..2, *b"\xff\xe1\0\x0aExif\xff\xd8\xff\xda");
+        image(&shown, Format::Jpeg).unwrap();
+        shown.truncate(shown.len() * 3 / 4);
+        shown.extend(b"\xff\xd9");
+        image(&shown, Format::Jpeg).unwrap_err();
         let plain = fixture("plain.jpg");
         let scan = memchr::memmem::rfind(plain, b"\xff\xda").unwrap() + 14;
         for end in scan..plain.len() - 4 {

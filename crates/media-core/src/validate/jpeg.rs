@@ -18,8 +18,10 @@ pub(super) struct Jpeg {
     frame: Option<(u16, u16)>,
     /// Whether the scan at hand has any data.
     data: bool,
-    /// Whether some scan is complete.
-    scanned: bool,
+    /// The components that no scan has brought data of yet.
+    unseen: Vec<u8>,
+    /// Complete scans.
+    scans: usize,
     /// The number of the restart marker that must come next.
     restart: u8,
 }
@@ -44,7 +46,10 @@ impl Jpeg {
         match code {
             // Any number of fill bytes may stand before a marker (B.1.1.2).
             0xff => return Ok(Step::Used(1)),
-            0xd9 if !self.scanned => return corrupt(FORMAT, at, "it has no picture data"),
+            0xd9 if self.scans == 0 => return corrupt(FORMAT, at, "it has no picture data"),
+            0xd9 if !self.unseen.is_empty() => {
+                return corrupt(FORMAT, at, "the data of some of its colours are missing");
+            }
             0xd9 if self.height() == 0 => return corrupt(FORMAT, at, "its height is missing"),
             0xd9 => {
                 self.state = State::Done;
@@ -75,6 +80,10 @@ impl Jpeg {
                 if width == 0 || components == 0 {
                     return corrupt(FORMAT, at, format!("its size is {width} x {height}"));
                 }
+                let Some(table) = window.get(10..10 + 3 * usize::from(components)) else {
+                    return Ok(Step::More(10 + 3 * usize::from(components)));
+                };
+                self.unseen = table.iter().step_by(3).copied().collect();
                 self.frame = Some((width, height));
             }
             // DHT, JPG and DAC share the range of the frame headers.
@@ -94,6 +103,11 @@ impl Jpeg {
                 if !(1..=4).contains(&components) || length != 6 + 2 * u16::from(components) {
                     return too_short();
                 }
+                let Some(table) = window.get(5..5 + 2 * usize::from(components)) else {
+                    return Ok(Step::More(5 + 2 * usize::from(components)));
+                };
+                self.unseen
+                    .retain(|id| !table.iter().step_by(2).any(|scanned| scanned == id));
                 self.state = State::Scan;
                 self.restart = 0;
                 self.data = false;
@@ -136,7 +150,7 @@ impl Jpeg {
                     if found == 0 && !self.data {
                         return corrupt(FORMAT, at, "it has no picture data");
                     }
-                    self.scanned = true;
+                    self.scans += 1;
                     self.state = State::Marker;
                     return Ok(Step::Used(found as u64));
                 }
@@ -149,6 +163,18 @@ impl Jpeg {
     fn height(&self) -> u16 {
         self.frame.map_or(0, |(_, height)| height)
     }
+}
+
+/// How many scans a JPEG has. Those of a thumbnail inside a segment are not its own.
+#[cfg(feature = "decode-image")]
+pub(super) fn scans(bytes: &[u8]) -> usize {
+    let (mut jpeg, mut at) = (Jpeg::default(), 0);
+    while let Some(window) = bytes.get(at..)
+        && let Ok(Step::Used(used)) = jpeg.step(window, at as u64)
+    {
+        at = at.saturating_add(usize::try_from(used).unwrap_or(usize::MAX));
+    }
+    jpeg.scans
 }
 
 impl Walk for Jpeg {
@@ -190,7 +216,7 @@ impl Walk for Jpeg {
     fn missing(&self) -> &'static str {
         match (self.frame, &self.state) {
             (None, _) => "its frame header",
-            (Some(_), State::Marker) if !self.scanned => "its picture data",
+            (Some(_), State::Marker) if self.scans == 0 => "its picture data",
             _ => "its end-of-image marker",
         }
     }
@@ -233,6 +259,21 @@ mod tests {
                 height: 64
             })
         );
+    }
+
+    #[test]
+    fn a_colour_without_data_is_missing() {
+        let jpeg = fixture("scans.jpg");
+        let scans: Vec<usize> = memchr::memmem::find_iter(jpeg, b"\xff\xda").collect();
+        assert_eq!(scans.len(), 3);
+        for &cut in &scans[1..] {
+            let some = [&jpeg[..cut], b"\xff\xd9"].concat();
+            let defect = defect(&some);
+            assert!(
+                defect.ends_with("the data of some of its colours are missing"),
+                "{defect}"
+            );
+        }
     }
 
     #[test]

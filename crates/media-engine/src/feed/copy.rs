@@ -86,6 +86,11 @@ impl Feeder<'_> {
         }
         if let Err(error) = ledger.flush() {
             // Nothing of them has happened: the next run begins them anew.
+            let is_simulated = self.shared.folder.is_simulated();
+            for Copy { wish, .. } in &copies {
+                let line = Line::not_begun(&wish.subject, is_simulated);
+                self.shared.report(&line, &wish.output, None);
+            }
             return self.shared.give_up(error);
         }
         for Copy { wish, of } in copies {
@@ -104,13 +109,13 @@ impl Feeder<'_> {
         let reader = self.resume.reader;
         let entry = reader.map_or(Ok(None), |reader| reader.job(&wish.subject.id))?;
         let (Some(reader), Some(entry)) = (reader, entry) else {
-            return Ok(Some(wish.made_anew()));
+            return Ok(Some(wish.as_own()));
         };
         let is_made = reader.take(&wish.subject.id, entry.take)?.is_some();
         // Where it is known as what it is, what was said of it stays said.
         let is_as_noted = entry.hash == wish.planned.hash
             && (entry.spec.path == wish.subject.path || entry.status == JobStatus::Failed);
-        Ok((!is_made && !is_as_noted).then(|| wish.made_anew()))
+        Ok((!is_made && !is_as_noted).then(|| wish.as_own()))
     }
 
     fn put_take(&self, wish: &Wish, taken: &Taken) {
@@ -134,6 +139,7 @@ impl Feeder<'_> {
             ),
             Err(error) => (Line::failed_here(&wish.subject, &error, is_simulated), None),
         };
+        line.take = wish.planned.take;
         // A copy that failed changes nothing about what the ledger knows: the next run tries it again.
         if let Some(file) = file {
             let was_made = known.as_ref().is_some_and(|entry| {

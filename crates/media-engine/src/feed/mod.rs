@@ -310,7 +310,7 @@ impl Feeder<'_> {
         let is_of_equal = stay.status == Status::Failed && stay.is_shared;
         if (stay.status == Status::Unknown || is_of_equal) && !stay.is_made {
             // A kill left it open, or an equal row's purchase is, or was for nothing; from now on the ledger says it too.
-            let planned = (!self.is_known(&wish)?).then(|| wish.made_anew());
+            let planned = (!self.is_known(&wish)?).then(|| wish.as_own());
             shared.write_down(&wish, &line, planned, None, None, || None);
         }
         shared.report(&line, &wish.output, None);

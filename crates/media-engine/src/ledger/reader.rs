@@ -146,6 +146,12 @@ impl Reader {
         Ok(redo.unwrap_or_else(|| job.spec.clone()))
     }
 
+    /// The number of a take after this one that was asked of a job and has not come.
+    pub(crate) fn noted_redo(&self, job: &str, after: u32, wanted: &RequestHash) -> Result<Option<u32>> {
+        let text = "SELECT take FROM redos WHERE job = ?1 AND take > ?2 AND hash = ?3";
+        self.one(text, params![job, after, wanted.bytes()], |row| row.get(0))
+    }
+
     /// All jobs, in the order of their lines.
     ///
     /// # Errors

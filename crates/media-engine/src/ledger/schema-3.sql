@@ -1,6 +1,6 @@
 -- Version 3: fewer indexes, which were half of what writing a job cost. An attempt is told apart by what its key is computed
 -- from; by the key alone only those are looked for that are not ended, and they are few. Equal requests are looked up in
--- memory by whoever needs them (`Reader::equals`).
+-- memory by whoever needs them (`Reader::find_equal`).
 
 CREATE TABLE attempts_3 (
     key             TEXT NOT NULL,

@@ -5,7 +5,7 @@ use std::path::Path;
 use media_core::{Charge, ErrorKind, Result};
 
 use super::{Case, Resume, in_doubt};
-use crate::decision::{ANOTHER_VARIANT, Decision, Stay, copy, is_of_another};
+use crate::decision::{BUY_ANEW, Decision, Stay, copy, is_of_another};
 use crate::found::{Found, is_as_made};
 use crate::ledger::{Entry, TakeRow, asked};
 use crate::line::{LineError, Status};
@@ -26,7 +26,7 @@ fn spent_on(other: &str) -> Stay {
     let error = LineError::new(ErrorKind::InvalidMedia.as_str(), Charge::Certain, message);
     Stay {
         is_shared: true,
-        ..Stay::new(Status::Failed).because(error.next(ANOTHER_VARIANT))
+        ..Stay::new(Status::Failed).because(error.next(BUY_ANEW))
     }
 }
 
@@ -171,14 +171,19 @@ impl Resume<'_> {
     /// What stands at its path has been put there in the place of its own file, as an equal row's new take: a kill came before its
     /// entry.
     pub(super) fn swapped_before(&self, case: Case<'_>, own: &TakeRow) -> Result<Option<Decision>> {
-        let Some(reader) = self.reader.filter(|_| own.hash != case.prepared.checked.hash) else {
+        let Some(reader) = self.reader else {
             return Ok(None);
         };
+        let hash = &case.prepared.checked.hash;
+        // Its redo has no attempt of its own where an equal row's bought the file for both.
+        let redone = reader.noted_redo(&case.spec.id, own.take, hash)?;
+        if own.hash == *hash && redone.is_none() {
+            return Ok(None);
+        }
         let path = &case.prepared.request.output_path;
-        let made = reader.find_equal(&case.prepared.checked.hash, |take| {
-            matches!(self.find(path, Some(take)), Found::AsMade)
-        })?;
-        let number = reader.last_take(&case.spec.id)?.max(own.take) + 1;
+        let made = reader.find_equal(hash, |take| matches!(self.find(path, Some(take)), Found::AsMade))?;
+        let next = reader.last_take(&case.spec.id)?.max(own.take) + 1;
+        let number = redone.unwrap_or(next);
         Ok(made.map(|take| copy(path.clone(), take, number, false)))
     }
 

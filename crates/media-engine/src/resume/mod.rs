@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use media_core::{Charge, Client, ErrorKind, Prior, Result};
 
 use crate::decision::{
-    ANOTHER_VARIANT, ASK_AGAIN, Decision, SEND_AGAIN, Start, Stay, copy, gone, gone_to, in_doubt_by,
-    in_the_way, start, stay,
+    ASK_AGAIN, BUY_ANEW, Decision, SEND_AGAIN, Start, Stay, copy, gone, gone_to, in_doubt_by, in_the_way,
+    start, stay,
 };
 use crate::found::{Found, find};
 use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, Reader, TakeRow, asked};
@@ -325,14 +325,12 @@ impl Resume<'_> {
                 Ok(match self.made_for_equal(case, Some(entry), entry.take)? {
                     // An equal row was bought anew since.
                     Some(copy @ Decision::Copy { .. }) => copy,
-                    _ if entry.was_billed() => self.told_before(entry, Status::Failed, ANOTHER_VARIANT),
+                    _ if entry.was_billed() => self.told_before(entry, Status::Failed, BUY_ANEW),
                     _ => {
                         let message = "it was billed in an earlier run, and what came was no good";
                         let error =
                             LineError::new(ErrorKind::InvalidMedia.as_str(), Charge::Certain, message);
-                        Stay::new(Status::Failed)
-                            .because(error.next(ANOTHER_VARIANT))
-                            .into()
+                        Stay::new(Status::Failed).because(error.next(BUY_ANEW)).into()
                     }
                 })
             }
@@ -350,7 +348,7 @@ impl Resume<'_> {
             None if is_same && entry.status == JobStatus::Failed && entry.was_billed() => {
                 Ok(match self.made_for_equal(case, Some(entry), entry.take)? {
                     Some(copy @ Decision::Copy { .. }) => copy,
-                    _ => self.told_before(entry, Status::Failed, ANOTHER_VARIANT),
+                    _ => self.told_before(entry, Status::Failed, BUY_ANEW),
                 })
             }
             _ if is_same && entry.status == JobStatus::Failed && is_lasting(entry) => {

@@ -232,11 +232,7 @@ impl Batches {
 
 /// A refusal of a whole file says nothing about a single row: none of them fails for good.
 fn of_all(error: Error) -> Error {
-    let kind = error.kind();
-    if kind.stops_lane() || kind.stops_model() || kind == ErrorKind::BudgetExceeded {
-        return error;
-    }
-    if !kind.is_lasting() {
+    if !error.kind().is_lasting() {
         return error;
     }
     let charge = error.charge();

@@ -109,15 +109,17 @@ fn a_picture_in_the_alphabet_for_addresses_is_another_text() {
     assert_eq!(text, Value::from(base64(crate::PNG)));
 }
 
-/// Whatever it calls the money, and under whichever name the picture stands.
+/// Whatever it calls the money, under whichever name the picture stands, and however long it is.
 #[tokio::test]
-async fn a_picture_under_another_name_is_no_refusal_either() {
+async fn a_picture_beside_an_error_is_no_refusal() {
     let pic = base64(crate::PNG);
+    let long = base64(&[crate::PNG, &[0; 100_000]].concat());
     let error = json!({"code": "rate_limit_exceeded", "message": "slow down"});
     for body in [
+        json!({"data": [{"b64_json": long}], "error": error}),
         json!({"data": {"b64_json": pic}, "error": error}),
         json!({"b64_json": pic, "error": error}),
-        json!({"images": [pic], "error": error}),
+        json!({"images": [long], "error": error}),
     ] {
         for status in [200, 429, 500] {
             let mut setup = Setup::new().await;

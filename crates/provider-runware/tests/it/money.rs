@@ -42,6 +42,33 @@ async fn too_many_requests_repeats_exactly_the_same_send() {
     }
 }
 
+/// One of several is turned away for pace, beside others that are taken: everybody sends more slowly then.
+#[tokio::test]
+async fn a_part_that_is_turned_away_for_pace_slows_all_down() {
+    for status in [200, 429] {
+        let fake = fake!(|base, _call, tasks| match tasks {
+            [taken, .., paced] => Reply::json(
+                status,
+                &json!({"data": [done(base, taken)], "errors": [error("rateLimitExceeded", paced)]}),
+            ),
+            tasks => Reply::data(tasks.iter().map(|task| done(base, task)).collect()),
+        });
+        let client = fake.client(|config| config.delivery.mode = Mode::Sync);
+        // The first goes alone.
+        let names = ["dog", "cat", "pig"];
+        let results = fake
+            .all(&client, names.map(|name| fake.picture(name)).to_vec())
+            .await;
+        assert!(results.iter().all(|result| result.outcome.is_ok()), "{results:?}");
+        assert_eq!(fake.calls().len(), 3);
+        let began = Instant::now();
+        for name in ["cow", "hen"] {
+            assert!(client.generate(fake.picture(name)).await.outcome.is_ok());
+        }
+        assert!(began.elapsed() >= Duration::from_millis(80), "{status}");
+    }
+}
+
 #[tokio::test]
 async fn a_rate_limit_that_stays_is_a_failure_that_cost_nothing() {
     let fake = fake!(|_base, _call, tasks| Reply::errors(429, vec![error("rateLimitExceeded", &tasks[0])]));

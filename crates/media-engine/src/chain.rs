@@ -47,7 +47,7 @@ pub(crate) fn own_standing(spec: &JobSpec, reader: Option<&Reader>) -> Result<St
         return Ok(first);
     };
     // Another take of it was sent, by a redo that may have passed on: it is where that can be fetched.
-    let open = reader.open_attempt_after(&spec.id, entry.take)?;
+    let open = reader.open_redo(&spec.id, entry.take, None)?;
     let at = open.and_then(|attempt| attempt.provider);
     if let Some(provider) = at.filter(|at| spec.providers.contains(at)) {
         return Ok(Standing {

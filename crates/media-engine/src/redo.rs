@@ -285,7 +285,7 @@ pub fn keep(folder: &Folder, ids: &[String], on: bool) -> Result<()> {
     let reader = folder.ledger().reader()?;
     for id in ids {
         let job = job_of(&reader, id)?;
-        if on && reader.open_attempt_after(id, job.take)?.is_some() {
+        if on && reader.open_redo(id, job.take, None)?.is_some() {
             let message = format!("another take of {id} was sent already and is not settled");
             return Err(Error::config(message)
                 .hint("run the list, which fetches it where that can be done; what stays unknown is given up by media retry --unknown --give-up ID"));

@@ -131,17 +131,16 @@ impl Complaint {
             .with_code(code)
     }
 
+    /// An error with what the service said.
+    fn error(&self, kind: ErrorKind, what: &str) -> Error {
+        match shorten(&self.message).as_str() {
+            "" => Error::new(kind, what),
+            said => Error::new(kind, format!("{what}: {said}")),
+        }
+    }
+
     fn classify(&self, reply: &Reply<'_>) -> Error {
-        let said = shorten(&self.message);
-        let error = |kind, what: &str| {
-            let message = if said.is_empty() {
-                what.to_owned()
-            } else {
-                format!("{what}: {said}")
-            };
-            Error::new(kind, message)
-        };
-        if let Some(known) = self.by_code(reply, &error) {
+        if let Some(known) = self.by_code(reply) {
             return known;
         }
         let message = self.message.to_ascii_lowercase();
@@ -149,46 +148,56 @@ impl Complaint {
             401 | 403 if message.contains("scope") => missing_scope(),
             // The message may repeat part of the key.
             401 if message.contains("key") => wrong_key(),
-            401 => error(ErrorKind::Authentication, "the service refused the key's owner")
+            401 => self
+                .error(ErrorKind::Authentication, "the service refused the key's owner")
                 .not_billed()
                 .hint("check the key, its organisation, and which addresses may use it"),
-            402 => no_money(&error),
-            403 if message.contains("must be verified") => {
-                error(ErrorKind::PermissionDenied, "the organisation is not verified")
-                    .not_billed()
-                    .hint("verify it in the organisation's settings; it takes effect within 15 minutes")
-            }
-            403 => error(ErrorKind::PermissionDenied, "access was denied").not_billed(),
-            404 if self.explicit && [ASK_OP, FETCH_OP].contains(&reply.op) => {
-                error(ErrorKind::NotFound, "the service has no such thing").not_billed()
-            }
-            404 => error(
-                ErrorKind::Config,
-                "the service does not know this model or address",
-            )
-            .not_billed(),
-            400 if message.contains("model") && message.contains("does not exist") => no_such_model(&error),
+            402 => self.no_money(),
+            403 if message.contains("must be verified") => self
+                .error(ErrorKind::PermissionDenied, "the organisation is not verified")
+                .not_billed()
+                .hint("verify it in the organisation's settings; it takes effect within 15 minutes"),
+            403 => self
+                .error(ErrorKind::PermissionDenied, "access was denied")
+                .not_billed(),
+            404 if self.explicit && [ASK_OP, FETCH_OP].contains(&reply.op) => self
+                .error(ErrorKind::NotFound, "the service has no such thing")
+                .not_billed(),
+            404 => self
+                .error(
+                    ErrorKind::Config,
+                    "the service does not know this model or address",
+                )
+                .not_billed(),
+            400 if message.contains("model") && message.contains("does not exist") => self.no_such_model(),
             // Definite refusals bill nothing; 408 and 5xx bodies other than the known ones say nothing about money.
-            429 => self.too_fast(reply, &error),
-            408 => error(ErrorKind::Timeout, "the service gave up waiting").retryable(),
-            409 => error(
-                ErrorKind::ProviderFault,
-                "the service was busy with the same thing",
-            )
-            .retryable(),
-            400..=499 => error(ErrorKind::InvalidRequest, "the service refused the request").not_billed(),
-            500..=599 => error(ErrorKind::ProviderFault, "the service failed")
+            429 => self.too_fast(reply),
+            408 => self
+                .error(ErrorKind::Timeout, "the service gave up waiting")
+                .retryable(),
+            409 => self
+                .error(
+                    ErrorKind::ProviderFault,
+                    "the service was busy with the same thing",
+                )
+                .retryable(),
+            400..=499 => self
+                .error(ErrorKind::InvalidRequest, "the service refused the request")
+                .not_billed(),
+            500..=599 => self
+                .error(ErrorKind::ProviderFault, "the service failed")
                 .after(reply.retry_after())
                 .retryable(),
-            _ => error(ErrorKind::BadResponse, "the service answered with an error"),
+            _ => self.error(ErrorKind::BadResponse, "the service answered with an error"),
         }
     }
 
-    fn by_code(&self, reply: &Reply<'_>, error: &dyn Fn(ErrorKind, &str) -> Error) -> Option<Error> {
+    fn by_code(&self, reply: &Reply<'_>) -> Option<Error> {
         Some(match self.code.as_str() {
             "moderation_blocked" | "content_policy_violation" | "contentFilter" | "content_filter" => {
-                let refused =
-                    error(ErrorKind::ContentRejected, "moderation refused it").hint("change the prompt");
+                let refused = self
+                    .error(ErrorKind::ContentRejected, "moderation refused it")
+                    .hint("change the prompt");
                 // Refused before drawing is free; what was drawn and then withheld may be billed.
                 match self.stage.as_deref() {
                     None | Some("input") => refused.not_billed(),
@@ -200,45 +209,44 @@ impl Complaint {
             | "organization_spend_limit_exceeded"
             | "project_spend_limit_exceeded"
             | "organization_usage_limit_exceeded"
-            | "insufficient_quota" => no_money(error),
-            _ if self.kind == "insufficient_quota" => no_money(error),
+            | "insufficient_quota" => self.no_money(),
+            _ if self.kind == "insufficient_quota" => self.no_money(),
             "invalid_api_key" => wrong_key(),
             MISSING_SCOPE => missing_scope(),
-            "model_not_found" if reply.status == 403 => {
-                error(ErrorKind::PermissionDenied, "the project may not use this model")
-                    .not_billed()
-                    .hint("allow the model in the project's limits; it takes about half a minute")
-            }
-            "model_not_found" | "DeploymentNotFound" => no_such_model(error),
-            "rate_limit_exceeded" | "slow_down" => self.too_fast(reply, error),
+            "model_not_found" if reply.status == 403 => self
+                .error(ErrorKind::PermissionDenied, "the project may not use this model")
+                .not_billed()
+                .hint("allow the model in the project's limits; it takes about half a minute"),
+            "model_not_found" | "DeploymentNotFound" => self.no_such_model(),
+            "rate_limit_exceeded" | "slow_down" => self.too_fast(reply),
             // A gateway also says 503 after it lost a service that had taken the request on; only the service's own
             // words prove that it had not.
-            "server_is_overloaded" => overloaded(reply, error),
-            _ if self.kind == "service_unavailable_error" => overloaded(reply, error),
+            "server_is_overloaded" => self.overloaded(reply),
+            _ if self.kind == "service_unavailable_error" => self.overloaded(reply),
             // There is no picture. Nobody says that there is no bill (ADR 6).
-            "image_generation_failed" => {
-                error(ErrorKind::ProviderFault, "the picture could not be made").retryable()
-            }
+            "image_generation_failed" => self
+                .error(ErrorKind::ProviderFault, "the picture could not be made")
+                .retryable(),
             _ => return None,
         })
     }
 
     /// A 429 that is neither money nor, perhaps, a matter of pace.
-    fn too_fast(&self, reply: &Reply<'_>, error: &dyn Fn(ErrorKind, &str) -> Error) -> Error {
+    fn too_fast(&self, reply: &Reply<'_>) -> Error {
         if let (Some(limit), Some(asked)) = (
             number_after(&self.message, "Limit "),
             number_after(&self.message, "Requested "),
         ) && asked > limit
         {
             return if limit == 0 {
-                error(
+                self.error(
                     ErrorKind::PermissionDenied,
                     "the account has no allowance for this model",
                 )
                 .not_billed()
                 .hint("image models need a paid account: see its limits page")
             } else {
-                error(
+                self.error(
                     ErrorKind::InvalidRequest,
                     "one request is more than the account's limit allows",
                 )
@@ -252,36 +260,36 @@ impl Complaint {
             parse_duration(rest.get(..end)?.trim_end_matches('.'))
         });
         let wait = reply.retry_after().into_iter().chain(told).max();
-        error(ErrorKind::RateLimited, "too many requests")
+        self.error(ErrorKind::RateLimited, "too many requests")
             .after(wait)
             .retryable()
             .not_billed()
     }
-}
 
-fn overloaded(reply: &Reply<'_>, error: &dyn Fn(ErrorKind, &str) -> Error) -> Error {
-    error(ErrorKind::ProviderFault, "the service is overloaded")
-        .after(reply.retry_after())
-        .retryable()
-        .not_billed()
-}
+    fn overloaded(&self, reply: &Reply<'_>) -> Error {
+        self.error(ErrorKind::ProviderFault, "the service is overloaded")
+            .after(reply.retry_after())
+            .retryable()
+            .not_billed()
+    }
 
-fn no_money(error: &dyn Fn(ErrorKind, &str) -> Error) -> Error {
-    error(ErrorKind::InsufficientCredit, "the account has no credit left")
-        .not_billed()
-        .hint("add credit or raise the limit in the account's billing settings")
-}
+    fn no_money(&self) -> Error {
+        self.error(ErrorKind::InsufficientCredit, "the account has no credit left")
+            .not_billed()
+            .hint("add credit or raise the limit in the account's billing settings")
+    }
 
-fn no_such_model(error: &dyn Fn(ErrorKind, &str) -> Error) -> Error {
-    error(ErrorKind::Config, "the model is not there").not_billed().hint(
+    fn no_such_model(&self) -> Error {
+        self.error(ErrorKind::Config, "the model is not there").not_billed().hint(
         "name another model in the provider's configuration: `media check` lists what is about to be shut down",
     )
+    }
 }
 
 fn wrong_key() -> Error {
     Error::new(ErrorKind::Authentication, "the key was refused")
         .not_billed()
-        .hint("check the key at platform.openai.com/api-keys")
+        .hint("check the key, and that it is one of this server (base_url)")
 }
 
 /// The code of an error that says so, whether the service gave one or said it in words.

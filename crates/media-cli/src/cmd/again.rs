@@ -142,7 +142,7 @@ fn given_up(count: u64, plan: &Plan) -> String {
         return format!("{what}: given up, and nothing is sent");
     }
     let (sent, cost) = (counted(to_send, "request"), plan.cost());
-    format!("{what}: given up; {sent} sent once more, as the ledger has it, {cost} USD by the price list")
+    format!("{what}: given up; {sent} sent once more, as the ledger has it, {cost} USD as estimated")
 }
 
 /// Whether the service said that it has nothing of it (any more). That it only could not be asked says no such thing.
@@ -229,7 +229,10 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
             } else if args.unknown && job.status == JobStatus::Unknown {
                 let message =
                     format!("{id} has nothing of its own that is unknown: it waited for an equal row");
-                (message, "that one is settled: run the list again".to_owned())
+                (
+                    message,
+                    "run the list again: it says what becomes of it".to_owned(),
+                )
             } else {
                 let message = format!("{id} is not {what}: it is {}", job.status.as_str());
                 (message, format!("media status {id}"))

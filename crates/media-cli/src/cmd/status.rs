@@ -65,7 +65,7 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
     );
     if totals.unknown > 0 {
         put!(
-            "unknown: {} may have been billed without an answer, {} USD by the price list{}",
+            "unknown: {} may have been billed without an answer, {} USD as estimated{}",
             counted(totals.unknown, "send"),
             totals.at_stake,
             match totals.unpriced {
@@ -76,14 +76,14 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
     }
     if totals.unfetched > 0 {
         put!(
-            "bought: {} not fetched yet, {} USD by the price list; the next run fetches what it can",
+            "bought: {} not fetched yet, {} USD as estimated; the next run fetches what it can",
             counted(totals.unfetched, "file"),
             totals.unfetched_usd
         );
     }
     if totals.given_up > 0 {
         put!(
-            "given up: {} may have been billed too, {} USD by the price list",
+            "given up: {} may have been billed too, {} USD as estimated",
             counted(totals.given_up, "send"),
             totals.given_up_usd
         );
@@ -267,14 +267,13 @@ fn job(reader: &Reader, id: &str, is_simulated: bool) -> Result<Exit> {
         attempt.sends > 0 && open.contains(&attempt.state)
     };
     let is_told = line.as_ref().is_some_and(|line| line.error.is_some());
-    if !is_told && attempts.iter().any(is_open) {
-        put!(
-            "    {}",
-            here_as(
-                "media rescue fetches what can be had, and so does a run of its list; media retry --unknown, with its id, sends it again",
-                is_simulated
-            )
+    if let Some(open) = attempts.iter().find(|attempt| !is_told && is_open(attempt)) {
+        let is_redo = job.take != open.take;
+        let ends = if is_redo { "gives it up" } else { "sends it again" };
+        let next = format!(
+            "media rescue fetches what can be had, and so does a run of its list; media retry --unknown, with its id, {ends}"
         );
+        put!("    {}", here_as(&next, is_simulated));
     }
     for tried in line.iter().flat_map(|line| &line.tried) {
         put!("  {} did not: {}", tried.provider, tried.kind);

@@ -167,6 +167,8 @@ fn a_take_in_doubt_is_unknown_and_the_old_file_stands() {
             .stdout
             .contains("  b (line 2)")
     );
+    let told = desk.run(&["status", "b", "--out", "out"]).ended(0).stdout;
+    assert!(told.contains("with its id, gives it up"), "{told}");
     assert_eq!(desk.charges(), 4);
     desk.run(&["retry", "--unknown", "--out", "out"])
         .ended(0)

@@ -22,7 +22,7 @@ pub struct Totals {
     pub unpriced: u64,
     /// Files that were bought and are not here, of which nobody has written down what they cost.
     pub unfetched: u64,
-    /// What those cost by the price list.
+    /// What those cost as estimated.
     pub unfetched_usd: Usd,
     /// Attempts that may have been billed and that a person went on without.
     pub given_up: u64,

@@ -215,24 +215,25 @@ impl Reader {
         self.one(text, params![job, take, hash.bytes()], attempt_row)
     }
 
-    /// The first attempt at a take after this one that is not settled. One that was free counts when it came to something.
-    pub(crate) fn open_attempt_after(&self, job: &str, take: u32) -> Result<Option<AttemptRow>> {
+    /// The first attempt at a take after this one that is not settled, at this request or at any. One that was free
+    /// counts when it came to something.
+    pub(crate) fn open_redo(
+        &self,
+        job: &str,
+        take: u32,
+        wanted: Option<&RequestHash>,
+    ) -> Result<Option<AttemptRow>> {
         let text = concat!(
             attempts!(),
-            " WHERE job = ?1 AND take > ?2 AND (sends > 0 OR state <> 'sending') AND ended_ms IS NULL
+            " WHERE job = ?1 AND take > ?2 AND (?3 IS NULL OR hash = ?3) AND (sends > 0 OR state <> 'sending')
+                 AND ended_ms IS NULL
              ORDER BY take, number LIMIT 1"
         );
-        self.one(text, params![job, take], attempt_row)
-    }
-
-    /// Such an attempt at this request: what came for another one is no take of it.
-    pub(crate) fn open_redo(&self, job: &str, take: u32, hash: &RequestHash) -> Result<Option<AttemptRow>> {
-        let text = concat!(
-            attempts!(),
-            " WHERE job = ?1 AND take > ?2 AND hash = ?3 AND (sends > 0 OR state <> 'sending') AND ended_ms IS NULL
-             ORDER BY take, number LIMIT 1"
-        );
-        self.one(text, params![job, take, hash.bytes()], attempt_row)
+        self.one(
+            text,
+            params![job, take, wanted.map(RequestHash::bytes)],
+            attempt_row,
+        )
     }
 
     /// An attempt of a job at another request than this one that is not settled, with that request.

@@ -125,7 +125,9 @@ impl Writer {
         self.ask(Command::Flush)
     }
 
+    /// Counts from what is on disk: what was noted before has to be there.
     pub(super) fn cap(&self, caps: Caps) -> Result<()> {
+        self.flush()?;
         self.ask(|answer| Command::Cap(caps, answer))
     }
 
@@ -253,15 +255,8 @@ impl Scribe {
                 batch.takes_all = true;
             }
             Command::Cap(caps, answer) => {
-                // What was asked before it is answered by its own commit.
-                let committed = self.commit(std::mem::take(&mut batch.work), true);
-                for answer in batch.answers.drain(..) {
-                    answer(committed.clone());
-                }
-                answer(committed.and_then(|()| {
-                    let begun = self.budget.begin(caps, &self.db);
-                    begun.map_err(|error| failed(&self.path, error))
-                }));
+                let begun = self.budget.begin(caps, &self.db);
+                answer(begun.map_err(|error| failed(&self.path, error)));
             }
             Command::Spending(answer) => {
                 // Whoever asked may have been given up since.

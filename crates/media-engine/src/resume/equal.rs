@@ -6,7 +6,7 @@ use media_core::{Charge, ErrorKind, Result};
 
 use super::{Case, Resume, in_doubt};
 use crate::decision::{BUY_ANEW, Decision, Stay, copy, is_of_another};
-use crate::found::{Found, is_as_made};
+use crate::found::is_as_made;
 use crate::ledger::{Entry, TakeRow, asked};
 use crate::line::{LineError, Status};
 
@@ -93,8 +93,7 @@ impl Resume<'_> {
         // Where another take is on its way to this very path, that is what the row gets.
         let is_replaced = self.is_being_replaced(case)?;
         let standing = reader.find_equal(&case.prepared.checked.hash, |take| {
-            let stands =
-                !is_replaced && matches!(self.find(&self.out.join(&take.path), Some(take)), Found::AsMade);
+            let stands = !is_replaced && self.is_made_at(&self.out.join(&take.path), take);
             if !stands {
                 made.get_or_insert_with(|| take.clone());
             }
@@ -145,7 +144,7 @@ impl Resume<'_> {
             if let Some(take) = reader.take(id, entry.take)? {
                 let path = self.out.join(&take.path);
                 let fits = take.fits(&prepared.request.output_path);
-                if fits && matches!(self.find(&path, Some(&take)), Found::AsMade) {
+                if fits && self.is_made_at(&path, &take) {
                     return Ok(Some(copy(path, take, number, false)));
                 }
             } else if reader.open_at_another(id, &prepared.checked.hash)?.is_some() {
@@ -162,9 +161,7 @@ impl Resume<'_> {
             return Ok(None);
         };
         let path = &case.prepared.request.output_path;
-        let made = reader.find_equal(&entry.hash, |take| {
-            matches!(self.find(path, Some(take)), Found::AsMade)
-        })?;
+        let made = reader.find_equal(&entry.hash, |take| self.is_made_at(path, take))?;
         Ok(made.map(|take| copy(path.clone(), take, entry.take, false)))
     }
 
@@ -181,7 +178,7 @@ impl Resume<'_> {
             return Ok(None);
         }
         let path = &case.prepared.request.output_path;
-        let made = reader.find_equal(hash, |take| matches!(self.find(path, Some(take)), Found::AsMade))?;
+        let made = reader.find_equal(hash, |take| self.is_made_at(path, take))?;
         let next = reader.last_take(&case.spec.id)?.max(own.take) + 1;
         let number = redone.unwrap_or(next);
         Ok(made.map(|take| copy(path.clone(), take, number, false)))
@@ -198,7 +195,7 @@ impl Resume<'_> {
             let Some(entry) = reader.job(&made.job)? else {
                 continue;
             };
-            if reader.open_attempt_after(&made.job, entry.take)?.is_some() {
+            if reader.open_redo(&made.job, entry.take, None)?.is_some() {
                 return Ok(true);
             }
         }
@@ -211,8 +208,7 @@ impl Resume<'_> {
             return Ok(None);
         };
         let other = reader.find_equal(&take.hash, |other| {
-            let path = self.out.join(&other.path);
-            other.sha256 == take.sha256 && matches!(self.find(&path, Some(other)), Found::AsMade)
+            other.sha256 == take.sha256 && self.is_made_at(&self.out.join(&other.path), other)
         })?;
         Ok(other.map(|other| copy(self.out.join(&other.path), other, take.take, is_broken)))
     }

@@ -191,9 +191,7 @@ impl Resume<'_> {
             // What it gets is what comes; the next run notes that.
             return Ok(stay(Status::Skipped, None));
         }
-        let made = reader.find_equal(&case.prepared.checked.hash, |take| {
-            matches!(self.find(path, Some(take)), Found::AsMade)
-        })?;
+        let made = reader.find_equal(&case.prepared.checked.hash, |take| self.is_made_at(path, take))?;
         Ok(match made {
             Some(take) => copy(path.clone(), take, number, false),
             None => stay(Status::Skipped, None),
@@ -244,7 +242,7 @@ impl Resume<'_> {
         };
         // Gone. What costs nothing is brought back: the file of this row, by whatever configuration it was made.
         let former = self.out.join(&take.path);
-        if former != *path && matches!(self.find(&former, Some(&take)), Found::AsMade) {
+        if former != *path && self.is_made_at(&former, &take) {
             if is_same || differs == Status::Outdated {
                 let number = take.take;
                 return Ok(copy(former, take, number, is_broken));
@@ -290,13 +288,13 @@ impl Resume<'_> {
     /// It was begun, and no take of it was made.
     fn decide_unmade(&self, case: Case<'_>, entry: &Entry) -> Result<Decision> {
         let Case { prepared, .. } = case;
+        let last = self.last_attempt(&entry.spec.id, entry.take, prepared)?;
         match self.find(&prepared.request.output_path, None) {
             Found::Nothing => {}
             Found::AsMade | Found::Valid => {
                 if let Some(copy) = self.copied_before(case, entry)? {
                     return Ok(copy);
                 }
-                let last = self.last_attempt(&entry.spec.id, entry.take, prepared)?;
                 let there = self.file_at_path(case, entry.take)?;
                 return Ok(match last.filter(is_open) {
                     Some(attempt) => in_place_of_sent(case, &attempt, there),
@@ -304,13 +302,11 @@ impl Resume<'_> {
                 });
             }
             Found::Broken(what) | Found::InTheWay(what) => {
-                let last = self.last_attempt(&entry.spec.id, entry.take, prepared)?;
                 let there = in_the_way(&prepared.request.output_path, &what);
                 return Ok(in_doubt_by(last.as_ref(), there));
             }
         }
         let is_same = entry.hash == prepared.checked.hash;
-        let last = self.last_attempt(&entry.spec.id, entry.take, prepared)?;
         let number = last.as_ref().map_or(0, |attempt| attempt.number);
         // This ledger has only noted the row: a ledger that was lost may have sent it all the same.
         let prior = match &last {
@@ -365,6 +361,11 @@ impl Resume<'_> {
 
     fn find(&self, path: &Path, take: Option<&TakeRow>) -> Found {
         find(self.out, path, take)
+    }
+
+    /// Whether the file of a take stands there as it was made.
+    fn is_made_at(&self, path: &Path, take: &TakeRow) -> bool {
+        matches!(self.find(path, Some(take)), Found::AsMade)
     }
 
     fn has_newer(&self, job: &str, take: u32) -> Result<bool> {

@@ -28,7 +28,8 @@ impl Resume<'_> {
         let Some(reader) = self.reader else {
             return Ok(None);
         };
-        let Some(attempt) = reader.open_redo(&case.spec.id, entry.take, &case.prepared.checked.hash)? else {
+        let Some(attempt) = reader.open_redo(&case.spec.id, entry.take, Some(&case.prepared.checked.hash))?
+        else {
             return Ok(None);
         };
         let Some(take) = self.take(&case.spec.id, entry.take)? else {

@@ -186,12 +186,13 @@ impl Http {
             if !is_of_service(request) {
                 return Err(self.reply(request, head, &text).of_media_host());
             }
-            self.judge(request, head, &text)?;
-            // The judge saw nothing wrong in it: some services put results under other statuses.
-            return match expect {
-                Expect::Json => Ok(Received::of_text(text)),
-                _ => Err(self.reply(request, head, &text).by_status()),
+            let refused = match (self.judge(request, head, &text), &expect) {
+                // The judge saw nothing wrong in it: some services put results under other statuses.
+                (Ok(()), Expect::Json) => return Ok(Received::of_text(text)),
+                (Ok(()), _) => self.reply(request, head, &text).by_status(),
+                (Err(error), _) => error,
             };
+            return Err(came_as(request, refused, &text));
         }
         match expect {
             Expect::Json => {
@@ -224,15 +225,23 @@ impl Http {
                 let staging = &self.wiring().staging;
                 let mut diverter =
                     Diverter::new(fields, staging, request.output(), sizes.media.0, sizes.text.0);
-                let came = match pieces.pour_into(&mut diverter).await {
-                    // A refusal may be any text.
-                    Err(error) if !is_success && error.kind() == ErrorKind::BadResponse => Ok(()),
-                    came => came,
-                };
+                let came = pieces.pour_into(&mut diverter).await;
                 let (text, media) = diverter.finish();
                 let text = self.redact(text);
-                match came.and_then(|()| self.judge(request, head, &text)) {
+                let judged = match came {
+                    // A refusal may be any text. Of JSON that is too long nobody has read what it holds.
+                    Err(error) if !is_success && error.kind() == ErrorKind::BadResponse => {
+                        let judged = self.judge(request, head, &text);
+                        let is_json = text.trim_ascii_start().starts_with(b"{");
+                        judged.map_err(|error| if is_json { error.without_charge() } else { error })
+                    }
+                    came => came.and_then(|()| self.judge(request, head, &text)),
+                };
+                match judged {
                     Ok(()) => Ok(Received { text, media }),
+                    Err(error) if !is_success => {
+                        Err(came_with(request, came_as(request, error, &text), media))
+                    }
                     Err(error) => Err(came_with(request, error, media)),
                 }
             }
@@ -429,6 +438,14 @@ async fn within<T>(
             Err(Error::new(ErrorKind::Timeout, message).in_op(op).retryable())
         }
     }
+}
+
+/// A refusal in bytes that are no text: they may be what was made.
+fn came_as(request: &Request<'_>, error: Error, body: &[u8]) -> Error {
+    if is_text(body) || !request.is_paid() {
+        return error;
+    }
+    error.without_charge()
 }
 
 /// An error that came with media: what was made may be billed, whatever the error says of money, and is kept for a look.

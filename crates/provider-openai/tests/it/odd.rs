@@ -109,6 +109,29 @@ fn a_picture_in_the_alphabet_for_addresses_is_another_text() {
     assert_eq!(text, Value::from(base64(crate::PNG)));
 }
 
+/// Nor is what nobody could read: the media themselves, or more JSON than is ever read.
+#[tokio::test]
+async fn a_refusal_that_is_no_text_or_too_long_says_nothing_about_money() {
+    let error = json!({"code": "rate_limit_exceeded", "message": "slow down"});
+    let long = json!({"error": error, "images": ["A".repeat(9 << 20)]}).to_string();
+    for (path, status, body, charge) in [
+        (IMAGES, 429, long.into_bytes(), Charge::Unknown),
+        (IMAGES, 400, crate::PNG.to_vec(), Charge::Unknown),
+        (crate::SPEECH, 400, crate::PNG.to_vec(), Charge::Unknown),
+        (IMAGES, 400, vec![b'x'; 9 << 20], Charge::None),
+    ] {
+        let mut setup = Setup::new().await;
+        let mock = setup.post(path, status, body).await.expect(1);
+        let request = match path {
+            IMAGES => setup.image("kettle.png"),
+            _ => setup.speech("hola.mp3"),
+        };
+        let result = setup.client().generate(request).await;
+        mock.assert_async().await;
+        assert_eq!(failure(result).charge(), Some(charge), "{path} {status}");
+    }
+}
+
 /// Whatever it calls the money, under whichever name the picture stands, and however long it is.
 #[tokio::test]
 async fn a_picture_beside_an_error_is_no_refusal() {

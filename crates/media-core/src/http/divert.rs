@@ -4,8 +4,6 @@
 //! named fields are decoded straight into staged files; everything else is kept, small, for serde. What is malformed
 //! about the rest is serde's to refuse.
 
-use std::path::Path;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use memchr::{memchr2, memchr3};
@@ -13,7 +11,7 @@ use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::output::{StageWriter, Staged, Staging};
+use crate::output::{Intake, StageWriter, Staged};
 
 /// The value of a field that holds media: taken out of the answer, or a text that is none (a link).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -45,16 +43,12 @@ impl<'de> Deserialize<'de> for Payload {
 
 /// How much of a value is looked at to tell a link, a data URI and plain base64 apart.
 const HEAD: usize = 256;
-/// Base64 that is decoded at a time. A multiple of 4.
-const BLOCK: usize = 32 << 10;
 /// Deeper answers are not from these services.
 const MAX_DEPTH: usize = 64;
 
 pub(crate) struct Diverter<'a> {
     fields: &'a [&'a str],
-    staging: &'a Staging,
-    output: &'a Path,
-    most_media: u64,
+    intake: Intake<'a>,
     most_text: usize,
     rest: Vec<u8>,
     media: Vec<Staged>,
@@ -161,18 +155,11 @@ fn bad(what: &str) -> Error {
 }
 
 impl<'a> Diverter<'a> {
-    pub(crate) fn new(
-        fields: &'a [&'a str],
-        staging: &'a Staging,
-        output: &'a Path,
-        most_media: u64,
-        most_text: u64,
-    ) -> Diverter<'a> {
+    /// `most_text`: the most bytes of what stays in memory.
+    pub(crate) fn new(fields: &'a [&'a str], intake: Intake<'a>, most_text: u64) -> Diverter<'a> {
         Diverter {
             fields,
-            staging,
-            output,
-            most_media,
+            intake,
             most_text: usize::try_from(most_text).unwrap_or(usize::MAX),
             rest: Vec::new(),
             media: Vec::new(),
@@ -373,7 +360,7 @@ impl<'a> Diverter<'a> {
             let comma = memchr::memchr(b',', &base64).ok_or_else(|| bad("a data URI without its comma"))?;
             base64.drain(..=comma);
         }
-        let writer = Box::new(StageWriter::new(self.staging, self.output, self.most_media));
+        let writer = Box::new(self.intake.writer());
         base64.retain(|byte| !byte.is_ascii_whitespace());
         self.state = State::Media {
             writer,
@@ -398,17 +385,10 @@ impl<'a> Diverter<'a> {
         while let Some((&byte, tail)) = bytes.split_first() {
             if *escape == Escape::No {
                 let plain = memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
-                let room = BLOCK.saturating_sub(base64.len()).max(4);
-                let (run, rest) = bytes.split_at_checked(plain.min(room)).unwrap_or((bytes, &[]));
+                let (run, rest) = bytes.split_at_checked(plain).unwrap_or((bytes, &[]));
                 if !run.is_empty() {
                     base64.extend_from_slice(run);
                     bytes = rest;
-                    if base64.len() >= BLOCK
-                        && let Err(error) = decode(writer, base64, ended, false).await
-                    {
-                        self.state = State::Skipped { escaped: false };
-                        return (Err(error), bytes);
-                    }
                     continue;
                 }
                 if byte == b'"' {
@@ -425,7 +405,14 @@ impl<'a> Diverter<'a> {
                 }
             }
         }
-        (Ok(()), bytes)
+        // Nothing of it is kept until the next piece comes, but what is no whole group of four.
+        let read = decode(writer, base64, ended, false).await;
+        if read.is_err() {
+            self.state = State::Skipped {
+                escaped: *escape == Escape::Started,
+            };
+        }
+        (read, bytes)
     }
 
     async fn end_media(&mut self) -> Result<()> {
@@ -464,8 +451,11 @@ async fn decode(writer: &mut StageWriter, base64: &mut Vec<u8>, ended: &mut bool
     if memchr3(b'\n', b'\r', b' ', base64).is_some() {
         base64.retain(|byte| !byte.is_ascii_whitespace());
     }
+    if base64.is_empty() {
+        return Ok(());
+    }
     // Anything but base64 after its padding is not base64.
-    if *ended && !base64.is_empty() {
+    if *ended {
         return Err(bad("more after the end of its base64"));
     }
     let whole = if last {
@@ -481,18 +471,25 @@ async fn decode(writer: &mut StageWriter, base64: &mut Vec<u8>, ended: &mut bool
     }
     *ended = padding > 0;
     let text = now.get(..now.len() - padding).unwrap_or_default();
-    let bytes = STANDARD_NO_PAD
-        .decode(text)
-        // Some servers use the alphabet that is safe in addresses.
-        .or_else(|_| URL_SAFE_NO_PAD.decode(text))
-        .map_err(|_| bad(NO_BASE64))?;
+    writer.append(|buffer| {
+        let before = buffer.len();
+        STANDARD_NO_PAD
+            .decode_vec(text, buffer)
+            .or_else(|_| {
+                // Some servers use the alphabet that is safe in addresses.
+                buffer.truncate(before);
+                URL_SAFE_NO_PAD.decode_vec(text, buffer)
+            })
+            .map_err(|_| bad(NO_BASE64))
+    })?;
     *base64 = later;
-    writer.push(&bytes).await
+    writer.write_if_full().await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::Staging;
     use base64::engine::general_purpose::STANDARD;
     use proptest::prelude::*;
     use serde_json::Value;
@@ -501,7 +498,8 @@ mod tests {
         let staging = Staging::Beside;
         let folder = tempfile::tempdir().unwrap();
         let output = folder.path().join("x.png");
-        let mut diverter = Diverter::new(&["b64_json", "url"], &staging, &output, 1 << 20, 1 << 16);
+        let intake = Intake::new(&staging, &output, 1 << 20);
+        let mut diverter = Diverter::new(&["b64_json", "url"], intake, 1 << 16);
         for chunk in body.chunks(piece) {
             diverter.push(chunk).await?;
         }
@@ -542,8 +540,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_bytes_are_the_same_whatever_the_escapes() {
-        // More than one block, so that what is dropped shifts the groups of four of the next.
-        let bytes: Vec<u8> = (0..=255).cycle().take(40_000).map(|b: u16| b as u8).collect();
+        // More than one piece, so that what is dropped shifts the groups of four of the next.
+        let bytes: Vec<u8> = (0..=255).cycle().take(30_000).map(|b: u16| b as u8).collect();
         let plain = STANDARD.encode(&bytes);
         let variants = [
             plain.replace('/', "\\/"),
@@ -556,7 +554,7 @@ mod tests {
             for piece in [3, 1000, 50_000] {
                 let (_, media) = run(body.as_bytes(), piece).await.unwrap();
                 let secured = media.into_iter().next().unwrap();
-                assert_eq!(secured.len(), 40_000);
+                assert_eq!(secured.len(), 30_000);
                 let folder = tempfile::tempdir().unwrap();
                 let kept = Staging::Folder(folder.path().into());
                 let key = crate::AttemptKey::parse("11111111-1111-4111-8111-111111111111").unwrap();
@@ -575,7 +573,7 @@ mod tests {
 
     #[tokio::test]
     async fn broken_base64_costs_only_itself() {
-        let long = format!("{}*{}", "A".repeat(300), "A".repeat(BLOCK * 2));
+        let long = format!("{}*{}", "A".repeat(300), "A".repeat(20_000));
         for broken in [
             "AAAA*AAA",
             "AAAA=AAAA",

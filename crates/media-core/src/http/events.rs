@@ -163,7 +163,7 @@ fn without_space<'b>(value: &'b [u8], is_first: &mut bool) -> &'b [u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::Staging;
+    use crate::output::{Intake, Staging};
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
     use proptest::prelude::*;
@@ -172,7 +172,8 @@ mod tests {
     async fn read(body: &[u8], piece: usize) -> Result<Vec<(String, String, Vec<u64>)>> {
         let (staging, folder) = (Staging::Beside, tempfile::tempdir().unwrap());
         let output = folder.path().join("x.png");
-        let mut events = Events::new(|| Diverter::new(&["b64_json"], &staging, &output, 1 << 20, 1 << 16));
+        let intake = Intake::new(&staging, &output, 1 << 20);
+        let mut events = Events::new(|| Diverter::new(&["b64_json"], intake, 1 << 16));
         let mut seen = Vec::new();
         for mut bytes in body.chunks(piece) {
             while let Some(event) = events.next(&mut bytes).await? {

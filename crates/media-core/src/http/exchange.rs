@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, USER_AGENT};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, USER_AGENT};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
@@ -17,7 +17,7 @@ use super::transport::{Body, Sent, TransportError};
 use super::{Auth, Http, Reply, Request};
 use crate::error::{Charge, Error, ErrorKind, Result};
 use crate::limit;
-use crate::output::{StageWriter, Staged, defect_error};
+use crate::output::{Intake, Staged, defect_error};
 use crate::secret::ApiKey;
 use crate::validate::Defect;
 
@@ -172,6 +172,11 @@ impl Http {
         body: Body,
     ) -> Result<Received> {
         let sizes = self.wiring().sizes;
+        let length = head
+            .headers
+            .get(CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse().ok());
+        let intake = Intake::new(&self.wiring().staging, request.output(), sizes.media.0).of_length(length);
         let mut pieces = Pieces {
             body,
             idle: self.settings().timeouts.idle.0,
@@ -219,12 +224,12 @@ impl Http {
             Expect::Events { fields, last } if is_success && is_event_stream(&head.headers) => {
                 // A stream is open long before there is anything to send.
                 pieces.idle = self.settings().timeouts.first_byte.0;
-                self.last_event(request, head, &mut pieces, fields, last).await
+                let new_diverter = || Diverter::new(fields, intake, sizes.text.0);
+                self.last_event(request, head, &mut pieces, new_diverter, last)
+                    .await
             }
             Expect::JsonMedia(fields) | Expect::Events { fields, .. } => {
-                let staging = &self.wiring().staging;
-                let mut diverter =
-                    Diverter::new(fields, staging, request.output(), sizes.media.0, sizes.text.0);
+                let mut diverter = Diverter::new(fields, intake, sizes.text.0);
                 let came = pieces.pour_into(&mut diverter).await;
                 let (text, media) = diverter.finish();
                 let text = self.redact(text);
@@ -246,7 +251,7 @@ impl Http {
                 }
             }
             Expect::Media => {
-                let mut writer = StageWriter::new(&self.wiring().staging, request.output(), sizes.media.0);
+                let mut writer = intake.writer();
                 let mut text = Vec::new();
                 while let Some(piece) = pieces.next().await? {
                     let room = TEXT_OF_REFUSAL.saturating_sub(text.len()).min(piece.len());
@@ -294,17 +299,15 @@ impl Http {
     }
 
     /// Reads events up to the one that is the result. Others are progress: their media are let go.
-    async fn last_event(
+    async fn last_event<'a>(
         &self,
         request: &Request<'_>,
         head: &http::response::Parts,
         pieces: &mut Pieces,
-        fields: &[&str],
+        new_diverter: impl Fn() -> Diverter<'a>,
         last: &str,
     ) -> Result<Received> {
-        let (staging, sizes) = (&self.wiring().staging, self.wiring().sizes);
-        let mut events =
-            Events::new(|| Diverter::new(fields, staging, request.output(), sizes.media.0, sizes.text.0));
+        let mut events = Events::new(new_diverter);
         let mut is_open = true;
         while is_open {
             let piece = pieces.next().await?;

@@ -4,14 +4,14 @@ mod divert;
 mod events;
 mod exchange;
 mod memory;
+#[cfg(feature = "http")]
+mod plain;
 mod reply;
 mod request;
 #[cfg(feature = "http")]
 mod reqwest;
 mod send;
 mod transport;
-#[cfg(feature = "http")]
-mod turns;
 
 use std::fmt;
 use std::path::Path;
@@ -38,7 +38,7 @@ use crate::lenient;
 use crate::limit::{
     Accounts, Clock, Hold, Limiter, MemoryQuota, QuotaStore, Slowed, SystemClock, Units, Waiting,
 };
-use crate::output::{Staged, Staging};
+use crate::output::{Intake, Staged, Staging};
 use crate::secret::ApiKey;
 use crate::settings::{ServiceSettings, SizeLimits};
 use crate::stop::Stop;
@@ -315,8 +315,8 @@ impl Http {
             .map_err(failed)?;
         let mut rest = open.take(part.end.saturating_sub(part.start));
         let sizes = self.wiring().sizes;
-        let staging = &self.wiring().staging;
-        let mut diverter = divert::Diverter::new(fields, staging, output, sizes.media.0, sizes.text.0);
+        let intake = Intake::new(&self.wiring().staging, output, sizes.media.0);
+        let mut diverter = divert::Diverter::new(fields, intake, sizes.text.0);
         let mut buffer = vec![0; 64 << 10];
         loop {
             let count = rest.read(&mut buffer).await.map_err(failed)?;

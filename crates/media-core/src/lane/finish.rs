@@ -255,7 +255,7 @@ mod tests {
     use crate::http::{Auth, HttpOptions, Judge, MemoryTransport, Reply, Scripted, Wiring};
     use crate::journal::Journal;
     use crate::limit::Units;
-    use crate::output::{StageWriter, Staging};
+    use crate::output::{Intake, Staging};
     use crate::{Format, MediaRequest, RequestHash};
 
     const PICTURE: &[u8] = include_bytes!("../validate/fixtures/interlaced.png");
@@ -318,7 +318,7 @@ mod tests {
             take: 1,
             number: 1,
         };
-        let mut writer = StageWriter::new(&http.wiring().staging, &target, 1 << 20);
+        let mut writer = Intake::new(&http.wiring().staging, &target, 1 << 20).writer();
         writer.push(bytes).await.unwrap();
         Piece {
             key: AttemptKey::compute("test", &attempt),

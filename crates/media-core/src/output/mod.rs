@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 pub use self::staged::{MADE, Staged, keep_aside};
-pub(crate) use self::writer::StageWriter;
+pub(crate) use self::writer::{Intake, StageWriter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{AttemptKey, hex};
 use crate::validate::Defect;
@@ -88,7 +88,7 @@ pub fn prepare(path: &Path) -> Result<()> {
 }
 
 /// Bytes kept in memory before a file is opened; small media are written once, when they are accepted.
-pub(crate) const BUFFER: usize = 64 << 10;
+pub(crate) const BUFFER: usize = 32 << 10;
 
 /// An empty staged file. The folder is made only when it is missing: asking first would cost as much as writing.
 fn create(folder: &Path) -> Result<NamedTempFile> {

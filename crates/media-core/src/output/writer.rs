@@ -12,10 +12,61 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::key::hex;
 use crate::validate::{Defect, Inspector};
 
+/// Answers longer than this may hold media that will not stay in memory.
+const LONG: u64 = 2 * BUFFER as u64;
+/// Bytes of their media that are collected before they are written, from the first on: many such answers come at once.
+const STEP: usize = 8 << 10;
+
+/// Where the media of one answer go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Intake<'a> {
+    staging: &'a Staging,
+    output: &'a Path,
+    most: u64,
+    step: usize,
+}
+
+impl<'a> Intake<'a> {
+    /// Media of at most `most` bytes, each of which will end up at `output`.
+    pub(crate) fn new(staging: &'a Staging, output: &'a Path, most: u64) -> Intake<'a> {
+        Intake {
+            staging,
+            output,
+            most,
+            step: BUFFER,
+        }
+    }
+
+    /// In an answer of this length in bytes, where it is known.
+    pub(crate) fn of_length(self, length: Option<u64>) -> Intake<'a> {
+        let is_long = length.is_some_and(|length| length > LONG);
+        Intake {
+            step: if is_long { STEP } else { BUFFER },
+            ..self
+        }
+    }
+
+    /// For the next of them.
+    pub(crate) fn writer(self) -> StageWriter {
+        StageWriter {
+            folder: self.staging.folder(self.output),
+            most: self.most,
+            step: self.step,
+            inspector: Some(Inspector::new()),
+            defect: None,
+            hash: Sha256::new(),
+            bytes: 0,
+            buffer: Vec::new(),
+            file: None,
+        }
+    }
+}
+
 /// Takes the bytes of one file as they arrive: walks, hashes and stores them in constant memory.
 pub(crate) struct StageWriter {
     folder: PathBuf,
     most: u64,
+    step: usize,
     inspector: Option<Inspector>,
     defect: Option<Defect>,
     hash: Sha256,
@@ -25,22 +76,24 @@ pub(crate) struct StageWriter {
 }
 
 impl StageWriter {
-    /// For a file that will end up at `output`, of at most `most` bytes.
-    pub(crate) fn new(staging: &Staging, output: &Path, most: u64) -> StageWriter {
-        StageWriter {
-            folder: staging.folder(output),
-            most,
-            inspector: Some(Inspector::new()),
-            defect: None,
-            hash: Sha256::new(),
-            bytes: 0,
-            buffer: Vec::new(),
-            file: None,
-        }
+    /// Takes the next bytes.
+    pub(crate) async fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        self.append(|buffer| {
+            buffer.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        self.write_if_full().await
     }
 
-    /// Takes the next bytes. A defect of the media does not stop it: what was paid for is kept whole for a look.
-    pub(crate) async fn push(&mut self, bytes: &[u8]) -> Result<()> {
+    /// Takes the bytes that `append` puts at the end of a buffer, and none where it fails. A defect of the media does not
+    /// stop it: what was paid for is kept whole for a look. [`write_if_full`](StageWriter::write_if_full) is to follow.
+    pub(crate) fn append(&mut self, append: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+        let before = self.buffer.len();
+        if let Err(error) = append(&mut self.buffer) {
+            self.buffer.truncate(before);
+            return Err(error);
+        }
+        let bytes = self.buffer.get(before..).unwrap_or_default();
         self.bytes += bytes.len() as u64;
         if self.bytes > self.most {
             return Err(Error::new(
@@ -56,8 +109,12 @@ impl StageWriter {
             self.defect = Some(defect);
             self.inspector = None;
         }
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= BUFFER {
+        Ok(())
+    }
+
+    /// Writes what has come, if that is enough for it.
+    pub(crate) async fn write_if_full(&mut self) -> Result<()> {
+        if self.buffer.len() >= self.step {
             self.spill().await?;
         }
         Ok(())

@@ -116,6 +116,8 @@ impl List {
 pub(crate) struct Session<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) config: Config,
+    /// What a real run would read, where a simulation covers some of it: a mistake in that is none the less one.
+    beneath: Option<Config>,
     pub(crate) program: ProgramSettings,
     environment: BTreeMap<String, String>,
     simulation: Option<Simulation>,
@@ -179,6 +181,7 @@ impl<'a> Session<'a> {
                     .push((name.clone(), values, "--concurrency".to_owned()));
             }
         }
+        let beneath = simulation.is_some().then(|| bare.clone());
         let config = if sources.overlays.is_empty() {
             bare
         } else {
@@ -196,6 +199,7 @@ impl<'a> Session<'a> {
         Ok(Session {
             registry,
             config,
+            beneath,
             program,
             environment,
             simulation,
@@ -362,6 +366,10 @@ impl<'a> Session<'a> {
     }
 
     fn instance(&self, name: &str, key: Option<ApiKey>, around: Around) -> Result<Instance> {
+        if let Some(beneath) = &self.beneath {
+            let section = beneath.provider(name)?;
+            (self.registry.factory_of(section)?.check_config)(section)?;
+        }
         let section = self.config.provider(name)?.clone();
         let params = self.registry.factory_of(&section)?.params;
         let timeouts: Timeouts = section.get("timeouts")?;

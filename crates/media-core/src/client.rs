@@ -13,7 +13,7 @@ use crate::job::{Prior, Unfinished};
 use crate::key::RequestHash;
 use crate::lane::{self, Lane};
 use crate::limit::Slowed;
-use crate::provider::{Connection, MediaProvider, Resolved};
+use crate::provider::{Connection, MediaProvider, ProviderInfo, Resolved};
 use crate::request::MediaRequest;
 use crate::result::MediaResult;
 
@@ -138,6 +138,11 @@ impl Client {
         &self.provider
     }
 
+    /// What its provider is and can do.
+    pub fn info(&self) -> &ProviderInfo {
+        self.provider.info()
+    }
+
     pub(crate) fn project(&self) -> &str {
         &self.project
     }
@@ -161,7 +166,7 @@ impl Client {
     /// # Errors
     /// Why it cannot be sent: a kind or format that the provider does not give, or whatever the service would refuse.
     pub fn check(&self, request: &MediaRequest) -> Result<Resolved> {
-        let info = self.provider.info();
+        let info = self.info();
         let refuse = |kind, message: String| Err(Error::new(kind, message).not_billed());
         let Some(formats) = info.formats.get(&request.kind) else {
             return refuse(
@@ -191,7 +196,7 @@ impl Client {
     /// What makes two requests one purchase at this provider.
     #[must_use]
     pub fn hash(&self, request: &MediaRequest, resolved: &Resolved) -> RequestHash {
-        RequestHash::of(&self.provider.info().name, request, resolved)
+        RequestHash::of(&self.info().name, request, resolved)
     }
 
     /// Makes one file.
@@ -220,7 +225,7 @@ impl Client {
         I::IntoIter: Send + 'static,
     {
         // As many ahead as fill a batch: more would be taken from the list for nothing.
-        let ahead = self.provider.info().capabilities.max_batch.max(1);
+        let ahead = self.info().capabilities.max_batch.max(1);
         let (orders, lane_orders) = mpsc::channel(ahead);
         let requests = requests.into_iter();
         tokio::spawn(async move {

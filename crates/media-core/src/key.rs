@@ -50,12 +50,6 @@ impl AttemptKey {
         AttemptKey(uuid::Builder::from_random_bytes(bytes).into_uuid())
     }
 
-    /// The UUID.
-    #[must_use]
-    pub fn uuid(&self) -> Uuid {
-        self.0
-    }
-
     /// Reads a key in its usual written form.
     #[must_use]
     pub fn parse(text: &str) -> Option<AttemptKey> {
@@ -224,7 +218,7 @@ pub(crate) mod tests {
             AttemptKey::compute("p", &attempt)
         };
         let plain = key(|_| ());
-        assert_eq!(plain.uuid().get_version_num(), 4);
+        assert_eq!(plain.0.get_version_num(), 4);
         assert_eq!(plain, key(|_| ()));
         assert_ne!(plain, key(|attempt| attempt.number = 2));
         assert_ne!(plain, key(|attempt| attempt.take = 2));

@@ -94,12 +94,14 @@ impl HandedOver {
         let mut handed = Vec::new();
         for id in reader.jobs_in_batch(batch, provider)? {
             let row = self.hasher.hash_one(&id);
-            if !lock(&self.inner).rows.remove(&row) {
+            if !lock(&self.inner).rows.contains(&row) {
                 continue;
             }
-            if let Some(entry) = reader.job(&id)? {
-                let spec = reader.last_sent(&entry)?;
-                let mut inner = lock(&self.inner);
+            let Some(entry) = reader.job(&id)? else { continue };
+            let spec = reader.last_sent(&entry)?;
+            let mut inner = lock(&self.inner);
+            // Another of its lanes may have taken it meanwhile.
+            if inner.rows.remove(&row) {
                 handed.push(Handed {
                     spec,
                     is_changed: inner.changed.remove(&row),

@@ -105,12 +105,7 @@ async fn go_through(shared: &Arc<Shared>, share: &Share, client: &Client, part: 
         let Some(pending) = lock(&book).take(tag) else {
             continue;
         };
-        let is_in_batch = client
-            .provider()
-            .info()
-            .capabilities
-            .remote_batch_seconds
-            .is_some()
+        let is_in_batch = client.info().capabilities.remote_batch_seconds.is_some()
             && matches!(&result.outcome, Err(error) if error.kind() == ErrorKind::Pending);
         if let Some(handed) = handed.as_ref().filter(|_| is_in_batch) {
             let id = &pending.wish.subject.id;
@@ -122,26 +117,25 @@ async fn go_through(shared: &Arc<Shared>, share: &Share, client: &Client, part: 
         let line = shared.delivered(&pending, &result);
         let waiting = lock(&book).made(&pending, &line);
         if !waiting.is_empty() {
-            let shared = Arc::clone(shared);
+            let sharing = Arc::clone(shared);
             // Copies of files are work for another thread.
             let told = tokio::task::spawn_blocking(move || {
                 // The rows are noted since they wait; before they have files that has to be on disk.
-                if let Err(error) = shared.folder.ledger().flush() {
-                    return shared.give_up(error);
+                if let Err(error) = sharing.folder.ledger().flush() {
+                    return sharing.give_up(error);
                 }
                 for wish in waiting {
-                    shared.share(&line, &wish);
+                    sharing.share(&line, &wish);
                 }
             });
-            let _ = told.await;
+            if told.await.is_err() {
+                shared.give_up(broken_down("copied a file for equal rows"));
+            }
         }
     }
     if feeder.await.is_err() {
         // What it had begun is told below.
-        shared.give_up(Error::new(
-            ErrorKind::Cancelled,
-            "the program failed while it read the list",
-        ));
+        shared.give_up(broken_down("read the list"));
     }
     // Every order is answered, so what is left here was lost by a panic, perhaps after it was paid for.
     let rest = std::mem::take(&mut *lock(&book));
@@ -154,6 +148,14 @@ async fn go_through(shared: &Arc<Shared>, share: &Share, client: &Client, part: 
         let line = Line::not_begun(&wish.subject, shared.folder.is_simulated());
         shared.report(&line, &wish.output, None);
     }
+}
+
+/// What a panic, which the log has, ends a run with.
+fn broken_down(doing: &str) -> Error {
+    Error::new(
+        ErrorKind::Cancelled,
+        format!("the program failed while it {doing}"),
+    )
 }
 
 /// Does work on a thread of its own that can wait for the runtime; the receiver hears when it has ended, or broken down. Feeders wait for as

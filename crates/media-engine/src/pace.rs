@@ -31,7 +31,7 @@ pub(crate) fn keep_pace(
             continue;
         };
         let longest = i64::try_from(longest.as_millis()).unwrap_or(i64::MAX);
-        let batch = client.provider().info().capabilities.max_batch.max(1);
+        let batch = client.info().capabilities.max_batch.max(1);
         let (mut together, mut last) = (0, None);
         for (spec, at) in reader.sent_since(name, now.saturating_sub(longest))? {
             let Ok(prepared) = project.prepare(&spec, name, folder.out()) else {

@@ -252,7 +252,7 @@ impl ProviderPlan {
         let at_once = limits
             .concurrency
             .get()
-            .saturating_mul(client.provider().info().capabilities.max_batch.max(1));
+            .saturating_mul(client.info().capabilities.max_batch.max(1));
         let parallel = u32::try_from(at_once).unwrap_or(u32::MAX);
         // However many go at once, none is done before its own time.
         self.time = (self.tally.typical / parallel).max(self.tally.longest);
@@ -270,7 +270,7 @@ impl ProviderPlan {
                 self.because = format!("{limit} {bucket} in {}", humantime::format_duration(*length));
             }
         }
-        let within = client.provider().info().capabilities.remote_batch_seconds;
+        let within = client.info().capabilities.remote_batch_seconds;
         if let Some(seconds) = within.filter(|_| self.make > 0) {
             self.time = Duration::from_secs(seconds);
             self.because = "at most, in remote batches".to_owned();

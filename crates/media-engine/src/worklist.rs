@@ -314,7 +314,6 @@ pub fn stays_unknown(project: &Project, job: &JobSpec, place: Place<'_>) -> Resu
     })?;
     let is_askable = project
         .client(&standing.provider)?
-        .provider()
         .info()
         .capabilities
         .recoverable;

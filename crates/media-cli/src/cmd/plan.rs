@@ -65,14 +65,7 @@ pub(crate) fn has_batches(session: &Session<'_>, plan: &Planned) -> Result<()> {
     for name in &plan.named {
         // Rows of earlier lists may name one who is not configured any more.
         let client = project.client(name);
-        if client.is_ok_and(|client| {
-            client
-                .provider()
-                .info()
-                .capabilities
-                .remote_batch_seconds
-                .is_some()
-        }) {
+        if client.is_ok_and(|client| client.info().capabilities.remote_batch_seconds.is_some()) {
             return Ok(());
         }
     }

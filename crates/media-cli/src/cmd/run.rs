@@ -148,7 +148,7 @@ fn refuse_to_guess(session: &Session<'_>, plan: &Plan, list: &List, folder: &Fol
     }
     let project = session.offline()?;
     for (name, provider) in &plan.providers {
-        let capabilities = project.client(name)?.provider().info().capabilities;
+        let capabilities = project.client(name)?.info().capabilities;
         let missing = provider.make + provider.fallback;
         if missing > 0 && !capabilities.recoverable && !capabilities.free {
             let message = format!(

@@ -20,7 +20,7 @@ pub(crate) async fn run(registry: &Registry, global: &Global, args: &Voices) -> 
     };
     let client = session.alone(&name)?;
     // The format that decides which recordings can be taken is the first that the provider gives.
-    let info = client.provider().info();
+    let info = client.info();
     let format = info
         .formats
         .values()
@@ -60,7 +60,7 @@ fn only_one(session: &Session<'_>) -> Result<String> {
     let project = session.offline()?;
     let mut names = project
         .instances()
-        .filter(|(_, instance)| instance.client.provider().info().capabilities.candidates)
+        .filter(|(_, instance)| instance.client.info().capabilities.candidates)
         .map(|(name, _)| name.to_owned());
     match (names.next(), names.next()) {
         (Some(name), None) => Ok(name),

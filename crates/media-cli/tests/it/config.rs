@@ -26,6 +26,9 @@ fn refused(file: &str, change: impl FnOnce(&mut Value), parts: &[&str]) {
     desk.make("list.jsonl").ended(2).said(parts).said(&[name]);
     desk.run(&["config", "show"]).ended(2).said(parts);
     desk.run(&["plan", "list.jsonl"]).ended(2).said(parts);
+    desk.run(&["run", "list.jsonl", "--simulate"])
+        .ended(2)
+        .said(parts);
     assert_eq!(desk.sim().calls(), []);
     assert!(!desk.path("out").exists());
 }

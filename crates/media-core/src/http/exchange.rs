@@ -17,7 +17,7 @@ use super::transport::{Body, Sent, TransportError};
 use super::{Auth, Http, Reply, Request};
 use crate::error::{Charge, Error, ErrorKind, Result};
 use crate::limit;
-use crate::output::{Intake, Staged, defect_error};
+use crate::output::{Intake, StageWriter, Staged, defect_error};
 use crate::secret::ApiKey;
 use crate::validate::Defect;
 
@@ -47,6 +47,13 @@ impl Received {
         Received {
             text,
             media: Vec::new(),
+        }
+    }
+
+    fn of_media(staged: Staged) -> Received {
+        Received {
+            text: Vec::new(),
+            media: vec![staged],
         }
     }
 }
@@ -229,73 +236,93 @@ impl Http {
                     .await
             }
             Expect::JsonMedia(fields) | Expect::Events { fields, .. } => {
-                let mut diverter = Diverter::new(fields, intake, sizes.text.0);
-                let came = pieces.pour_into(&mut diverter).await;
-                let (text, media) = diverter.finish();
-                let text = self.redact(text);
-                let judged = match came {
-                    // A refusal may be any text. Of JSON that is too long nobody has read what it holds.
-                    Err(error) if !is_success && error.kind() == ErrorKind::BadResponse => {
-                        let judged = self.judge(request, head, &text);
-                        let is_json = text.trim_ascii_start().starts_with(b"{");
-                        judged.map_err(|error| if is_json { error.without_charge() } else { error })
-                    }
-                    came => came.and_then(|()| self.judge(request, head, &text)),
-                };
-                match judged {
-                    Ok(()) => Ok(Received { text, media }),
-                    Err(error) if !is_success => {
-                        Err(came_with(request, came_as(request, error, &text), media))
-                    }
-                    Err(error) => Err(came_with(request, error, media)),
-                }
+                let diverter = Diverter::new(fields, intake, sizes.text.0);
+                self.json_with_media(request, head, &mut pieces, diverter).await
             }
-            Expect::Media => {
-                let mut writer = intake.writer();
-                let mut text = Vec::new();
-                while let Some(piece) = pieces.next().await? {
-                    let room = TEXT_OF_REFUSAL.saturating_sub(text.len()).min(piece.len());
-                    text.extend_from_slice(piece.get(..room).unwrap_or_default());
-                    writer.push(&piece).await?;
-                }
-                let staged = writer.finish().await?;
-                if let Err(defect) = staged.inspection() {
-                    // Something else came where media was due: the service may be saying why.
-                    if matches!(defect, Defect::NotMedia { .. } | Defect::Empty) && is_of_service(request) {
-                        let is_whole = staged.len() <= text.len() as u64;
-                        let raw = text.clone();
-                        let text = self.redact(text);
-                        self.judge(request, head, &text)?;
-                        let shows_key = raw != text;
-                        if is_text(&text) || shows_key {
-                            // Of a gateway, most likely: whether the service made anything nobody can tell.
-                            let came = self.reply(request, head, &text).excerpt();
-                            let message = match came.as_str() {
-                                "" => "nothing came where media was due".to_owned(),
-                                came => format!("a text came where media was due: {came}"),
-                            };
-                            let error = Error::new(ErrorKind::BadResponse, message).in_op(request.op);
-                            // What may hold the key is not kept.
-                            let is_kept = request.is_paid() && !text.is_empty() && is_whole && !shows_key;
-                            request.leave(Some(staged).filter(|_| is_kept));
-                            return Err(error);
-                        }
-                    }
-                    if !request.is_paid() {
-                        let error = defect_error(defect).in_op(request.op);
-                        let error = if request.counted { error } else { error.retryable() };
-                        if !matches!(defect, Defect::NotMedia { .. }) {
-                            request.leave(Some(staged));
-                        }
-                        return Err(error);
-                    }
-                }
-                Ok(Received {
-                    text: Vec::new(),
-                    media: vec![staged],
-                })
+            Expect::Media => self.all_media(request, head, &mut pieces, intake.writer()).await,
+        }
+    }
+
+    /// A body of JSON that may hold media, under whatever status.
+    async fn json_with_media(
+        &self,
+        request: &Request<'_>,
+        head: &http::response::Parts,
+        pieces: &mut Pieces,
+        mut diverter: Diverter<'_>,
+    ) -> Result<Received> {
+        let is_success = head.status.is_success();
+        let came = pieces.pour_into(&mut diverter).await;
+        let (text, media) = diverter.finish();
+        let text = self.redact(text);
+        let judged = match came {
+            // A refusal may be any text. Of JSON that is too long nobody has read what it holds.
+            Err(error) if !is_success && error.kind() == ErrorKind::BadResponse => {
+                let judged = self.judge(request, head, &text);
+                let is_json = text.trim_ascii_start().starts_with(b"{");
+                judged.map_err(|error| if is_json { error.without_charge() } else { error })
+            }
+            came => came.and_then(|()| self.judge(request, head, &text)),
+        };
+        match judged {
+            Ok(()) => Ok(Received { text, media }),
+            Err(error) if !is_success => Err(came_with(request, came_as(request, error, &text), media)),
+            Err(error) => Err(came_with(request, error, media)),
+        }
+    }
+
+    /// A body that is media themselves, or a text in their place.
+    async fn all_media(
+        &self,
+        request: &Request<'_>,
+        head: &http::response::Parts,
+        pieces: &mut Pieces,
+        mut writer: StageWriter,
+    ) -> Result<Received> {
+        let mut text = Vec::new();
+        while let Some(piece) = pieces.next().await? {
+            writer.push(&piece).await?;
+            if writer.is_media() {
+                text = Vec::new();
+            } else {
+                let room = TEXT_OF_REFUSAL.saturating_sub(text.len()).min(piece.len());
+                text.extend_from_slice(piece.get(..room).unwrap_or_default());
             }
         }
+        let staged = writer.finish().await?;
+        let Err(defect) = staged.inspection() else {
+            return Ok(Received::of_media(staged));
+        };
+        // Something else came where media was due: the service may be saying why.
+        if matches!(defect, Defect::NotMedia { .. } | Defect::Empty) && is_of_service(request) {
+            let is_whole = staged.len() <= text.len() as u64;
+            let raw = text.clone();
+            let text = self.redact(text);
+            self.judge(request, head, &text)?;
+            let shows_key = raw != text;
+            if is_text(&text) || shows_key {
+                // Of a gateway, most likely: whether the service made anything nobody can tell.
+                let came = self.reply(request, head, &text).excerpt();
+                let message = match came.as_str() {
+                    "" => "nothing came where media was due".to_owned(),
+                    came => format!("a text came where media was due: {came}"),
+                };
+                let error = Error::new(ErrorKind::BadResponse, message).in_op(request.op);
+                // What may hold the key is not kept.
+                let is_kept = request.is_paid() && !text.is_empty() && is_whole && !shows_key;
+                request.leave(Some(staged).filter(|_| is_kept));
+                return Err(error);
+            }
+        }
+        if request.is_paid() {
+            return Ok(Received::of_media(staged));
+        }
+        let error = defect_error(defect).in_op(request.op);
+        let error = if request.counted { error } else { error.retryable() };
+        if !matches!(defect, Defect::NotMedia { .. }) {
+            request.leave(Some(staged));
+        }
+        Err(error)
     }
 
     /// Reads events up to the one that is the result. Others are progress: their media are let go.

@@ -39,7 +39,7 @@ impl Lane {
     }
 
     pub(super) fn is_free(&self) -> bool {
-        self.client.provider().info().capabilities.free
+        self.client.info().capabilities.free
     }
 
     async fn fetch(&self, task: &Task, media: Media, facts: &mut Facts) -> Result<Staged> {

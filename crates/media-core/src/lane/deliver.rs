@@ -124,7 +124,7 @@ impl Lane {
     }
 
     pub(super) fn provenance(&self, resolved: Option<&Resolved>, facts: &Facts) -> Provenance {
-        let name = &self.client.provider().info().name;
+        let name = &self.client.info().name;
         Provenance::of(
             name,
             resolved.map(|resolved| resolved.model.as_str()),

@@ -247,7 +247,7 @@ impl Lane {
 
     /// Whether the service still refuses to do the task's key twice.
     fn may_resend(&self, task: &Task, ago: Option<Duration>) -> bool {
-        let window = self.client.provider().info().capabilities.resend_seconds;
+        let window = self.client.info().capabilities.resend_seconds;
         match (window, ago) {
             (Some(window), Some(ago)) => task.buys && ago < Duration::from_secs(window),
             _ => false,
@@ -281,7 +281,7 @@ impl Lane {
     pub(super) async fn recover(&self, task: &Task, prior: Prior) -> Option<Result<Generated>> {
         // What is in a remote batch can always be asked for: the batch is found by its key.
         let is_in_batch = matches!(&prior, Prior::Sent { batch: Some(_), .. });
-        if !self.client.provider().info().capabilities.recoverable && !is_in_batch {
+        if !self.client.info().capabilities.recoverable && !is_in_batch {
             return None;
         }
         let (job, mut answer) = self.job(task, prior);

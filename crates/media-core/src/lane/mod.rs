@@ -108,20 +108,12 @@ impl Lane {
 
     fn of(client: Client, results: mpsc::Sender<Delivery>, waits: bool) -> Arc<Lane> {
         // What is handed over in files waits for hours at the service, not on the wire.
-        let concurrency = match (
-            client
-                .provider()
-                .info()
-                .capabilities
-                .remote_batch_seconds
-                .is_some(),
-            waits,
-        ) {
+        let concurrency = match (client.info().capabilities.remote_batch_seconds.is_some(), waits) {
             (true, true) => REMOTE_BATCHES,
             (true, false) => HANDED_OVER,
             (false, _) => client.provider().http().settings().limits.concurrency.get(),
         };
-        let batch = client.provider().info().capabilities.max_batch.max(1);
+        let batch = client.info().capabilities.max_batch.max(1);
         // Twice what the calls hold: the next batch forms while the last one's files are written.
         let jobs = concurrency
             .saturating_mul(batch)
@@ -130,7 +122,7 @@ impl Lane {
         let finisher = Finisher::new(
             client.provider().http().clone(),
             client.level() == CheckLevel::Full,
-            !client.provider().info().capabilities.free,
+            !client.info().capabilities.free,
         );
         Arc::new(Lane {
             finisher,
@@ -153,7 +145,7 @@ impl Lane {
     }
 
     pub(crate) async fn run(self: Arc<Self>, mut orders: mpsc::Receiver<Order>) {
-        let batch = self.client.provider().info().capabilities.max_batch.max(1);
+        let batch = self.client.info().capabilities.max_batch.max(1);
         let mut units = JoinSet::new();
         while let Some(Some(order)) = self.unless_over(orders.recv()).await {
             let Some(Ok(room)) = self.unless_over(Arc::clone(&self.room).acquire_owned()).await else {
@@ -282,7 +274,7 @@ impl Lane {
 
     /// Whether jobs are handed over in remote batches.
     fn is_remote(&self) -> bool {
-        let capabilities = &self.client.provider().info().capabilities;
+        let capabilities = &self.client.info().capabilities;
         capabilities.remote_batch_seconds.is_some()
     }
 
@@ -450,7 +442,7 @@ impl Lane {
     async fn ask(&self, jobs: Vec<Job>) {
         let call = AssertUnwindSafe(self.client.provider().generate_batch(&jobs)).catch_unwind();
         if call.await.is_err() {
-            tracing::error!(provider = %self.client.provider().info().name, "the provider panicked");
+            tracing::error!(provider = %self.client.info().name, "the provider panicked");
         }
     }
 
@@ -469,7 +461,7 @@ impl Lane {
 
     /// Checks that what is on its way can be kept, this task included.
     fn check_space(&self, task: &Task) -> Result<()> {
-        let capabilities = &self.client.provider().info().capabilities;
+        let capabilities = &self.client.info().capabilities;
         if capabilities.remote_batch_seconds.is_some() {
             // The service keeps the results until they are there.
             return Ok(());

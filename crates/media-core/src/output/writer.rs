@@ -120,6 +120,14 @@ impl StageWriter {
         Ok(())
     }
 
+    /// Whether what has come begins as media, whatever is wrong with them since.
+    pub(crate) fn is_media(&self) -> bool {
+        match &self.inspector {
+            Some(inspector) => inspector.knows_format(),
+            None => !matches!(self.defect, Some(Defect::NotMedia { .. })),
+        }
+    }
+
     async fn spill(&mut self) -> Result<()> {
         let buffer = std::mem::take(&mut self.buffer);
         let file = self.file.take();

@@ -157,6 +157,11 @@ impl Inspector {
         }
     }
 
+    /// Whether enough has come to tell that it is media, and it still is.
+    pub(crate) fn knows_format(&self) -> bool {
+        matches!(self.state, State::Walking(_))
+    }
+
     fn begin(&self, front: &[u8]) -> Result<Feeder, Defect> {
         let walk: Box<dyn Walk> = match sniff::sniff(front) {
             Sniffed::Else(found) => return Err(Defect::NotMedia { found }),

@@ -25,7 +25,7 @@ impl Feeder<'_> {
     pub(super) fn wish(&self, spec: &JobSpec, prepared: &Prepared, tried: Vec<Tried>) -> Wish {
         let resolved = &prepared.checked.resolved;
         let estimate = self.shared.estimates.of(self.client, resolved);
-        let provider = self.client.provider().info().name.clone();
+        let provider = self.client.info().name.clone();
         Wish {
             subject: Subject {
                 id: spec.id.clone(),

@@ -169,7 +169,7 @@ impl Resume<'_> {
 
     /// What may have been sent for a job of which nothing is written down: nobody knows when the ledger was lost.
     fn prior_of_new(&self, case: Case<'_>) -> Prior {
-        let is_askable = case.client.provider().info().capabilities.recoverable;
+        let is_askable = case.client.info().capabilities.recoverable;
         if self.is_lost && is_askable {
             Prior::Perhaps
         } else {
@@ -255,7 +255,7 @@ impl Resume<'_> {
         if let Some(equal) = self.identical_file(&take, is_broken)? {
             return Ok(equal);
         }
-        let capabilities = client.provider().info().capabilities;
+        let capabilities = client.info().capabilities;
         let last = self.last_attempt(&spec.id, take.take, prepared)?;
         let number = last.as_ref().map_or(1, |attempt| attempt.number);
         let is_own = last.is_some();

@@ -125,7 +125,7 @@ impl Resume<'_> {
         let is_as_sent = is_free
             && (entry.asks_for(case.spec) || (attempt.batch.is_some() && same_format))
             && attempt.take == entry.take
-            && attempt.provider.as_deref() == Some(&*case.client.provider().info().name);
+            && attempt.provider.as_deref() == Some(&*case.client.info().name);
         if !is_as_sent || !(self.only_fetch || attempt.batch.is_some()) {
             return None;
         }
@@ -150,7 +150,7 @@ impl Resume<'_> {
 
     /// An attempt was not seen to its end.
     pub(super) fn continue_attempt(&self, case: Case<'_>, entry: &Entry, attempt: AttemptRow) -> Decision {
-        let is_recoverable = case.client.provider().info().capabilities.recoverable;
+        let is_recoverable = case.client.info().capabilities.recoverable;
         let is_bought = matches!(attempt.state, AttemptState::Linked | AttemptState::Have);
         // Of a link the cost is written down when it is told.
         let is_known = attempt.state == AttemptState::Linked && attempt.cost.is_some();

@@ -5,8 +5,8 @@
 //! about the rest is serde's to refuse.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use memchr::{memchr2, memchr3};
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use memchr::{memchr, memchr2, memchr3};
 use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +71,8 @@ enum State {
     /// The value of a named field; its head decides what it is.
     Head {
         text: Vec<u8>,
+        /// The same as it stands in the answer.
+        raw: Vec<u8>,
         escape: Escape,
     },
     Media {
@@ -96,6 +98,9 @@ impl State {
         }
     }
 }
+
+/// What an escape of a character beyond ASCII is taken for: no base64, and no UTF-8.
+const NOT_ASCII: u8 = 0xff;
 
 /// Progress inside a backslash escape.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -139,11 +144,8 @@ impl Escape {
                     return Ok(None);
                 }
                 *self = Escape::No;
-                return u8::try_from(value)
-                    .ok()
-                    .filter(u8::is_ascii)
-                    .map(Some)
-                    .ok_or_else(|| bad("a character that is not base64"));
+                let byte = u8::try_from(value).ok().filter(u8::is_ascii);
+                return Ok(Some(byte.unwrap_or(NOT_ASCII)));
             }
         }
         Ok(None)
@@ -198,15 +200,16 @@ impl<'a> Diverter<'a> {
                         self.string_byte(byte, is_key);
                     }
                 }
-                State::Head { text, escape } => {
+                State::Head { text, raw, escape } => {
                     bytes = tail;
                     if byte == b'"' && *escape == Escape::No {
-                        let text = std::mem::take(text);
+                        let (text, raw) = (std::mem::take(text), std::mem::take(raw));
                         self.state = State::Between;
-                        let read = self.short_value(text).await;
+                        let read = self.short_value(text, &raw).await;
                         self.or_none(read)?;
                         continue;
                     }
+                    raw.push(byte);
                     match escape.feed(byte) {
                         Err(error) => {
                             self.state = State::after_bad(byte);
@@ -216,9 +219,9 @@ impl<'a> Diverter<'a> {
                         Ok(Some(byte)) => {
                             text.push(byte);
                             if text.len() >= HEAD {
-                                let text = std::mem::take(text);
+                                let (text, raw) = (std::mem::take(text), std::mem::take(raw));
                                 self.state = State::Skipped { escaped: false };
-                                let read = self.decide(text).await;
+                                let read = self.decide(text, &raw);
                                 self.or_none(read)?;
                             }
                         }
@@ -279,6 +282,7 @@ impl<'a> Diverter<'a> {
                 } else if in_object && self.fields.iter().any(|field| field.as_bytes() == self.key) {
                     self.state = State::Head {
                         text: Vec::new(),
+                        raw: Vec::new(),
                         escape: Escape::No,
                     };
                     return Ok(());
@@ -326,38 +330,41 @@ impl<'a> Diverter<'a> {
     }
 
     /// A value that ended within the head: a link, a short text, or small media.
-    async fn short_value(&mut self, text: Vec<u8>) -> Result<()> {
+    async fn short_value(&mut self, text: Vec<u8>, raw: &[u8]) -> Result<()> {
         if is_text(&text) {
-            return self.keep_text(&text);
+            self.keep_text(&text, raw)?;
+            return self.keep(b"\"");
         }
-        self.decide(text).await?;
+        self.decide(text, raw)?;
         if matches!(self.state, State::Media { .. }) {
             self.end_media().await?;
         }
         Ok(())
     }
 
-    fn keep_text(&mut self, text: &[u8]) -> Result<()> {
+    /// Keeps the beginning of a text, without the quote that ends it.
+    fn keep_text(&mut self, text: &[u8], raw: &[u8]) -> Result<()> {
+        if text.contains(&NOT_ASCII) {
+            // For serde, which knows all escapes.
+            self.keep(b"\"")?;
+            return self.keep(raw);
+        }
         let text = String::from_utf8_lossy(text);
         let quoted = serde_json::to_string(&text).map_err(|_| bad("an unusable text"))?;
-        self.keep(quoted.as_bytes())?;
-        self.state = State::Between;
-        Ok(())
+        self.keep(quoted.strip_suffix('"').unwrap_or(&quoted).as_bytes())
     }
 
     /// The head is long enough to tell: a long link, a data URI or base64.
-    async fn decide(&mut self, text: Vec<u8>) -> Result<()> {
+    fn decide(&mut self, text: Vec<u8>, raw: &[u8]) -> Result<()> {
         if is_text(&text) {
             // A long link: the rest of it is plain text, which ends at the quote like any other.
-            let text = String::from_utf8_lossy(&text);
-            let quoted = serde_json::to_string(&text).map_err(|_| bad("an unusable text"))?;
-            self.keep(quoted.strip_suffix('"').unwrap_or(&quoted).as_bytes())?;
+            self.keep_text(&text, raw)?;
             self.state = State::Text { escaped: false };
             return Ok(());
         }
         let mut base64 = text;
         if base64.starts_with(b"data:") {
-            let comma = memchr::memchr(b',', &base64).ok_or_else(|| bad("a data URI without its comma"))?;
+            let comma = memchr(b',', &base64).ok_or_else(|| bad("a data URI without its comma"))?;
             base64.drain(..=comma);
         }
         let writer = Box::new(self.intake.writer());
@@ -448,8 +455,18 @@ fn is_text(value: &[u8]) -> bool {
 /// Decodes the whole groups of four that have come, and at the end what is left.
 async fn decode(writer: &mut StageWriter, base64: &mut Vec<u8>, ended: &mut bool, last: bool) -> Result<()> {
     // Line breaks inside base64 are rare, but each would shift the groups of four.
-    if memchr3(b'\n', b'\r', b' ', base64).is_some() {
+    if memchr3(b'\n', b'\r', b' ', base64).is_some() || memchr(b'\t', base64).is_some() {
         base64.retain(|byte| !byte.is_ascii_whitespace());
+    }
+    // Some servers use the alphabet that is safe in addresses.
+    if memchr2(b'-', b'_', base64).is_some() {
+        for byte in base64.iter_mut() {
+            match byte {
+                b'-' => *byte = b'+',
+                b'_' => *byte = b'/',
+                _ => {}
+            }
+        }
     }
     if base64.is_empty() {
         return Ok(());
@@ -472,14 +489,8 @@ async fn decode(writer: &mut StageWriter, base64: &mut Vec<u8>, ended: &mut bool
     *ended = padding > 0;
     let text = now.get(..now.len() - padding).unwrap_or_default();
     writer.append(|buffer| {
-        let before = buffer.len();
         STANDARD_NO_PAD
             .decode_vec(text, buffer)
-            .or_else(|_| {
-                // Some servers use the alphabet that is safe in addresses.
-                buffer.truncate(before);
-                URL_SAFE_NO_PAD.decode_vec(text, buffer)
-            })
             .map_err(|_| bad(NO_BASE64))
     })?;
     *base64 = later;
@@ -595,12 +606,28 @@ mod tests {
 
     #[tokio::test]
     async fn base64_for_addresses_is_read_too() {
-        let bytes = [0xfb, 0xff, 0xfe, 0xfb, 0xff, 0xfe];
-        let text = URL_SAFE_NO_PAD.encode(bytes);
-        let (_, media) = run(format!(r#"{{"b64_json":"{text}"}}"#).as_bytes(), 3)
-            .await
-            .unwrap();
-        assert_eq!(media[0].len(), 6);
+        let bytes = [0xfb, 0xff, 0xfe].repeat(400);
+        let (mixed, standard) = ("-__-+//+".repeat(200), STANDARD.encode(&bytes));
+        assert_eq!(mixed.replace('-', "+").replace('_', "/"), standard);
+        for piece in [1, 3, 1000, 10_000] {
+            let (_, media) = run(format!(r#"{{"b64_json":"{mixed}"}}"#).as_bytes(), piece)
+                .await
+                .unwrap();
+            assert_eq!(media[0].sha256(), sha(&bytes));
+        }
+    }
+
+    #[tokio::test]
+    async fn links_may_hold_any_escape() {
+        let short = r"https:\/\/h\/\u00e9\ud83d\ude00.png";
+        let long = format!("{short}?{}", r"\u00e9".repeat(300));
+        for link in [short, long.as_str()] {
+            let body = format!(r#"{{"url":"{link}","c":1}}"#);
+            let expected: Value = serde_json::from_str(&body).unwrap();
+            for piece in [1, 5, 1 << 20] {
+                assert_eq!(run(body.as_bytes(), piece).await.unwrap().0, expected);
+            }
+        }
     }
 
     #[tokio::test]

@@ -543,8 +543,13 @@ fn wire_error(op: &'static str, failure: &TransportError) -> Error {
     };
     let sent = failure.sent;
     let error = Error::new(kind, failure.to_string()).in_op(op).retryable();
-    let error = match std::error::Error::source(failure) {
-        Some(source) => error.because(source.to_string()),
+    // The innermost says what happened; those around it, where in the library.
+    let mut cause = std::error::Error::source(failure);
+    while let Some(inner) = cause.and_then(std::error::Error::source) {
+        cause = Some(inner);
+    }
+    let error = match cause {
+        Some(cause) => error.because(cause.to_string()),
         None => error,
     };
     if sent == Sent::No {

@@ -6,38 +6,45 @@
 //! body is always ready as a whole, and 64 of them at once would take 80 MiB.
 
 use std::error::Error as _;
-use std::io;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, TryStreamExt};
+use http::Uri;
 use http_body_util::{BodyDataStream, Full};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tower_service::Service;
 
 use super::transport::{Body, Sent, TransportError};
 
-/// About the most that is read at once, in bytes (its buffers grow to twice of it), and the longest head of an answer.
-/// It allows no less.
-const READ_AHEAD: usize = 8 << 10;
+/// The most bytes that are read at once. One less than hyper begins with: what fills its buffer doubles it.
+const READ_AT_ONCE: usize = (8 << 10) - 1;
 
 /// It asks no proxy: plain HTTP is for this machine and private networks, where a proxy of the environment has no
 /// business, and it would read the key. (Through TLS it sees host names only.)
-pub(super) type Plain = Client<HttpConnector, Full<Bytes>>;
+pub(super) type Plain = Client<Connector, Full<Bytes>>;
 
 /// A client that waits at most `connect` for a connection and keeps one for at most `idle` without use.
 pub(super) fn client(connect: Duration, idle: Duration) -> Plain {
-    let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(connect));
-    connector.set_nodelay(true);
+    let mut tcp = HttpConnector::new();
+    // Shared out among the addresses of a name: one that is dead must not use up all of it.
+    tcp.set_connect_timeout(Some(connect));
+    tcp.set_nodelay(true);
     // A long generation is a long silence: routers forget such connections.
-    connector.set_keepalive(Some(Duration::from_secs(15)));
+    tcp.set_keepalive(Some(Duration::from_secs(15)));
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(idle)
-        .http1_max_buf_size(READ_AHEAD)
-        .build(connector)
+        .build(Connector { tcp, within: connect })
 }
 
 /// Sends a request to an address without TLS.
@@ -47,6 +54,85 @@ pub(super) async fn send(
 ) -> Result<http::Response<Body>, TransportError> {
     let answer = client.request(request.map(Full::new)).await.map_err(translate)?;
     Ok(answer.map(|body| Body::new(BodyDataStream::new(body).map_err(cut))))
+}
+
+/// Looks names up and connects, both within one time limit.
+#[derive(Clone, Debug)]
+pub(super) struct Connector {
+    tcp: HttpConnector,
+    within: Duration,
+}
+
+impl Service<Uri> for Connector {
+    type Response = Sipped;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Future = BoxFuture<'static, Result<Sipped, Self::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.tcp.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, address: Uri) -> Self::Future {
+        let connecting = timeout(self.within, self.tcp.call(address));
+        async move {
+            let connected = connecting
+                .await
+                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+            Ok(Sipped(connected?))
+        }
+        .boxed()
+    }
+}
+
+/// A connection that is read little by little.
+#[derive(Debug)]
+pub(super) struct Sipped(TokioIo<TcpStream>);
+
+impl Read for Sipped {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut bytes = [0; READ_AT_ONCE];
+        let room = into.remaining().min(READ_AT_ONCE);
+        let mut read = ReadBuf::new(bytes.get_mut(..room).unwrap_or_default());
+        let came = Pin::new(&mut self.0).poll_read(cx, read.unfilled());
+        into.put_slice(read.filled());
+        came
+    }
+}
+
+impl Write for Sipped {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bytes)
+    }
+}
+
+impl Connection for Sipped {
+    fn connected(&self) -> Connected {
+        self.0.connected()
+    }
 }
 
 fn translate(error: Error) -> TransportError {
@@ -134,6 +220,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_head_of_an_answer_may_be_long() {
+        let wordy = server(|mut stream| {
+            let policy = "x".repeat(40_000);
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nx-policy: {policy}\r\ncontent-length: 2\r\n\r\nok"
+            )
+            .unwrap();
+        });
+        let mut body = ask(&own_client(), wordy).await.unwrap().into_body();
+        assert_eq!(body.piece().await.unwrap().unwrap(), "ok");
+    }
+
+    #[tokio::test]
     async fn a_large_body_comes_in_small_pieces() {
         const LENGTH: usize = 8 << 20;
         let large = server(|mut stream| {
@@ -147,6 +247,6 @@ mod tests {
             (came, largest) = (came + length, largest.max(length));
         }
         assert_eq!(came, LENGTH);
-        assert!(largest <= 2 * READ_AHEAD, "{largest}");
+        assert!(largest <= 2 * READ_AT_ONCE, "{largest}");
     }
 }

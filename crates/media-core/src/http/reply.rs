@@ -113,6 +113,8 @@ impl Reply<'_> {
     pub fn excerpt(&self) -> String {
         let text = String::from_utf8_lossy(self.body.get(..self.body.len().min(400)).unwrap_or_default());
         let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        // Where media stood, ours stand now.
+        let line = line.replace("\\u0001", "");
         line.chars().filter(|c| !c.is_control()).take(160).collect()
     }
 }

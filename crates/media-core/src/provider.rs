@@ -163,7 +163,7 @@ impl Default for Capabilities {
 }
 
 /// One of several things that a service has for a request.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
     /// The service's id of it.
     pub id: Option<String>,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use media_core::{Charge, ErrorKind, Result};
+use media_core::{Candidate, Charge, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Entry, JobStatus, Reader, asked};
@@ -16,6 +16,9 @@ pub struct Tried {
     pub provider: String,
     /// Why it did not.
     pub kind: String,
+    /// What it had, of which nothing was taken, best first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<Candidate>,
 }
 
 /// Where a job stands in its chain.
@@ -118,13 +121,16 @@ fn after(spec: &JobSpec, entry: &Entry) -> Option<Standing> {
 /// Those that did not deliver by this result, its own provider among them, even where it could not be asked.
 pub(crate) fn tried_with(line: &Line) -> Vec<Tried> {
     let mut tried = line.tried.clone();
-    let last = line.error.as_ref().map(|error| Tried {
+    let Some(error) = &line.error else { return tried };
+    let is_last = |tried: &Tried| tried.provider == line.provider;
+    let own = tried.iter().position(is_last).map(|place| tried.remove(place));
+    let mut last = own.unwrap_or_else(|| Tried {
         provider: line.provider.clone(),
         kind: error.kind.clone(),
+        candidates: Vec::new(),
     });
-    if !tried.iter().any(|tried| tried.provider == line.provider) {
-        tried.extend(last);
-    }
+    last.candidates.clone_from(&error.candidates);
+    tried.push(last);
     tried
 }
 

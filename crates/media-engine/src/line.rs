@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::Tried;
 use crate::decision::Stay;
+use crate::ledger::TakeRow;
 
 /// The version of the format of a line.
 const VERSION: u32 = 1;
@@ -267,17 +268,25 @@ impl Line {
             "unknown".clone_into(&mut line.cost_basis);
         }
         let Some(take) = &stay.take else { return line };
-        line.take = take.take;
-        line.tell(&take.provenance);
         // What is told of a file is true of the file that stands there: of one that was changed the ledger knows nothing.
-        if stay.status != Status::Kept && stay.status != Status::Gone {
-            line.format = Some(take.format.clone());
-            line.bytes = Some(take.bytes);
-            line.sha256 = Some(take.sha256.clone());
-            (line.width, line.height) = (take.width, take.height);
-            line.duration_ms = take.duration_ms;
+        if stay.status == Status::Kept || stay.status == Status::Gone {
+            line.take = take.take;
+            line.tell(&take.provenance);
+        } else {
+            line.shows(take);
         }
         line
+    }
+
+    /// The file is this take.
+    pub(crate) fn shows(&mut self, take: &TakeRow) {
+        self.take = take.take;
+        self.tell(&take.provenance);
+        self.format = Some(take.format.clone());
+        self.bytes = Some(take.bytes);
+        self.sha256 = Some(take.sha256.clone());
+        (self.width, self.height) = (take.width, take.height);
+        self.duration_ms = take.duration_ms;
     }
 
     /// The line of a file that was copied from an equal one.
@@ -314,6 +323,7 @@ impl Line {
             self.tried.push(Tried {
                 provider: self.provider.clone(),
                 kind: kind.as_str().to_owned(),
+                candidates: Vec::new(),
             });
         }
     }
@@ -397,11 +407,18 @@ impl Line {
 fn next_of(status: Status, error: &Error) -> Option<String> {
     const IN_DOUBT: &str = "the next run asks for it where the service can be asked; else look at its usage page: \
                             media retry --unknown sends it again";
+    const IS_THERE: &str = "the same command again fetches it, for nothing, as long as the service has it";
     match error.next() {
         Some(next) if status == Status::Unknown && !next.contains("media retry") => {
             Some(format!("{next}; {IN_DOUBT}"))
         }
         None if status == Status::Unknown => Some(IN_DOUBT.to_owned()),
+        // It was on its way here.
+        None if error.charge() == Some(Charge::Certain)
+            && matches!(error.kind(), ErrorKind::Network | ErrorKind::Timeout) =>
+        {
+            Some(IS_THERE.to_owned())
+        }
         next => next.map(str::to_owned),
     }
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use media_core::{Error, Format, Result, format_of};
+use media_core::{Error, Format, Prior, Result, format_of};
 
 use crate::chain::standing;
 use crate::decision::Decision;
 use crate::folder::Folder;
 use crate::found::{Found, find};
-use crate::ledger::{Entry, Reader, modified_ns};
+use crate::ledger::{Entry, Reader, modified_ns, retell};
 use crate::line::Status;
 use crate::list::JobSpec;
 use crate::place;
@@ -166,14 +166,27 @@ fn stands(
         prepared: &prepared,
         is_shared: worklist.is_some_and(|worklist| worklist.is_shared(&prepared)),
     })?;
-    let Decision::Stay(stay) = decision else {
-        return Ok(false);
+    let stay = match decision {
+        Decision::Stay(stay) => stay,
+        // A run fetches it again, while the service has it. Whoever asks for what is missing has run the list before.
+        Decision::Make(start) if !start.buys && start.prior != Prior::Fresh => {
+            return Ok(statuses.contains(&Status::Gone) && has_take(place, spec)?);
+        }
+        Decision::Make(_) | Decision::Copy { .. } => return Ok(false),
     };
     // A changed row whose path was changed too has no file there.
     let is_changed = stay.status == Status::Gone
         && statuses.contains(&Status::Changed)
         && job_in(place, spec)?.is_some_and(|job| !job.asks_for(spec));
     Ok(is_changed || statuses.contains(&stay.status))
+}
+
+/// Whether a file was made for it once.
+fn has_take(place: Place<'_>, spec: &JobSpec) -> Result<bool> {
+    let Some((reader, job)) = place.ledger.zip(job_in(place, spec)?) else {
+        return Ok(false);
+    };
+    Ok(reader.take(&spec.id, job.take)?.is_some())
 }
 
 fn job_in(place: Place<'_>, spec: &JobSpec) -> Result<Option<Entry>> {
@@ -272,8 +285,13 @@ pub fn pick(folder: &Folder, id: &str, take: u32) -> Result<()> {
                 "UPDATE takes SET path = ?1, modified_ns = ?3 WHERE sha256 = ?2 AND job IN (SELECT id FROM jobs WHERE {jobs})"
             ),
             (&relative, &sha256, modified),
-        )
-        .map(drop)
+        )?;
+        let mut picked = db.prepare(&format!("SELECT id FROM jobs WHERE {jobs}"))?;
+        let ids = picked.query_map((&relative, &sha256), |row| row.get(0))?;
+        for id in ids.collect::<rusqlite::Result<Vec<String>>>()? {
+            retell(db, &id)?;
+        }
+        Ok(())
     })
 }
 

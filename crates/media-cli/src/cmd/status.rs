@@ -75,10 +75,13 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
         );
     }
     if totals.unfetched > 0 {
+        let cost = match totals.unfetched_usd {
+            Usd::ZERO => String::new(),
+            usd => format!(", {usd} USD as estimated"),
+        };
         put!(
-            "bought: {} not fetched yet, {} USD as estimated; the next run fetches what it can",
+            "bought: {} not fetched yet{cost}; the next run fetches what it can",
             counted(totals.unfetched, "file"),
-            totals.unfetched_usd
         );
     }
     if totals.given_up > 0 {
@@ -277,6 +280,10 @@ fn job(reader: &Reader, id: &str, is_simulated: bool) -> Result<Exit> {
     }
     for tried in line.iter().flat_map(|line| &line.tried) {
         put!("  {} did not: {}", tried.provider, tried.kind);
+        if !tried.candidates.is_empty() {
+            put!("  it had, as they were then:");
+            voices::show(&tried.candidates, &tried.provider);
+        }
     }
     if let Some(error) = line.and_then(|line| line.error) {
         put!("  {}: {}", error.kind, error.message);

@@ -1,7 +1,7 @@
 //! The Batch API: half the price, found again by its key, partial results delivered, nothing bought twice.
 
 use media_sim::{Fault, FaultKind, Op, Provider, Scenario};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Desk, Ran, jobs, until};
 
@@ -104,6 +104,24 @@ fn a_list_is_made_in_files_for_half_the_price() {
     desk.assert_clean("out");
     assert_eq!(run(&desk, &[]).ended(0).count("skipped"), 50);
     assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 50);
+}
+
+/// The run that sent it has ended long before anybody knows what it cost.
+#[test]
+fn what_cost_more_than_was_set_aside_is_told_by_the_run_that_fetches_it() {
+    let mut desk = desk(Scenario::default());
+    let config: Value = serde_json::from_str(&desk.read("config/providers/openai.json")).unwrap();
+    let mut items = config["prices"]["items"].clone();
+    for item in items.as_array_mut().unwrap() {
+        item["usd"] = json!(item["usd"].as_f64().unwrap() / 2.0);
+    }
+    desk.configure("openai", "prices", &json!({ "items": items }));
+    desk.file("list.jsonl", pictures(0, 10));
+    run(&desk, &["--no-wait", "--max-cost", "5"]).ended(4);
+    desk.sim().advance(std::time::Duration::from_secs(60));
+    run(&desk, &["--max-cost", "5"])
+        .ended(0)
+        .said(&["of it more than was set aside"]);
 }
 
 #[test]

@@ -41,6 +41,8 @@ mod logs;
 #[cfg(test)]
 mod never_twice;
 #[cfg(test)]
+mod picks;
+#[cfg(test)]
 mod pipes;
 #[cfg(test)]
 mod quota;

@@ -409,6 +409,59 @@ fn a_rescue_after_a_lost_ledger_fetches_what_was_bought() {
     assert_eq!(desk.charges(), 1);
 }
 
+/// Also what was made for it later: that is what was wanted last.
+#[test]
+fn after_a_lost_ledger_the_newest_take_is_found() {
+    let desk = Desk::with_sim();
+    desk.file(
+        "list.jsonl",
+        jobs(&[
+            ("a", "runware", "a dog", "a.webp"),
+            ("b", "runware", "a cat", "b.webp"),
+        ]),
+    );
+    desk.make("list.jsonl").ended(0);
+    desk.file(
+        "list.jsonl",
+        jobs(&[
+            ("a", "runware", "a wolf", "a.webp"),
+            ("b", "runware", "a cat", "b.webp"),
+        ]),
+    );
+    desk.run(&["redo", "--changed", "--out", "out", "--yes"]).ended(0);
+    desk.run(&["redo", "b", "--out", "out", "--yes"]).ended(0);
+    let files = || ["a", "b"].map(|name| fs::read(desk.path(&format!("out/{name}.webp"))).unwrap());
+    let newest = files();
+    assert_eq!(desk.charges(), 4);
+    fs::remove_file(desk.path("out/.media/ledger.sqlite")).unwrap();
+    for name in ["a", "b"] {
+        fs::remove_file(desk.path(&format!("out/{name}.webp"))).unwrap();
+    }
+    desk.make("list.jsonl").ended(0);
+    assert_eq!(desk.charges(), 4);
+    assert_eq!(files(), newest);
+}
+
+/// A row is known by its id, what was paid for by what was asked.
+#[test]
+fn rows_that_got_other_ids_are_not_bought_again() {
+    for provider in ["runware", "openai"] {
+        let desk = Desk::with_sim();
+        let list = |id: &str| desk.file("list.jsonl", jobs(&[(id, provider, "a dog", "a.png")]));
+        list("a");
+        desk.make("list.jsonl").ended(0);
+        list("b");
+        desk.make("list.jsonl").ended(0);
+        fs::rename(desk.path("out/a.png"), desk.path("a.png")).unwrap();
+        let ran = desk.make("list.jsonl").ended(1);
+        assert_eq!(ran.line("b")["status"], "gone", "{ran:#?}");
+        assert_eq!(desk.charges(), 1);
+        fs::rename(desk.path("a.png"), desk.path("out/a.png")).unwrap();
+        desk.make("list.jsonl").ended(0);
+        assert_eq!(desk.charges(), 1);
+    }
+}
+
 #[test]
 fn a_bound_on_files_holds_after_a_lost_ledger() {
     let desk = Desk::with_sim();

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{Desk, Ran, jobs, until};
 
-fn three(provider: &str) -> String {
+pub(crate) fn three(provider: &str) -> String {
     jobs(&[
         ("a", provider, "a hat", "a.webp"),
         ("b", provider, "a kettle", "b.webp"),
@@ -15,14 +15,14 @@ fn three(provider: &str) -> String {
     ])
 }
 
-fn made(provider: &str) -> Desk {
+pub(crate) fn made(provider: &str) -> Desk {
     let desk = Desk::with_sim();
     desk.file("list.jsonl", three(provider));
     desk.make("list.jsonl").ended(0);
     desk
 }
 
-fn redo(desk: &Desk, rest: &[&str]) -> Ran {
+pub(crate) fn redo(desk: &Desk, rest: &[&str]) -> Ran {
     desk.run(&[&["redo", "--out", "out", "--yes", "--json"], rest].concat())
 }
 
@@ -438,24 +438,6 @@ fn a_redo_that_is_killed_while_files_are_replaced_changes_no_earlier_take() {
         assert_eq!(&bytes(&desk, path), first, "{id}");
     }
     desk.assert_clean("out");
-}
-
-/// Nobody buys away what a person has just chosen.
-#[test]
-fn a_take_that_was_picked_is_not_called_outdated() {
-    let desk = made("runware");
-    desk.file("list.jsonl", three("runware").replace("a kettle", "a pan"));
-    redo(&desk, &["--changed"]).ended(0);
-    desk.run(&["pick", "b", "1", "--out", "out"]).ended(0);
-    let again = desk
-        .make("list.jsonl")
-        .ended(0)
-        .said(&["1   changed or picked by hand"]);
-    assert_eq!(again.count("skipped"), 2, "{again:#?}");
-    redo(&desk, &["--settings"])
-        .ended(0)
-        .said(&["nothing to make anew"]);
-    desk.assert_bill_is(4);
 }
 
 #[test]

@@ -57,8 +57,12 @@ fn what_there_was_is_told_of_a_word_of_which_nothing_was_taken() {
     let row = jobs(&[("a", "forvo", "perro", "a.mp3")]);
     let mut row: Value = serde_json::from_str(&row).unwrap();
     row["params"] = json!({ "forvo": { "minimum_rate": 10_000 } });
-    desk.file("list.jsonl", format!("{row}\n"));
+    let mut chain = row.clone();
+    (chain["id"], chain["output_path"], chain["content"]) = (json!("b"), json!("b.mp3"), json!("gato"));
+    chain["provider"] = json!(["forvo", "openai"]);
+    desk.file("list.jsonl", format!("{row}\n{chain}\n"));
     let ran = desk.make("list.jsonl").ended(1);
+    assert_eq!(ran.line("b")["status"], "done");
     let error = ran.line("a")["error"].clone();
     assert_eq!(error["kind"], "not_found");
     let candidates = error["candidates"].as_array().unwrap();
@@ -69,6 +73,12 @@ fn what_there_was_is_told_of_a_word_of_which_nothing_was_taken() {
     let id = candidates[0]["id"].as_str().unwrap();
     assert!(
         told.contains("there were") && told.contains(&format!("params.forvo.id = {id}")),
+        "{told}"
+    );
+    // Also where the next provider of its chain has delivered.
+    let told = desk.run(&["status", "b", "--out", "out"]).ended(0).stdout;
+    assert!(
+        told.contains("forvo did not: not_found") && told.contains("params.forvo.id = "),
         "{told}"
     );
     assert_eq!(desk.sim().calls().len(), calls);

@@ -106,6 +106,7 @@ impl Reply<'_> {
         )
         .in_op(self.op)
         .with_status(status)
+        .hint("the same command again asks for it again, and buys nothing")
     }
 
     /// The beginning of the body for a message, on one line.

@@ -18,6 +18,8 @@ use crate::provider::{Generated, Media};
 /// Keys that a job is asked for by when its ledger is lost. Each run that was refused
 /// without leaving a trace there (for its pace, for want of credit) used up one number.
 const KEYS_ASKED_FOR: u32 = 16;
+/// Takes after the wanted one that a lost ledger may have had made, and that are asked for.
+const LATER_TAKES: u32 = 3;
 
 impl Lane {
     /// Follows one task from its answer to its result.
@@ -171,22 +173,27 @@ impl Lane {
             batch: None,
         };
         let attempts = self.http().settings().retry.attempts.max(1);
-        let own = (1..=attempts.max(KEYS_ASKED_FOR)).map(|number| (number, None));
-        // What was bought under another's name is this one's first attempt, as far as this ledger knows.
         let equals = Arc::clone(&task.equals);
-        let others = equals
-            .iter()
-            .flat_map(|id| (1..=attempts).map(move |number| (number, Some(id))));
+        let (id, take) = (task.attempt.job.clone(), task.attempt.take);
+        let numbers = |id, take, most: u32| (1..=most).map(move |number| (id, take, number));
+        // The newest take first: it is the one that was wanted last.
+        let later = (1..=LATER_TAKES)
+            .rev()
+            .flat_map(|ahead| numbers(&id, take + ahead, attempts));
+        let own = numbers(&id, take, attempts.max(KEYS_ASKED_FOR));
+        let others = equals.iter().flat_map(|other| numbers(other, take, attempts));
         let mut asked = Vec::new();
-        let (jobs, answers): (Vec<_>, Vec<_>) = own
+        let (jobs, answers): (Vec<_>, Vec<_>) = later
+            .chain(own)
             .chain(others)
-            .map(|(number, other)| {
+            .map(|(by, of_take, number)| {
                 let mut asks = task.clone();
-                if let Some(id) = other {
-                    asks.attempt.job.clone_from(id);
-                }
+                asks.attempt.job.clone_from(by);
+                asks.attempt.take = of_take;
                 asks.turn_to(number, self.client.project());
-                asked.push(if other.is_some() { 1 } else { number });
+                // What was bought under another name is this one's first attempt, as far as this ledger knows.
+                let is_own = *by == id && of_take == take;
+                asked.push(if is_own { number } else { 1 });
                 self.job(&asks, prior.clone())
             })
             .unzip();

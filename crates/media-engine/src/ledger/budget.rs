@@ -339,7 +339,8 @@ impl Budget {
         let before = *held;
         held.amount = cost;
         self.change(before, before.amount, cost);
-        if before.is_ours && before.is_priced && cost > before.amount {
+        // Of an earlier run's send too, such as one in a remote batch: this run is the one that can tell.
+        if before.is_priced && cost > before.amount {
             self.spending.overshoot += cost.saturating_sub(before.amount);
         }
     }

@@ -91,7 +91,7 @@ impl Reader {
                 count(*) FILTER (WHERE state = 'sending' AND group_key IS NULL AND reserved_micros IS NULL),
                 count(*) FILTER (WHERE state = 'abandoned'),
                 sum(reserved_micros) FILTER (WHERE state = 'abandoned'),
-                count(*) FILTER (WHERE state IN ('linked', 'have') AND cost_micros IS NULL AND sends > 0),
+                count(*) FILTER (WHERE state IN ('linked', 'have') AND sends > 0),
                 sum(reserved_micros) FILTER (WHERE state IN ('linked', 'have') AND cost_micros IS NULL AND sends > 0)
             FROM attempts";
         let totals = self.one(sums, (), |row| {

@@ -24,7 +24,7 @@ pub use self::counts::{RemoteBatch, Totals};
 pub(crate) use self::entry::has_format_of;
 pub use self::entry::{AttemptRow, AttemptState, Entry, JobStatus, OpenAttempt, TakeRow};
 pub use self::reader::Reader;
-pub(crate) use self::rows::{Finished, Made, Planned, Settled, modified_ns};
+pub(crate) use self::rows::{Finished, Made, Planned, Settled, modified_ns, retell};
 use self::writer::{Note, Writer};
 use crate::list::JobSpec;
 

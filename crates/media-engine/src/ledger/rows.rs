@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
-use media_core::{Attempt, AttemptKey, Event, Facts, Link, MediaFile, Provenance, RequestHash, Usd};
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use media_core::{
+    Attempt, AttemptKey, CostBasis, Event, Facts, Link, MediaFile, Provenance, RequestHash, Usd,
+};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
+use super::columns::{take_row, takes};
 use super::entry::JobStatus;
+use crate::line::{Line, Status};
 use crate::list::JobSpec;
 
 /// A job that is about to be made.
@@ -425,4 +429,36 @@ pub(crate) fn modified_ns(path: &Path) -> Option<i64> {
     let modified = std::fs::metadata(path).and_then(|file| file.modified()).ok()?;
     let since = modified.duration_since(std::time::UNIX_EPOCH).ok()?;
     i64::try_from(since.as_nanos()).ok()
+}
+
+/// Tells of a job's current take what is written down of it: until then its last result is of another one.
+pub(crate) fn retell(db: &Connection, id: &str) -> rusqlite::Result<()> {
+    let current = "SELECT result, take FROM jobs WHERE id = ?1";
+    let (result, number): (Option<String>, u32) =
+        db.query_row(current, [id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let line = result.and_then(|line| serde_json::from_str::<Line>(&line).ok());
+    let text = concat!(takes!(), " WHERE job = ?1 AND take = ?2");
+    let take = db.query_row(text, params![id, number], take_row).optional()?;
+    let (Some(mut line), Some(take)) = (line, take) else {
+        return Ok(());
+    };
+    // A copy has no attempt of its own.
+    let bought = "SELECT cost_micros, cost_basis FROM attempts
+                  WHERE key = (SELECT key FROM takes WHERE job = ?1 AND take = ?2)";
+    let cost: Option<(Option<i64>, Option<String>)> = db
+        .query_row(bought, params![id, number], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (cost, basis) = cost.unwrap_or((Some(0), Some(CostBasis::Shared.as_str().to_owned())));
+    line.status = Status::Done;
+    line.error = None;
+    line.shows(&take);
+    line.cost_usd = cost.map(|micros| Usd::from_micros(micros.unsigned_abs()).dollars());
+    line.cost_basis = basis.unwrap_or_else(|| "unknown".to_owned());
+    if let Ok(told) = line.to_json() {
+        db.execute(
+            "UPDATE jobs SET result = ?2, model = coalesce(?3, model) WHERE id = ?1",
+            params![id, told, take.provenance.model],
+        )?;
+    }
+    Ok(())
 }

@@ -106,7 +106,7 @@ impl Resume<'_> {
         if let Some(other) = reader.open_equal(&case.spec.id, &case.prepared.checked.hash)? {
             return Ok(Some(doubt_of(&other).into()));
         }
-        if !is_shared || case.client.info().capabilities.free {
+        if case.client.info().capabilities.free {
             return Ok(None);
         }
         if let Some(take) = made {

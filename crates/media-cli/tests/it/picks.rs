@@ -38,7 +38,8 @@ fn results_tell_of_the_take_that_was_picked() {
             .unwrap()
     };
     let first = result();
-    redo(&desk, &["b"]).ended(0);
+    desk.file("list.jsonl", three("runware").replace("a kettle", "a pan"));
+    redo(&desk, &["--changed"]).ended(0);
     let second = result();
     assert_eq!((&first["take"], &second["take"]), (&json!(1), &json!(2)));
     for (take, told) in [("1", &first), ("2", &second)] {
@@ -47,6 +48,7 @@ fn results_tell_of_the_take_that_was_picked() {
         for field in [
             "status",
             "take",
+            "request",
             "sha256",
             "bytes",
             "model",

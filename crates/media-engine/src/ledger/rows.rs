@@ -451,6 +451,7 @@ pub(crate) fn retell(db: &Connection, id: &str) -> rusqlite::Result<()> {
     let (cost, basis) = cost.unwrap_or((Some(0), Some(CostBasis::Shared.as_str().to_owned())));
     line.status = Status::Done;
     line.error = None;
+    line.request = Some(take.hash.short());
     line.shows(&take);
     line.cost_usd = cost.map(|micros| Usd::from_micros(micros.unsigned_abs()).dollars());
     line.cost_basis = basis.unwrap_or_else(|| "unknown".to_owned());

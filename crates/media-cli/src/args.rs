@@ -30,9 +30,12 @@ For real:
   media run other.csv --recipe other.json              another list
 
 Exit codes:
-  0 everything asked for is there          3 stopped: a person must act (key, permission, credit, cap)
-  1 finished, some failed or unknown       4 not finished: the same command later
-  2 usage, configuration or list: nothing was sent     130, 143 interrupted";
+  0 everything asked for is there
+  1 finished; some failed, are unknown, or are gone
+  2 usage, configuration or list: nothing was sent
+  3 stopped: a person must act (key, permission, credit, cap)
+  4 not finished: the same command later
+  130, 143 interrupted";
 
 /// An amount of dollars.
 fn dollars(text: &str) -> Result<media_core::Usd, String> {
@@ -123,15 +126,22 @@ pub(crate) struct ListArgs {
     /// The recipe that turns the list's columns into files
     #[arg(long, value_name = "FILE")]
     pub(crate) recipe: Option<PathBuf>,
-    /// The ledger of what was bought [default: .media/ledger.sqlite in the output folder]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ledger: Option<PathBuf>,
     /// Only the files that come from this provider; may be given several times
     #[arg(long, value_name = "NAME")]
     pub(crate) provider: Vec<String>,
-    /// Where the files go [default: `out` in media.json]
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+}
+
+/// An output folder and its ledger.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct PlaceArgs {
+    /// The output folder [default: `out` in media.json]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// The ledger of what was bought [default: .media/ledger.sqlite in the output folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ledger: Option<PathBuf>,
 }
 
 /// Whether the services are simulated.
@@ -157,7 +167,7 @@ pub(crate) struct BudgetArgs {
 }
 
 /// Whether files are made in remote batches.
-#[derive(Debug, Clone, Copy, clap::Args)]
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
 pub(crate) struct BatchArgs {
     /// Have files made in remote batches where the provider has them: cheaper, within a day
     #[arg(long)]
@@ -168,16 +178,29 @@ pub(crate) struct BatchArgs {
     pub(crate) no_wait: bool,
 }
 
+/// How files are made, by whichever command.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Run {
-    #[command(flatten)]
-    pub(crate) list: ListArgs,
+pub(crate) struct Making {
     #[command(flatten)]
     pub(crate) simulate: SimulateArgs,
     #[command(flatten)]
     pub(crate) budget: BudgetArgs,
     #[command(flatten)]
     pub(crate) batches: BatchArgs,
+    /// Calls in flight at once at each provider [default: the configuration's]
+    #[arg(long, value_name = "N")]
+    pub(crate) concurrency: Option<std::num::NonZeroUsize>,
+    /// Print one line of JSON per result on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+    #[command(flatten)]
+    pub(crate) making: Making,
     /// Where a budget does not allow all of it, make the files that still fit
     #[arg(long)]
     pub(crate) up_to_cap: bool,
@@ -193,12 +216,6 @@ pub(crate) struct Run {
     /// Make at most so many files
     #[arg(long, value_name = "N")]
     pub(crate) max_items: Option<u64>,
-    /// Calls in flight at once at each provider [default: the configuration's]
-    #[arg(long, value_name = "N")]
-    pub(crate) concurrency: Option<std::num::NonZeroUsize>,
-    /// Print one line of JSON per result on stdout
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -216,17 +233,6 @@ pub(crate) struct Plan {
     /// Print the plan as JSON
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// An output folder and its ledger.
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct PlaceArgs {
-    /// The output folder [default: `out` in media.json]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
-    /// The ledger [default: .media/ledger.sqlite in the output folder]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ledger: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -253,17 +259,7 @@ pub(crate) struct Retry {
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
     #[command(flatten)]
-    pub(crate) simulate: SimulateArgs,
-    #[command(flatten)]
-    pub(crate) budget: BudgetArgs,
-    #[command(flatten)]
-    pub(crate) batches: BatchArgs,
-    /// Calls in flight at once at each provider [default: the configuration's]
-    #[arg(long, value_name = "N")]
-    pub(crate) concurrency: Option<std::num::NonZeroUsize>,
-    /// Print one line of JSON per result on stdout
-    #[arg(long)]
-    pub(crate) json: bool,
+    pub(crate) making: Making,
 }
 
 #[derive(Debug, clap::Args)]
@@ -302,20 +298,10 @@ pub(crate) struct Redo {
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
     #[command(flatten)]
-    pub(crate) simulate: SimulateArgs,
-    #[command(flatten)]
-    pub(crate) budget: BudgetArgs,
-    #[command(flatten)]
-    pub(crate) batches: BatchArgs,
+    pub(crate) making: Making,
     /// Do it without asking
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Calls in flight at once at each provider [default: the configuration's]
-    #[arg(long, value_name = "N")]
-    pub(crate) concurrency: Option<std::num::NonZeroUsize>,
-    /// Print one line of JSON per result on stdout
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, clap::Args)]

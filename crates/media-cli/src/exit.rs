@@ -9,7 +9,7 @@ use media_core::{Error, ErrorKind};
 pub(crate) enum Exit {
     /// Everything asked for is there.
     Done,
-    /// Finished; some failed or are unknown.
+    /// Finished; some failed, are unknown, or are gone.
     SomeFailed,
     /// Usage, configuration or list: nothing was sent.
     Refused,
@@ -25,7 +25,7 @@ pub(crate) enum Exit {
 
 impl Exit {
     /// The same, with something amiss.
-    pub(crate) fn unless_done(self) -> Exit {
+    pub(crate) fn amiss(self) -> Exit {
         match self {
             Exit::Done | Exit::Later => Exit::SomeFailed,
             other => other,

@@ -21,6 +21,7 @@ mod words;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use media_registry::Registry;
@@ -60,7 +61,7 @@ pub fn run_with(registry: &Registry, arguments: impl IntoIterator<Item = OsStrin
     });
     if let Some(error) = talk::lost_data() {
         say!("error: what was to be told on stdout could not all be written: {error}");
-        return exit.unless_done().into();
+        return exit.amiss().into();
     }
     exit.into()
 }
@@ -84,7 +85,7 @@ fn start(registry: &Registry, args: Args, again: &str) -> media_core::Result<Exi
             .because(error)
         })?;
     let global = args.global;
-    runtime.block_on(async {
+    let exit = runtime.block_on(async {
         match args.command {
             Command::Init(init) => cmd::init::run(registry, &init),
             Command::Run(run) => cmd::run::run(registry, &global, args.logging.quiet, &run, again).await,
@@ -109,5 +110,8 @@ fn start(registry: &Registry, args: Args, again: &str) -> media_core::Result<Exi
             Command::Config(config) => cmd::config::run(registry, &global, &config),
             Command::Sim(sim) => cmd::sim::run(&sim).await,
         }
-    })
+    });
+    // What matters was waited for. Of what is left a lookup of a name may hang for longer than anybody waits.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    exit
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use media_core::{
     ApiKey, BatchSwitch, CheckLevel, Client, Error, ErrorKind, Journal, NoJournal, Result, SizeLimits,
     Staging, Stop, Timeouts, Usd,
 };
-use media_engine::{Caps, Folder, Instance, Project, SharedQuota};
+use media_engine::{Caps, Folder, Instance, Project, Reader, SharedQuota};
 use media_registry::Registry;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -55,34 +56,6 @@ struct Budget {
     per_day_usd: Option<Usd>,
 }
 
-/// Whether files are made in remote batches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum InBatches {
-    No,
-    /// And waited for.
-    Waiting,
-    /// And left at the service.
-    Leaving,
-}
-
-impl InBatches {
-    pub(crate) fn wanted(args: BatchArgs) -> InBatches {
-        match (args.batch_api, args.no_wait) {
-            (false, _) => InBatches::No,
-            (true, false) => InBatches::Waiting,
-            (true, true) => InBatches::Leaving,
-        }
-    }
-
-    fn overlays(self, switch: BatchSwitch) -> Vec<(&'static str, &'static str)> {
-        match self {
-            InBatches::No => Vec::new(),
-            InBatches::Waiting => vec![("--batch-api", switch.on)],
-            InBatches::Leaving => vec![("--batch-api", switch.on), ("--no-wait", switch.leave)],
-        }
-    }
-}
-
 /// A list and how to read it, whether the command names them or the configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct List {
@@ -109,6 +82,24 @@ impl List {
     pub(crate) fn ledger(&self) -> PathBuf {
         media_engine::ledger_path(&self.out, self.named_ledger.as_deref())
     }
+
+    /// What its ledger knows.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn reader(&self) -> Result<Reader> {
+        let path = self.ledger();
+        Reader::open(&path)?.ok_or_else(|| {
+            Error::config(format!("there is no ledger at {}", path.display()))
+                .hint("name the output folder by --out, or the ledger by --ledger")
+        })
+    }
+
+    /// The list that this place was last made from, as far as it is still there.
+    pub(crate) fn noted(self) -> Result<Option<List>> {
+        let noted = media_engine::noted_list(&self.reader()?)?;
+        Ok(noted.map(|(path, recipe)| self.of(path, recipe)))
+    }
 }
 
 /// The configuration and the environment that it is used in.
@@ -129,23 +120,22 @@ pub(crate) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Loads the configuration; `simulation` and `concurrency` are laid over it.
+    /// Loads the configuration, with a simulation laid over it where there is one.
     pub(crate) fn load(
         registry: &'a Registry,
         global: &Global,
         simulation: Option<Simulation>,
-        concurrency: Option<std::num::NonZeroUsize>,
     ) -> Result<Session<'a>> {
-        Session::load_for(registry, global, simulation, concurrency, InBatches::No)
+        Session::load_for(registry, global, simulation, None, BatchArgs::default())
     }
 
-    /// The same, with files made in remote batches where they are wanted.
+    /// The same, for a command that makes files.
     pub(crate) fn load_for(
         registry: &'a Registry,
         global: &Global,
         simulation: Option<Simulation>,
-        concurrency: Option<std::num::NonZeroUsize>,
-        batches: InBatches,
+        concurrency: Option<NonZeroUsize>,
+        batches: BatchArgs,
     ) -> Result<Session<'a>> {
         let environment = environment(global.env_file.as_deref())?;
         let mut sources = Sources {
@@ -167,7 +157,10 @@ impl<'a> Session<'a> {
                 .factory_of(section)
                 .ok()
                 .and_then(|factory| factory.batches);
-            for (flag, values) in switch.map(|switch| batches.overlays(switch)).unwrap_or_default() {
+            for (flag, values) in switch
+                .into_iter()
+                .flat_map(|switch| batch_overlays(batches, switch))
+            {
                 let values = serde_json::from_str(values).map_err(|error| {
                     Error::new(ErrorKind::Config, format!("{name} cannot be switched to batches"))
                         .because(error)
@@ -223,11 +216,10 @@ impl<'a> Session<'a> {
             }
         };
         Ok(List {
-            path: path.clone(),
             recipe: recipe.cloned(),
-            out: args.out.clone().unwrap_or_else(|| program.out.clone()),
-            named_ledger: args.ledger.clone(),
+            path: path.clone(),
             providers: args.provider.clone(),
+            ..self.place(&args.place)
         })
     }
 
@@ -256,10 +248,7 @@ impl<'a> Session<'a> {
         if args.list.is_some() {
             return self.list(args);
         }
-        Ok(self.place(&PlaceArgs {
-            out: args.out.clone(),
-            ledger: args.ledger.clone(),
-        }))
+        Ok(self.place(&args.place))
     }
 
     pub(crate) fn is_simulated(&self) -> bool {
@@ -272,11 +261,12 @@ impl<'a> Session<'a> {
 
     /// The keys of these instances. Simulated services have keys of their own; a real key never goes to them.
     pub(crate) fn keys(&self, instances: &BTreeSet<String>) -> Result<BTreeMap<String, Option<ApiKey>>> {
-        if self.simulation.is_some() {
+        if let Some(simulation) = &self.simulation {
             let mut keys = BTreeMap::new();
             for name in instances {
                 let kind = self.config.provider(name)?.provider_type()?;
-                let key = Simulation::key(&kind)
+                let key = simulation
+                    .key(&kind)
                     .ok_or_else(|| Error::config(format!("there is no simulator of {kind} (for {name})")))?;
                 keys.insert(name.clone(), Some(key));
             }
@@ -289,6 +279,11 @@ impl<'a> Session<'a> {
     /// Providers that can check and plan, without keys: every configured instance that is built in.
     pub(crate) fn offline(&self) -> Result<Project> {
         Ok(Project::new(self.unkeyed()?))
+    }
+
+    /// Whether this program has what an instance is configured for.
+    pub(crate) fn is_built_in(&self, name: &str) -> Result<bool> {
+        Ok(self.registry.factory_of(self.config.provider(name)?).is_ok())
     }
 
     fn unkeyed(&self) -> Result<BTreeMap<String, Instance>> {
@@ -395,6 +390,19 @@ impl<'a> Session<'a> {
         }
         Ok(json!({ PROGRAM: self.config.program().value()?, "providers": providers }))
     }
+}
+
+/// The flags that have files made in remote batches, with what each lays over a configuration.
+fn batch_overlays(
+    batches: BatchArgs,
+    switch: BatchSwitch,
+) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let flags = [
+        (batches.batch_api, "--batch-api", switch.on),
+        (batches.no_wait, "--no-wait", switch.leave),
+    ];
+    let given = flags.into_iter().filter(|(is_given, ..)| *is_given);
+    given.map(|(_, flag, values)| (flag, values))
 }
 
 /// Where an instance leaves what it makes and what it does.

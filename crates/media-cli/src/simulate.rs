@@ -39,16 +39,13 @@ impl Simulation {
         if !args.simulate {
             return Ok(None);
         }
-        Simulation::start(args.scenario.as_deref()).await.map(Some)
-    }
-
-    async fn start(path: Option<&Path>) -> Result<Simulation> {
-        let sim = Sim::start(scenario(path)?).await.map_err(|error| {
+        let scenario = scenario(args.scenario.as_deref())?;
+        let sim = Sim::start(scenario).await.map_err(|error| {
             Error::new(ErrorKind::Network, "the simulator cannot be started")
                 .because(error)
                 .not_billed()
         })?;
-        Ok(Simulation(Arc::new(sim)))
+        Ok(Some(Simulation(Arc::new(sim))))
     }
 
     /// What is laid over the configuration of an instance of this provider type: where the simulator is, and the
@@ -58,8 +55,8 @@ impl Simulation {
     }
 
     /// The key that the simulator takes.
-    pub(crate) fn key(provider_type: &str) -> Option<ApiKey> {
-        Sim::key(provider_type).map(ApiKey::new)
+    pub(crate) fn key(&self, provider_type: &str) -> Option<ApiKey> {
+        self.0.key(provider_type).map(ApiKey::new)
     }
 
     /// What the simulated services billed, in dollars.

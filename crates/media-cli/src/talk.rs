@@ -19,11 +19,7 @@ pub(crate) fn tell_to(listener: Option<mpsc::Sender<String>>) {
 }
 
 /// A line for people, on stderr. Use [`say!`](crate::talk::say).
-pub(crate) fn line_for_people(text: Arguments<'_>) {
-    tell(text.to_string());
-}
-
-fn tell(text: String) {
+pub(crate) fn tell(text: String) {
     let unheard = match lock(&LISTENER).as_ref() {
         Some(listener) => listener.send(text).err().map(|unsent| unsent.0),
         None => Some(text),
@@ -54,12 +50,9 @@ impl Write for ForPeople {
     }
 }
 
-/// A line of data, on stdout. Use [`put!`](crate::talk::put).
-pub(crate) fn line_of_data(text: Arguments<'_>) {
-    put_line(text);
-}
-
-/// Whether the line was written. A reader that has gone away wants no more; a full disk loses what somebody wants.
+/// A line of data, on stdout; whether it was written. Use [`put!`](crate::talk::put) where that makes no difference.
+///
+/// A reader that has gone away wants no more; a full disk loses what somebody wants.
 pub(crate) fn put_line(text: Arguments<'_>) -> bool {
     let written = writeln!(io::stdout(), "{text}");
     match written {
@@ -81,12 +74,14 @@ pub(crate) fn lost_data() -> Option<&'static io::Error> {
 
 /// `say!("{n} files")`: a line for people.
 macro_rules! say {
-    ($($text:tt)*) => { $crate::talk::line_for_people(format_args!($($text)*)) };
+    ($($text:tt)*) => { $crate::talk::tell(format!($($text)*)) };
 }
 
 /// `put!("{line}")`: a line of data.
 macro_rules! put {
-    ($($text:tt)*) => { $crate::talk::line_of_data(format_args!($($text)*)) };
+    ($($text:tt)*) => {{
+        let _ = $crate::talk::put_line(format_args!($($text)*));
+    }};
 }
 
 pub(crate) use {put, say};

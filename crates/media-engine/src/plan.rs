@@ -161,6 +161,12 @@ impl Project {
 }
 
 impl Plan {
+    /// Files to make.
+    #[must_use]
+    pub fn make(&self) -> u64 {
+        self.providers.values().map(|provider| provider.make).sum()
+    }
+
     /// What all files to make are expected to cost, as far as they have a price.
     #[must_use]
     pub fn cost(&self) -> Usd {

@@ -65,6 +65,20 @@ pub struct Outcome {
     pub trouble: Option<Error>,
 }
 
+impl Outcome {
+    /// Files of all providers that ended like this.
+    #[must_use]
+    pub fn count(&self, status: Status) -> u64 {
+        self.accounts.values().map(|account| account.count(status)).sum()
+    }
+
+    /// Files of all providers that nothing was decided about.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.accounts.values().map(Account::left).sum()
+    }
+}
+
 /// What all lanes of a run share.
 pub(crate) struct Shared {
     pub(crate) project: Project,

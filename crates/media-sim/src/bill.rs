@@ -25,7 +25,7 @@ pub struct Bill {
 pub struct Charge {
     /// "openai", "openai-compat" or "runware".
     pub provider: String,
-    /// The taskUUID (Runware) or the request id (OpenAI).
+    /// The taskUUID (Runware), the `custom_id` (a line of an OpenAI batch) or the request id (OpenAI).
     pub key: String,
     /// The model as asked for.
     pub model: String,

@@ -6,7 +6,7 @@
 //! ```no_run
 //! # async fn demo() -> std::io::Result<()> {
 //! let sim = media_sim::Sim::start(media_sim::Scenario::default()).await?;
-//! println!("{} takes the key {:?}", sim.url(), media_sim::Sim::key("openai"));
+//! println!("{} takes the key {:?}", sim.url(), sim.key("openai"));
 //! assert_eq!(sim.bill().total_usd, 0.0);
 //! # Ok(()) }
 //! ```

@@ -126,13 +126,15 @@ impl Sim {
         self.shared.overlay(provider_type)
     }
 
-    /// The key that is valid without a scenario.
+    /// The first key that its scenario has for this provider type: `sim-openai`, `sim-runware` or `sim-forvo` where it names
+    /// none. `None` for another type.
     #[must_use]
-    pub fn key(provider_type: &str) -> Option<&'static str> {
+    pub fn key(&self, provider_type: &str) -> Option<&str> {
+        let scenario = &self.shared.scenario;
         match provider_type {
-            "openai" => Some("sim-openai"),
-            "runware" => Some("sim-runware"),
-            "forvo" => Some("sim-forvo"),
+            "openai" => scenario.openai.keys.first().map(|key| key.key.as_str()),
+            "runware" => scenario.runware.keys.first().map(|key| key.key.as_str()),
+            "forvo" => scenario.forvo.keys.first().map(|key| key.key.as_str()),
             _ => None,
         }
     }

@@ -14,10 +14,9 @@ use media_registry::Registry;
 use crate::args::{Global, Rescue, Retry};
 use crate::cmd::budget::Budget;
 use crate::cmd::plan;
-use crate::cmd::status;
 use crate::cmd::work::Work;
 use crate::exit::Exit;
-use crate::session::{InBatches, List, Session};
+use crate::session::{List, Session};
 use crate::simulate::Simulation;
 use crate::talk::say;
 use crate::words::{Then, counted};
@@ -30,12 +29,17 @@ pub(crate) async fn retry(
     args: &Retry,
     again: &str,
 ) -> Result<Exit> {
-    let simulation = Simulation::wanted(&args.simulate).await?;
-    let batches = InBatches::wanted(args.batches);
-    let session = Session::load_for(registry, global, simulation, args.concurrency, batches)?;
+    let simulation = Simulation::wanted(&args.making.simulate).await?;
+    let session = Session::load_for(
+        registry,
+        global,
+        simulation,
+        args.making.concurrency,
+        args.making.batches,
+    )?;
     let list = session.place(&args.place);
     let project = session.offline()?;
-    let ledger = status::open(&list.ledger())?;
+    let ledger = list.reader()?;
     let chosen = choose(&project, &ledger, &list.out, args)?;
     if chosen.is_empty() {
         let totals = ledger.totals()?;
@@ -61,13 +65,13 @@ pub(crate) async fn retry(
         return give_up(&session, &list, made.into_iter().chain(chosen));
     }
     let specs: Vec<_> = chosen.iter().map(|job| job.spec.clone()).collect();
-    let budget = Budget::of(session.caps(&args.budget), Some(&ledger))?;
+    let budget = Budget::of(session.caps(&args.making.budget), Some(&ledger))?;
     let place = Place {
         left: budget.left(),
         ..Place::new(&list.out, Some(&ledger))
     };
     let (worklist, plan) = plan_jobs(&project, specs.clone(), How::SentAgain, place)?;
-    if args.batches.batch_api {
+    if args.making.batches.batch_api {
         plan::has_batches(&session, &plan)?;
     }
     let mut work = Work {
@@ -76,11 +80,11 @@ pub(crate) async fn retry(
         list: None,
         plan,
         options: RunOptions {
-            caps: session.caps(&args.budget),
+            caps: session.caps(&args.making.budget),
             ..RunOptions::default()
         },
         stop_after: None,
-        json: args.json,
+        json: args.making.json,
         quiet,
         then: Then::AsItWas(again),
     };
@@ -115,7 +119,7 @@ pub(crate) async fn retry(
     (work.worklist, work.plan) = plan_jobs(&project, specs, How::Resumed, place)?;
     drop(reader);
     if args.unknown {
-        say!("{}", given_up(chosen.len() as u64, &work.plan));
+        say!("{}", sent_once_more(chosen.len() as u64, &work.plan));
     }
     Ok(work.run(folder, keys).await?.exit)
 }
@@ -135,8 +139,8 @@ fn give_up(session: &Session<'_>, list: &List, chosen: impl Iterator<Item = Entr
 }
 
 /// What becomes of requests that may have been billed, once a person gave them up.
-fn given_up(count: u64, plan: &Plan) -> String {
-    let to_send = plan.providers.values().map(|provider| provider.make).sum();
+fn sent_once_more(count: u64, plan: &Plan) -> String {
+    let to_send = plan.make();
     let what = format!("{} that may have been billed", counted(count, "request"));
     if to_send == 0 {
         return format!("{what}: given up, and nothing is sent");
@@ -295,7 +299,7 @@ pub(crate) async fn rescue(
     again: &str,
 ) -> Result<Exit> {
     let simulation = Simulation::wanted(&args.simulate).await?;
-    let session = Session::load(registry, global, simulation, None)?;
+    let session = Session::load(registry, global, simulation)?;
     let options = RunOptions {
         only_fetch: true,
         ..RunOptions::default()
@@ -306,7 +310,7 @@ pub(crate) async fn rescue(
         let (worklist, plan, _) = plan::make(&session, &list, Caps::default())?;
         (worklist, plan)
     } else {
-        let reader = status::open(&list.ledger())?;
+        let reader = list.reader()?;
         let project = session.offline()?;
         let place = Place::new(&list.out, Some(&reader));
         let mut specs = Vec::new();

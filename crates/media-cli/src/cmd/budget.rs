@@ -75,10 +75,9 @@ impl Budget {
         if cost <= left.left || most.is_some_and(|most| most <= plan.affordable) {
             return Ok(());
         }
-        let make: u64 = plan.providers.values().map(|provider| provider.make).sum();
         let message = format!(
             "{} to make would cost about {cost} USD, and of the {} USD {} {} are left: {} would fit",
-            counted(make, "file"),
+            counted(plan.make(), "file"),
             left.cap,
             left.bound.as_str(),
             left.left,

@@ -4,15 +4,14 @@ use media_core::{Error, Result};
 use media_registry::Registry;
 
 use crate::args::{Cancel, Global};
-use crate::cmd::status;
 use crate::exit::Exit;
 use crate::session::Session;
 use crate::talk::say;
 use crate::words::{self, counted};
 
 pub(crate) async fn run(registry: &Registry, global: &Global, args: &Cancel) -> Result<Exit> {
-    let session = Session::load(registry, global, None, None)?;
-    let reader = status::open(&session.place(&args.place).ledger())?;
+    let session = Session::load(registry, global, None)?;
+    let reader = session.place(&args.place).reader()?;
     if reader.is_simulated()? {
         // The real service must not be asked, with the real key, for what only a simulator ever had.
         let message = "these batches are simulated, and ended with the run that simulated them";

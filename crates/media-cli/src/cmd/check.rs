@@ -1,6 +1,6 @@
 //! `media check`: asks each service, for nothing, whether its key works.
 
-use media_core::Result;
+use media_core::{ErrorKind, Result};
 use media_registry::Registry;
 
 use crate::args::{Check, Global};
@@ -10,7 +10,7 @@ use crate::talk::put;
 use crate::words;
 
 pub(crate) async fn run(registry: &Registry, global: &Global, args: &Check) -> Result<Exit> {
-    let session = Session::load(registry, global, None, None)?;
+    let session = Session::load(registry, global, None)?;
     let all = args.providers.is_empty();
     let names: Vec<String> = if all {
         session.config.providers().keys().cloned().collect()
@@ -22,8 +22,10 @@ pub(crate) async fn run(registry: &Registry, global: &Global, args: &Check) -> R
     for name in names {
         let client = match session.alone(&name) {
             Ok(client) => client,
-            // Nobody needs the keys of services that they do not use.
-            Err(error) if all => {
+            // Nobody needs the keys of services that they do not use, nor those services. What is configured wrongly is wrong.
+            Err(error)
+                if all && (error.kind() == ErrorKind::MissingApiKey || !session.is_built_in(&name)?) =>
+            {
                 put!("{name}: not asked: {}", words::of_error(&error));
                 continue;
             }

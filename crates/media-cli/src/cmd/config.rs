@@ -11,7 +11,7 @@ use crate::talk::{put, say};
 pub(crate) fn run(registry: &Registry, global: &Global, args: &Config) -> Result<Exit> {
     match &args.what {
         ConfigWhat::Show => {
-            let session = Session::load(registry, global, None, None)?;
+            let session = Session::load(registry, global, None)?;
             say!("read from {}", session.config.dir().display());
             for section in session.config.providers().values() {
                 (registry.factory_of(section)?.check_config)(section)?;

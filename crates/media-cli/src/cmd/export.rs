@@ -6,28 +6,27 @@ use media_core::Result;
 use media_registry::Registry;
 
 use crate::args::{Export, ExportWhat, Global};
-use crate::cmd::status;
 use crate::exit::Exit;
 use crate::session::Session;
 use crate::talk::say;
 use crate::words::counted;
 
 pub(crate) fn run(registry: &Registry, global: &Global, args: &Export) -> Result<Exit> {
-    let session = Session::load(registry, global, None, None)?;
+    let session = Session::load(registry, global, None)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     match &args.what {
         ExportWhat::Results { place } => {
-            let reader = status::open(&session.place(place).ledger())?;
+            let reader = session.place(place).reader()?;
             media_engine::export_results(&reader, &mut out)?;
         }
         ExportWhat::Failed { list } => {
             // What the folder was last made from, where the command names none.
             let noted = match &list.list {
                 Some(_) => None,
-                None => status::noted_list(session.list_or_place(list)?)?,
+                None => session.list_or_place(list)?.noted()?,
             };
             let list = noted.map_or_else(|| session.list(list), Ok)?;
-            let reader = status::open(&list.ledger())?;
+            let reader = list.reader()?;
             let project = session.offline()?;
             let rows =
                 media_engine::export_failed(&project, &list.path, list.recipe.as_deref(), &reader, &mut out)?;

@@ -7,17 +7,17 @@ use media_registry::Registry;
 use crate::args::{BatchArgs, Global, Plan};
 use crate::cmd::budget::Budget;
 use crate::exit::Exit;
-use crate::session::{InBatches, List, Session};
+use crate::session::{List, Session};
 use crate::simulate::Simulation;
 use crate::talk::{put, say};
 use crate::words;
 
 pub(crate) async fn run(registry: &Registry, global: &Global, args: &Plan) -> Result<Exit> {
     let simulation = Simulation::wanted(&args.simulate).await?;
-    let batches = InBatches::wanted(BatchArgs {
+    let batches = BatchArgs {
         batch_api: args.batch_api,
-        no_wait: false,
-    });
+        ..BatchArgs::default()
+    };
     let session = Session::load_for(registry, global, simulation, None, batches)?;
     let list = session.list(&args.list)?;
     let (_, mut plan, budget) = make(&session, &list, session.caps(&args.budget))?;

@@ -10,7 +10,7 @@ use crate::session::Session;
 use crate::talk::put;
 
 pub(crate) fn run(registry: &Registry, global: &Global, args: &Providers) -> Result<Exit> {
-    let session = Session::load(registry, global, None, None)?;
+    let session = Session::load(registry, global, None)?;
     let project = session.offline()?;
     let mut rows = Vec::new();
     for (name, instance) in project.instances() {

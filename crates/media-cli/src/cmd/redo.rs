@@ -9,19 +9,24 @@ use media_registry::Registry;
 
 use crate::args::{Global, Keep, Pick, Redo};
 use crate::cmd::budget::Budget;
+use crate::cmd::plan;
 use crate::cmd::work::{Work, stale_tables};
-use crate::cmd::{plan, status};
 use crate::exit::Exit;
-use crate::session::{InBatches, List, Session};
+use crate::session::{List, Session};
 use crate::simulate::Simulation;
 use crate::talk::say;
 use crate::words::{Then, counted};
 
 /// `media redo`: makes files anew; the old one stands until the new one is valid.
 pub(crate) async fn redo(registry: &Registry, global: &Global, quiet: bool, args: &Redo) -> Result<Exit> {
-    let simulation = Simulation::wanted(&args.simulate).await?;
-    let batches = InBatches::wanted(args.batches);
-    let session = Session::load_for(registry, global, simulation, args.concurrency, batches)?;
+    let simulation = Simulation::wanted(&args.making.simulate).await?;
+    let session = Session::load_for(
+        registry,
+        global,
+        simulation,
+        args.making.concurrency,
+        args.making.batches,
+    )?;
     let project = session.offline()?;
     let worklist = match list_of(&session, args)? {
         Some(list) => Some(plan::make(&session, &list, Caps::default())?.0),
@@ -32,7 +37,7 @@ pub(crate) async fn redo(registry: &Registry, global: &Global, quiet: bool, args
         None => None,
     };
     let list = session.place(&args.place);
-    let ledger = status::open(&list.ledger())?;
+    let ledger = list.reader()?;
     let Chosen { jobs, protected } =
         media_engine::choose(&project, worklist.as_ref(), &ledger, &list.out, &which(args))?;
     if !protected.is_empty() {
@@ -45,7 +50,7 @@ pub(crate) async fn redo(registry: &Registry, global: &Global, quiet: bool, args
         say!("there is nothing to make anew");
         return Ok(Exit::Done);
     }
-    let caps = session.caps(&args.budget);
+    let caps = session.caps(&args.making.budget);
     let budget = Budget::of(caps, Some(&ledger))?;
     let place = Place {
         left: budget.left(),
@@ -53,7 +58,7 @@ pub(crate) async fn redo(registry: &Registry, global: &Global, quiet: bool, args
     };
     let listed = worklist;
     let (worklist, plan) = media_engine::plan_jobs(&project, jobs, How::Anew, place)?;
-    if args.batches.batch_api {
+    if args.making.batches.batch_api {
         plan::has_batches(&session, &plan)?;
     }
     budget.allows(&plan, None, "")?;
@@ -68,7 +73,7 @@ pub(crate) async fn redo(registry: &Registry, global: &Global, quiet: bool, args
             ..RunOptions::default()
         },
         stop_after: None,
-        json: args.json,
+        json: args.making.json,
         quiet,
         then: Then::Anew,
     };
@@ -99,15 +104,14 @@ fn list_of(session: &Session<'_>, args: &Redo) -> Result<Option<List>> {
     let place = session.place(&args.place);
     match &args.list {
         Some(list) => Ok(Some(place.of(list.clone(), args.recipe.clone()))),
-        None => status::noted_list(place),
+        None => place.noted(),
     }
 }
 
 /// Names the price and asks.
 fn confirmed(plan: &Plan) -> Result<bool> {
-    let make: u64 = plan.providers.values().map(|provider| provider.make).sum();
-    let unpriced: u64 = plan.providers.values().map(|provider| provider.unpriced).sum();
-    let price = match unpriced {
+    let make = plan.make();
+    let price = match plan.unpriced() {
         0 => format!("about {} USD", plan.cost()),
         count => format!(
             "about {} USD and {} without a price",
@@ -141,7 +145,7 @@ fn confirmed(plan: &Plan) -> Result<bool> {
 
 /// `media pick`: puts an earlier take back.
 pub(crate) fn pick(registry: &Registry, global: &Global, args: &Pick) -> Result<Exit> {
-    let session = Session::load(registry, global, None, None)?;
+    let session = Session::load(registry, global, None)?;
     let folder = opened(&session.place(&args.place))?;
     let picked = media_engine::pick(&folder, &args.id, args.take);
     let stale = stale_tables(&folder);
@@ -160,7 +164,7 @@ pub(crate) fn pick(registry: &Registry, global: &Global, args: &Pick) -> Result<
 
 /// `media keep`: protects files from every redo.
 pub(crate) fn keep(registry: &Registry, global: &Global, args: &Keep) -> Result<Exit> {
-    let session = Session::load(registry, global, None, None)?;
+    let session = Session::load(registry, global, None)?;
     let folder = opened(&session.place(&args.place))?;
     let kept = media_engine::keep(&folder, &args.ids, !args.off);
     folder.close()?;
@@ -176,6 +180,6 @@ pub(crate) fn keep(registry: &Registry, global: &Global, args: &Keep) -> Result<
 
 /// The folder of a ledger that is there, simulated or not.
 fn opened(list: &List) -> Result<Folder> {
-    let is_simulated = status::open(&list.ledger())?.is_simulated()?;
+    let is_simulated = list.reader()?.is_simulated()?;
     Folder::open(&list.out, list.named_ledger(), is_simulated)
 }

@@ -12,23 +12,23 @@ use media_engine::{Embed, Reader, Report as Page, report_path};
 use media_registry::Registry;
 
 use crate::args::{Global, Report};
-use crate::cmd::status;
 use crate::exit::Exit;
 use crate::session::Session;
 use crate::talk::say;
 use crate::words::{self, counted};
 
 pub(crate) fn run(registry: &Registry, global: &Global, args: &Report) -> Result<Exit> {
-    let session = Session::load(registry, global, None, None)?;
+    let session = Session::load(registry, global, None)?;
     let place = session.place(&args.place);
     media_engine::check_ledger_place(&place.out, place.named_ledger())?;
-    let reader = status::open(&place.ledger())?;
+    let reader = place.reader()?;
     let to = args.to.clone().unwrap_or_else(|| report_path(&place.out));
     let mut redo = vec!["media".to_owned(), "redo".to_owned()];
-    let mut flags = vec![("--out", Some(place.out.clone()))];
-    flags.push(("--ledger", args.place.ledger.clone()));
-    flags.push(("--config", global.config.clone()));
-    for (flag, value) in flags {
+    for (flag, value) in [
+        ("--out", Some(&place.out)),
+        ("--ledger", args.place.ledger.as_ref()),
+        ("--config", global.config.as_ref()),
+    ] {
         if let Some(value) = value {
             redo.extend([flag.to_owned(), value.to_string_lossy().into_owned()]);
         }

@@ -12,7 +12,7 @@ use crate::cmd::plan;
 use crate::cmd::wait;
 use crate::cmd::work::{Ran, StopAfter, Work};
 use crate::exit::Exit;
-use crate::session::{InBatches, List, Session};
+use crate::session::{List, Session};
 use crate::signals::Signals;
 use crate::simulate::Simulation;
 use crate::talk::say;
@@ -32,11 +32,16 @@ pub(crate) async fn run(
             left: all.saturating_sub(began.elapsed()),
         })
     };
-    let simulation = Simulation::wanted(&args.simulate).await?;
+    let simulation = Simulation::wanted(&args.making.simulate).await?;
     let mut used = Used::default();
     loop {
-        let batches = InBatches::wanted(args.batches);
-        let session = Session::load_for(registry, global, simulation.clone(), args.concurrency, batches)?;
+        let session = Session::load_for(
+            registry,
+            global,
+            simulation.clone(),
+            args.making.concurrency,
+            args.making.batches,
+        )?;
         let ran = once(&session, quiet, args, stop_after(), used, again).await?;
         used.files += ran.made;
         used.spent += ran.spent;
@@ -98,9 +103,9 @@ async fn once(
     again: &str,
 ) -> Result<Ran> {
     let list = session.list(&args.list)?;
-    let caps = used.caps(session.caps(&args.budget));
+    let caps = used.caps(session.caps(&args.making.budget));
     let (worklist, plan, budget) = plan::make(session, &list, caps)?;
-    if args.batches.batch_api {
+    if args.making.batches.batch_api {
         plan::has_batches(session, &plan)?;
     }
     let mut allowance = None;
@@ -122,7 +127,7 @@ async fn once(
             ..RunOptions::default()
         },
         stop_after,
-        json: args.json,
+        json: args.making.json,
         quiet,
         then: Then::Same(again),
     };
@@ -130,9 +135,8 @@ async fn once(
     let folder = Folder::open(&list.out, list.named_ledger(), session.is_simulated())?;
     if args.adopt {
         folder.adopt()?;
-    } else if let Err(error) = refuse_to_guess(session, &work.plan, &list, &folder) {
-        folder.close()?;
-        return Err(error);
+    } else {
+        refuse_to_guess(session, &work.plan, &list, &folder)?;
     }
     media_engine::check_table(&work.worklist, &folder)?;
     folder.note_list(&list.path, list.recipe.as_deref())?;

@@ -17,10 +17,15 @@ pub(crate) async fn run(args: &args::Sim) -> Result<Exit> {
             .not_billed()
     })?;
     let url = sim.url();
-    put!("openai   {url}/openai/v1    key sim-openai");
-    put!("runware  {url}/runware/v1   key sim-runware");
-    put!("forvo    {url}/forvo        key sim-forvo");
-    put!("bill     {url}/_sim/bill    faults: POST {url}/_sim/faults");
+    for (service, path) in [
+        ("openai", "openai/v1"),
+        ("runware", "runware/v1"),
+        ("forvo", "forvo"),
+    ] {
+        let key = sim.key(service).unwrap_or("(none in the scenario)");
+        put!("{service:<9}{:<26}key {key}", format!("{url}/{path}"));
+    }
+    put!("bill     {url}/_sim/bill   faults: POST {url}/_sim/faults");
     if let Some(mut signals) = Signals::new() {
         signals.next().await;
     } else {

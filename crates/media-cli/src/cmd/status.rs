@@ -9,23 +9,17 @@ use serde_json::json;
 use crate::args::{Global, Status};
 use crate::cmd::voices;
 use crate::exit::Exit;
-use crate::session::{List, Session};
+use crate::session::Session;
 use crate::talk::put;
 use crate::words::{self, counted, here_as, number};
 
 /// Jobs that are shown by name; the rest is counted.
 const SHOWN: usize = 20;
 
-/// The list that a folder was last made from, as far as it is still there.
-pub(crate) fn noted_list(place: List) -> Result<Option<List>> {
-    let noted = media_engine::noted_list(&open(&place.ledger())?)?;
-    Ok(noted.map(|(path, recipe)| place.of(path, recipe)))
-}
-
 pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result<Exit> {
-    let session = Session::load(registry, global, None, None)?;
+    let session = Session::load(registry, global, None)?;
     let place = session.place(&args.place);
-    let reader = open(&place.ledger())?;
+    let reader = place.reader()?;
     let is_simulated = reader.is_simulated()?;
     if let Some(id) = &args.id {
         return match args.json {
@@ -156,15 +150,8 @@ fn list(what: &str, jobs: &[String]) {
     }
 }
 
-/// The ledger of a place, which must be there.
-pub(crate) fn open(path: &std::path::Path) -> Result<Reader> {
-    Reader::open(path)?.ok_or_else(|| {
-        Error::config(format!("there is no ledger at {}", path.display()))
-            .hint("name the output folder by --out, or the ledger by --ledger")
-    })
-}
-
-fn known(reader: &Reader, id: &str) -> Result<Entry> {
+/// A job that the ledger must know.
+pub(crate) fn known(reader: &Reader, id: &str) -> Result<Entry> {
     let job = reader.job(id)?;
     job.ok_or_else(|| Error::config(format!("the ledger knows no job {id:?}")))
 }

@@ -13,7 +13,7 @@ use crate::words;
 
 pub(crate) async fn run(registry: &Registry, global: &Global, args: &Voices) -> Result<Exit> {
     let simulation = Simulation::wanted(&args.simulate).await?;
-    let session = Session::load(registry, global, simulation, None)?;
+    let session = Session::load(registry, global, simulation)?;
     let name = match &args.provider {
         Some(name) => name.clone(),
         None => only_one(&session)?,

@@ -123,9 +123,8 @@ impl Work<'_> {
             closed.as_ref().err(),
         ];
         let mut exit = exit_of(&outcome, &ended, only_fetch);
-        if trouble.iter().flatten().next().is_some() && exit <= Exit::Later {
-            // Whatever else is to be done later, this is not as it should be.
-            exit = Exit::SomeFailed;
+        if trouble.iter().any(Option::is_some) {
+            exit = exit.amiss();
         }
         tracing::info!(?exit, seconds = outcome.elapsed.as_secs(), "run ended");
         for error in trouble.into_iter().flatten() {
@@ -135,11 +134,7 @@ impl Work<'_> {
         let ran = Ran {
             exit,
             until: until(&outcome).filter(|_| exit == Exit::Later && !is_cut),
-            made: outcome
-                .accounts
-                .values()
-                .map(|account| account.count(Status::Done))
-                .sum(),
+            made: outcome.count(Status::Done),
             spent: outcome.spending.run,
         };
         if self.quiet && exit == Exit::Done {
@@ -252,31 +247,21 @@ fn exit_of(outcome: &Outcome, ended: &Ended, only_fetch: bool) -> Exit {
     if let Some(exit) = ended.signal.get() {
         return *exit;
     }
-    let count = |status| {
-        outcome
-            .accounts
-            .values()
-            .map(|account| account.count(status))
-            .sum::<u64>()
-    };
     let must_act = outcome
         .accounts
         .values()
         .any(|account| account.failures.keys().any(|kind| words::needs_a_person(kind)));
-    let is_cut = ended.by_time.load(Ordering::Relaxed) && count(Status::Cancelled) > 0;
+    let is_cut = ended.by_time.load(Ordering::Relaxed) && outcome.count(Status::Cancelled) > 0;
     if must_act || outcome.unaffordable > 0 {
         Exit::Act
-    } else if is_cut
-        || count(Status::Waiting) > 0
-        || (!only_fetch && outcome.accounts.values().any(|account| account.left() > 0))
-    {
+    } else if is_cut || outcome.count(Status::Waiting) > 0 || (!only_fetch && outcome.left() > 0) {
         Exit::Later
     } else if [Status::Failed, Status::Unknown, Status::Gone]
         .into_iter()
-        .any(|status| count(status) > 0)
+        .any(|status| outcome.count(status) > 0)
     {
         Exit::SomeFailed
-    } else if !only_fetch && count(Status::Cancelled) > 0 {
+    } else if !only_fetch && outcome.count(Status::Cancelled) > 0 {
         // Its remote batch ended before its turn: nothing is wrong, and the same command sends it again.
         Exit::Later
     } else {

@@ -202,8 +202,8 @@ pub(crate) fn run_command(global: &Global, planned: &crate::args::Plan) -> Strin
     }
     let flags = [
         ("--recipe", &list.recipe),
-        ("--out", &list.out),
-        ("--ledger", &list.ledger),
+        ("--out", &list.place.out),
+        ("--ledger", &list.place.ledger),
         ("--scenario", &simulate.scenario),
         ("--config", &global.config),
         ("--env-file", &global.env_file),
@@ -355,16 +355,26 @@ mod tests {
 
     #[test]
     fn a_command_that_is_recommended_is_about_the_same_folder() {
-        let called = "media run words.csv --out=my\u{20}deck --ledger l.sqlite --simulate --max-cost 3";
-        let arguments: Vec<OsString> = called.split(' ').map(OsString::from).collect();
+        let called = [
+            "media",
+            "run",
+            "words.csv",
+            "--out=my deck",
+            "--ledger",
+            "l.sqlite",
+            "--simulate",
+            "--max-cost",
+            "3",
+        ];
+        let arguments = called.map(OsString::from);
         let flags = PlaceFlags::of(&arguments);
         assert_eq!(
             flags.put_into(
                 "look; media retry --unknown a, or media export failed; media run goes on",
                 &flags.simulate
             ),
-            "look; media retry --out my --ledger l.sqlite --simulate --unknown a, or media export failed --out my --ledger \
-             l.sqlite; media run goes on"
+            "look; media retry --out 'my deck' --ledger l.sqlite --simulate --unknown a, or media export failed --out 'my deck' \
+             --ledger l.sqlite; media run goes on"
         );
         let names = "the file social-media report.csv, other media report.csv, of media reports";
         assert_eq!(flags.put_into(names, ""), names);

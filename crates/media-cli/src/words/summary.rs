@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use media_core::Usd;
-use media_engine::{Account, Outcome, Status};
+use media_engine::{Outcome, Status};
 
 use super::{counted, here, moment, needs_a_person, number, passes, quoted, roughly};
 use crate::exit::Exit;
@@ -14,7 +14,6 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, then: Then<'_>) -> String {
     let mut text = String::new();
     let accounts = || outcome.accounts.values();
     let is_fetch = matches!(then, Then::Fetch(_));
-    let count = |status| accounts().map(|account| account.count(status)).sum::<u64>();
     let _ = writeln!(
         text,
         "{} after {}",
@@ -22,7 +21,7 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, then: Then<'_>) -> String {
         roughly(outcome.elapsed)
     );
     for status in Status::ALL {
-        let total = count(status);
+        let total = outcome.count(status);
         if total == 0 {
             continue;
         }
@@ -48,7 +47,7 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, then: Then<'_>) -> String {
         };
         let _ = writeln!(text, "  {:<9}{:>7}   {detail}", status.as_str(), number(total));
     }
-    let left: u64 = accounts().map(Account::left).sum();
+    let left = outcome.left();
     // What a fetch does not come to is there, or was never bought.
     if left > 0 && !is_fetch {
         let _ = writeln!(text, "  {:<9}{:>7}   not come to", "left", number(left));
@@ -121,11 +120,6 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, then: Then<'_>) -> String {
     text
 }
 
-fn some_failed(outcome: &Outcome) -> bool {
-    let failed = |account: &Account| account.count(Status::Failed) + account.count(Status::Unknown) > 0;
-    outcome.accounts.values().any(failed)
-}
-
 fn headline(outcome: &Outcome, exit: Exit, then: Then<'_>) -> String {
     match exit {
         Exit::Done if matches!(then, Then::Fetch(_)) => {
@@ -144,7 +138,9 @@ fn headline(outcome: &Outcome, exit: Exit, then: Then<'_>) -> String {
             };
             format!("{},", why.unwrap_or_else(budget))
         }
-        Exit::Later if some_failed(outcome) => "not finished, and some of it failed,".to_owned(),
+        Exit::Later if outcome.count(Status::Failed) + outcome.count(Status::Unknown) > 0 => {
+            "not finished, and some of it failed,".to_owned()
+        }
         Exit::Later => "not finished, and nothing is wrong or lost,".to_owned(),
         Exit::Interrupted | Exit::Terminated => "interrupted; what was sent is finished,".to_owned(),
         Exit::Refused => "nothing was sent,".to_owned(),
@@ -208,7 +204,7 @@ pub(crate) enum Then<'a> {
 }
 
 fn next(outcome: &Outcome, exit: Exit, then: Then<'_>) -> Option<String> {
-    let any = |status| outcome.accounts.values().any(|account| account.count(status) > 0);
+    let any = |status| outcome.count(status) > 0;
     let failures = || outcome.accounts.values().flat_map(|account| &account.failures);
     if matches!(exit, Exit::Done | Exit::Refused) {
         return None;
@@ -268,8 +264,7 @@ fn next(outcome: &Outcome, exit: Exit, then: Then<'_>) -> Option<String> {
             if failures().any(|(kind, _)| kind == "pending") {
                 steps.push(here("media rescue, later, fetches what was handed over"));
             }
-            let left = outcome.accounts.values().any(|account| account.left() > 0);
-            if left || any(Status::Failed) || any(Status::Cancelled) {
+            if outcome.left() > 0 || any(Status::Failed) || any(Status::Cancelled) {
                 steps.push(here("media redo, with the ids of what was not made anew"));
             }
         }

@@ -395,7 +395,6 @@ fn no_downloads(desk: &Desk) {
         .arm(Fault::new(Provider::Runware, down).on(Op::Media).times(1000));
 }
 
-/// A lost ledger makes nobody forget what was asked for: only so many files, and the first of a model alone.
 /// Nothing of it is known here, and the service is asked all the same.
 #[test]
 fn a_rescue_after_a_lost_ledger_fetches_what_was_bought() {
@@ -462,6 +461,7 @@ fn rows_that_got_other_ids_are_not_bought_again() {
     }
 }
 
+/// A lost ledger makes nobody forget what was asked for: only so many files, and the first of a model alone.
 #[test]
 fn a_bound_on_files_holds_after_a_lost_ledger() {
     let desk = Desk::with_sim();

@@ -25,10 +25,11 @@ pub(crate) const KEYS: [(&str, &str); 3] = [
 ];
 
 /// The keys of a result line: each is always there.
-const LINE_KEYS: [&str; 25] = [
+const LINE_KEYS: [&str; 26] = [
     "v",
     "id",
     "line",
+    "request",
     "status",
     "path",
     "format",
@@ -266,7 +267,7 @@ impl Desk {
         }
     }
 
-    /// How often a picture or text with these words was charged.
+    /// How many charges there are on the bill.
     pub(crate) fn charges(&self) -> usize {
         self.sim().bill().charges.len()
     }

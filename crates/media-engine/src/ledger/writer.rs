@@ -160,6 +160,15 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    /// A command that ends early leaves the ledger folded too. What fails here has been told by what waited for it.
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::debug!(%error, "the ledger was not closed cleanly");
+        }
+    }
+}
+
 /// What runs on the writer's thread.
 struct Scribe {
     db: Connection,

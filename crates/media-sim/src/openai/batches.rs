@@ -22,8 +22,8 @@ use crate::fault::{FaultKind, Op, Provider, Stage};
 use crate::server::Incoming;
 use crate::state::{Shared, lock};
 
-/// What a batch may ask; speech is not among it.
-const ENDPOINTS: [&str; 2] = ["/v1/images/generations", "/v1/images/edits"];
+/// What a batch may ask here. The service takes edits too, which are not simulated, and no speech.
+const ENDPOINT: &str = "/v1/images/generations";
 const MOST_LINES: usize = 50_000;
 
 /// Files and batches.
@@ -177,6 +177,14 @@ fn work(shared: &Arc<Shared>, line: &Line) -> Done {
     let call = call_of(shared, &incoming, &line.body, request_id.clone());
     let outcome = match image_request::read(&call) {
         Err(error) => Err(error.into_line()),
+        Ok(request) if request.stream => {
+            Err(ApiError::value("stream", "Streaming is not supported in batches.").into_line())
+        }
+        Ok(request) if request.n > 1 => Err(ApiError::value(
+            "n",
+            "This simulator makes one picture for each line of a batch.",
+        )
+        .into_line()),
         Ok(request) if mentions(&request.prompt, &shared.scenario.openai.moderation) => {
             Err(images::moderated(&call, "input").into_line())
         }
@@ -184,7 +192,7 @@ fn work(shared: &Arc<Shared>, line: &Line) -> Done {
             let input = tokens_of(&request.prompt);
             let each = sizes::output_tokens(&request.family, &request.quality, request.width, request.height);
             let (per_input, per_output) = sizes::rates(&request.family);
-            let usd = (input as f64 * per_input + (each * request.n) as f64 * per_output) / 2e6;
+            let usd = (input as f64 * per_input + each as f64 * per_output) / 2e6;
             // Only completed lines are charged, whatever was drawn for the others.
             match shared.faults.take(Stage::Task, &call.target()) {
                 Some(FaultKind::TaskError { code, message, .. }) => {
@@ -296,7 +304,7 @@ fn create(call: &Call<'_>, key: &Key<'_>) -> Result<Answer, ApiError> {
             .unwrap_or_default()
             .to_owned()
     };
-    if !ENDPOINTS.contains(&text("endpoint").as_str()) {
+    if text("endpoint") != ENDPOINT {
         return Err(ApiError::value(
             "endpoint",
             format!("Invalid value: '{}'.", text("endpoint")),
@@ -446,7 +454,7 @@ fn object(shared: &Shared, batch: &Batch) -> Value {
     };
     let has_errors = bad > 0 || (status == Status::Expired && lost > 0);
     json!({
-        "id": batch.id, "object": "batch", "endpoint": ENDPOINTS[0], "errors": errors, "input_file_id": batch.input,
+        "id": batch.id, "object": "batch", "endpoint": ENDPOINT, "errors": errors, "input_file_id": batch.input,
         "completion_window": "24h", "status": status.name(),
         "output_file_id": (is_told && good > 0).then(|| file(true)),
         "error_file_id": (is_told && has_errors).then(|| file(false)),

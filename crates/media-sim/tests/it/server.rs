@@ -67,7 +67,10 @@ async fn overlays_tell_the_limits_that_are_enforced() {
                "limits": {"concurrency": 4, "audio": {"requests_per_minute": 6000, "requests_per_day": 77}}})
     );
     assert_eq!(bench.sim.overlay("acme"), None);
-    assert_eq!((Sim::key("forvo"), Sim::key("acme")), (Some("sim-forvo"), None));
+    assert_eq!(
+        (bench.sim.key("forvo"), bench.sim.key("acme")),
+        (Some("sim-forvo"), None)
+    );
     assert_eq!(
         json(bench.get(&format!("{url}/_sim/overlay/openai"))).await,
         (200, openai)

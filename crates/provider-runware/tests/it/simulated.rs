@@ -39,7 +39,7 @@ impl Bench {
         config.image.height = 128;
         change(&mut config);
         let wiring = Wiring::new(Duration::from_secs(5)).unwrap();
-        let key = ApiKey::new(Sim::key("runware").unwrap());
+        let key = ApiKey::new(self.sim.key("runware").unwrap());
         Client::new(Runware::with_wiring("runware", config, Some(key), wiring).unwrap())
             .checking(CheckLevel::Full)
     }

@@ -283,14 +283,14 @@ impl<'a> Session<'a> {
 
     /// Whether this program has what an instance is configured for.
     pub(crate) fn is_built_in(&self, name: &str) -> Result<bool> {
-        Ok(self.registry.factory_of(self.config.provider(name)?).is_ok())
+        let kind = self.config.provider(name)?.provider_type()?;
+        Ok(self.registry.factory(&kind).is_ok())
     }
 
     fn unkeyed(&self) -> Result<BTreeMap<String, Instance>> {
         let mut instances = BTreeMap::new();
-        for (name, section) in self.config.providers() {
-            let kind = section.provider_type()?;
-            if self.registry.factory(&kind).is_err() {
+        for name in self.config.providers().keys() {
+            if !self.is_built_in(name)? {
                 // Only an error for a list that uses it; see `explain_missing`.
                 continue;
             }

@@ -358,13 +358,19 @@ impl Error {
             in_causes |= shows(&error.to_string()) || shows(&format!("{error:?}"));
             cause = error.source();
         }
-        if !in_causes && !shows(&self.0.message) && !self.0.code.as_deref().is_some_and(shows) {
+        let texts = [
+            self.0.code.as_deref(),
+            self.0.next.as_deref(),
+            Some(&self.0.message),
+        ];
+        if !in_causes && !texts.into_iter().flatten().any(shows) {
             return self;
         }
         let clean = |text: String| without_secret(&text, secret).unwrap_or(text);
         self.edit(|inner| {
             inner.message = clean(std::mem::take(&mut inner.message));
             inner.code = inner.code.take().map(clean);
+            inner.next = inner.next.take().map(clean);
             if in_causes {
                 inner.source = None;
             }

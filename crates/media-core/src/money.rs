@@ -59,6 +59,17 @@ impl Usd {
         Usd(self.0.saturating_sub(other.0))
     }
 
+    /// What `count` of something cost at this price per million of them, rounded up.
+    #[must_use]
+    pub fn per_million(self, count: u64) -> Usd {
+        Usd::of_millionths(u128::from(self.0) * u128::from(count))
+    }
+
+    /// From millionths of millionths of a dollar, rounded up.
+    pub(crate) fn of_millionths(parts: u128) -> Usd {
+        Usd(u64::try_from(parts.div_ceil(1_000_000)).unwrap_or(u64::MAX))
+    }
+
     /// This amount `count` times.
     #[must_use]
     pub fn times(self, count: u64) -> Usd {

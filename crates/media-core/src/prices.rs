@@ -41,11 +41,11 @@ pub struct PriceRow {
     pub usd: Usd,
     /// US dollars per million characters of the content, on top of `usd`.
     #[serde(default)]
-    pub usd_per_million_characters: f64,
+    pub usd_per_million_characters: Usd,
     /// US dollars per minute of the sound that came, which then count in place of its characters: for models whose sounds are
     /// billed by their length and whose answers do not tell it.
     #[serde(default)]
-    pub usd_per_minute: f64,
+    pub usd_per_minute: Usd,
     /// How long one usually takes.
     #[serde(default)]
     pub typical: Option<Span>,
@@ -59,19 +59,15 @@ pub struct TokenRow {
     /// Resolved values that must all be equal.
     pub when: BTreeMap<String, Value>,
     /// Dollars per million tokens of each sort.
-    pub usd_per_million: BTreeMap<String, f64>,
+    pub usd_per_million: BTreeMap<String, Usd>,
 }
 
 impl PriceRow {
     /// The price of this request by this row.
     #[must_use]
     pub fn price(&self, resolved: &Resolved) -> Usd {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "texts are far shorter than 2^52 characters"
-        )]
-        let characters = resolved.content.chars().count() as f64;
-        self.usd + Usd::from_dollars(characters * self.usd_per_million_characters / 1e6).unwrap_or_default()
+        let characters = resolved.content.chars().count() as u64;
+        self.usd + self.usd_per_million_characters.per_million(characters)
     }
 }
 
@@ -140,24 +136,19 @@ impl Prices {
     /// What a sound of this length has cost, where its model is billed by that.
     #[must_use]
     pub fn of_duration(&self, resolved: &Resolved, duration: Duration) -> Option<Usd> {
-        let row = self.row(resolved).filter(|row| row.usd_per_minute > 0.0)?;
-        let of_sound = Usd::from_dollars(duration.as_secs_f64() / 60.0 * row.usd_per_minute)?;
-        Some(row.usd + of_sound + self.of_text(resolved))
+        let row = self.row(resolved).filter(|row| row.usd_per_minute > Usd::ZERO)?;
+        let of_sound = u128::from(row.usd_per_minute.micros()) * duration.as_micros() / 60;
+        Some(row.usd + Usd::of_millionths(of_sound) + self.of_text(resolved))
     }
 
     fn of_text(&self, resolved: &Resolved) -> Usd {
-        let price = self.of_token(resolved, "text_in").unwrap_or(0.0);
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "texts are far shorter than 2^52 characters"
-        )]
-        let count = text_tokens(&resolved.content) as f64;
-        Usd::from_dollars(count * price / 1e6).unwrap_or_default()
+        let price = self.of_token(resolved, "text_in").unwrap_or_default();
+        price.per_million(text_tokens(&resolved.content))
     }
 
     /// US dollars per million tokens of a sort, such as `image_out`; `None` where it has no price.
     #[must_use]
-    pub fn of_token(&self, resolved: &Resolved, sort: &str) -> Option<f64> {
+    pub fn of_token(&self, resolved: &Resolved, sort: &str) -> Option<Usd> {
         first(&self.tokens, |row| &row.when, resolved)?
             .usd_per_million
             .get(sort)
@@ -171,15 +162,11 @@ impl Prices {
             return None;
         }
         let row = first(&self.tokens, |row| &row.when, resolved)?;
-        let mut dollars = 0.0;
-        for (sort, count) in usage {
-            if *count > 0 {
-                #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
-                let count = *count as f64;
-                dollars += count * row.usd_per_million.get(sort)? / 1e6;
-            }
+        let mut cost = 0;
+        for (sort, count) in usage.iter().filter(|(_, count)| **count > 0) {
+            cost += u128::from(row.usd_per_million.get(sort)?.micros()) * u128::from(*count);
         }
-        Usd::from_dollars(dollars)
+        Some(Usd::of_millionths(cost))
     }
 }
 
@@ -220,5 +207,15 @@ mod tests {
         assert_eq!(prices.of_usage(&resolved, &usage).unwrap().micros(), 5940);
         let unknown = BTreeMap::from([("audio_out".to_string(), 12)]);
         assert_eq!(prices.of_usage(&resolved, &unknown), None);
+        // A rate below nothing would count as nothing, and no budget would hold it back.
+        let below: Result<Prices, _> = serde_json::from_str(
+            r#"{"as_of": "2026-11-23", "source": "x", "items": [{"when": {}, "usd": 0, "usd_per_minute": -0.015}]}"#,
+        );
+        assert!(
+            below
+                .unwrap_err()
+                .to_string()
+                .contains("is not an amount of dollars")
+        );
     }
 }

@@ -55,6 +55,14 @@ pub struct Cost {
     pub basis: CostBasis,
 }
 
+impl Cost {
+    /// Of what was not billed.
+    pub const NOTHING: Cost = Cost {
+        usd: Usd::ZERO,
+        basis: CostBasis::None,
+    };
+}
+
 /// How a cost is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use media_core::limit::Units;
 use media_core::{
     Error, ErrorKind, Format, ImageRules, MediaKind, MediaRequest, ParamSpec, ParamType, Params, Prices,
-    Resolved, Result, format_of, text_tokens,
+    Resolved, Result, Usd, format_of, text_tokens,
 };
 use serde_json::Value;
 
@@ -201,20 +201,15 @@ fn parse_size(size: &str) -> Option<(u32, u32)> {
 
 /// What the picture itself takes of the tokens per minute: its listed price, over the listed price of a token.
 fn output_tokens(prices: &Prices, resolved: &Resolved) -> u64 {
-    let price = prices.row(resolved).map_or(0, |row| row.price(resolved).micros());
-    // Dollars per million tokens are micro-dollars per token.
-    let per_token = prices.of_token(resolved, "image_out").unwrap_or(0.0);
-    if per_token <= 0.0 {
+    let price = prices.row(resolved).map_or(Usd::ZERO, |row| row.price(resolved));
+    let per_million = prices.of_token(resolved, "image_out").unwrap_or_default();
+    if per_million == Usd::ZERO {
         return 0;
     }
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a positive number of a few thousand"
-    )]
-    let tokens = (price as f64 / per_token).ceil() as u64;
-    tokens
+    price
+        .micros()
+        .saturating_mul(1_000_000)
+        .div_ceil(per_million.micros())
 }
 
 fn resolve_speech(

@@ -17,21 +17,25 @@ pub(crate) async fn run(registry: &Registry, global: &Global, args: &Check) -> R
     } else {
         args.providers.clone()
     };
-    let mut exit = Exit::Done;
-    let mut asked = false;
+    // All of them before the first is asked: a wrong configuration is told before anything is done.
+    let mut clients = Vec::new();
     for name in names {
-        let client = match session.alone(&name) {
-            Ok(client) => client,
+        match session.alone(&name) {
+            Ok(client) => clients.push((name, client)),
             // Nobody needs the keys of services that they do not use, nor those services. What is configured wrongly is wrong.
             Err(error)
                 if all && (error.kind() == ErrorKind::MissingApiKey || !session.is_built_in(&name)?) =>
             {
                 put!("{name}: not asked: {}", words::of_error(&error));
-                continue;
             }
             Err(error) => return Err(error),
-        };
-        asked = true;
+        }
+    }
+    if clients.is_empty() {
+        return Ok(Exit::Refused);
+    }
+    let mut exit = Exit::Done;
+    for (name, client) in clients {
         match client.test_connection().await {
             Ok(connection) => {
                 put!("{name}: works{}", words::after_colon(&connection.notes));
@@ -44,9 +48,6 @@ pub(crate) async fn run(registry: &Registry, global: &Global, args: &Check) -> R
                 exit = exit.max(Exit::Act);
             }
         }
-    }
-    if !asked {
-        return Ok(Exit::Refused);
     }
     Ok(exit)
 }

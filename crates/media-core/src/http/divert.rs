@@ -43,6 +43,8 @@ impl<'de> Deserialize<'de> for Payload {
 
 /// How much of a value is looked at to tell a link, a data URI and plain base64 apart.
 const HEAD: usize = 256;
+/// In a key that has an escape or is longer than that: no field of ours is named so.
+const NOT_OURS: u8 = 0;
 /// Deeper answers are not from these services.
 const MAX_DEPTH: usize = 64;
 
@@ -192,6 +194,8 @@ impl<'a> Diverter<'a> {
                     self.keep(run)?;
                     if is_key && self.key.len() + run.len() <= HEAD {
                         self.key.extend_from_slice(run);
+                    } else if is_key {
+                        self.key.push(NOT_OURS);
                     }
                     bytes = tail;
                     if let Some((&byte, tail)) = bytes.split_first() {
@@ -324,8 +328,7 @@ impl<'a> Diverter<'a> {
             return;
         }
         if is_key {
-            // A key with an escape or of absurd length is none of ours.
-            self.key.push(0);
+            self.key.push(NOT_OURS);
         }
     }
 
@@ -546,6 +549,18 @@ mod tests {
             assert_eq!(rest["b64"], "b64_json");
             let payload: Payload = serde_json::from_value(rest["data"][1]["url"].clone()).unwrap();
             assert_eq!(payload, Payload::Staged(1));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_key_is_never_taken_for_one_of_ours() {
+        let body = format!(
+            r#"{{"b64_json{}":"{}"}}"#,
+            "x".repeat(HEAD),
+            STANDARD.encode([7; 1000])
+        );
+        for piece in [1, r#"{"b64_json"#.len(), body.len()] {
+            assert!(run(body.as_bytes(), piece).await.unwrap().1.is_empty(), "{piece}");
         }
     }
 

@@ -58,22 +58,17 @@ impl Lane {
             outcome,
             request: Arc::unwrap_or_clone(task.request),
         };
-        // A reader that went away wants nothing more; the work is done all the same.
-        let _ = self
-            .results
-            .send(Delivery {
-                tag: task.tag,
-                result,
-            })
-            .await;
+        self.tell(task.tag, result).await;
+    }
+
+    /// A reader that went away wants nothing more; the work is done all the same.
+    pub(super) async fn tell(&self, tag: u64, result: MediaResult) {
+        let _ = self.results.send(Delivery { tag, result }).await;
     }
 
     fn cost(&self, resolved: &Resolved, outcome: &Result<MediaFile>, facts: &Facts) -> Option<Cost> {
         match outcome.as_ref().err().and_then(Error::charge) {
-            Some(Charge::None) => Some(Cost {
-                usd: Usd::ZERO,
-                basis: CostBasis::None,
-            }),
+            Some(Charge::None) => Some(Cost::NOTHING),
             Some(Charge::Unknown) => None,
             Some(Charge::Certain) | None => {
                 let told = outcome.as_ref().err().and_then(Error::cost);

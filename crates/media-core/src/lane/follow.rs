@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::Instrument;
 
 use super::{Answer, Lane, Task};
@@ -210,7 +210,7 @@ impl Lane {
                 Ok(Err(error)) if error.charge() == Some(Charge::Certain) => {
                     spent.get_or_insert((number, error));
                 }
-                Ok(Err(error)) if error.kind().stops_lane() || says_nothing(&error) => {
+                Ok(Err(error)) if error.kind().stops_lane() || error.charge() == Some(Charge::Unknown) => {
                     doubt.get_or_insert(error);
                 }
                 // It is known to have come to nothing, or the service knows nothing of it.
@@ -262,20 +262,26 @@ impl Lane {
     }
 
     /// Sends a task once more under the key that an earlier process had sent: the service says that it has it, or this is
-    /// its first purchase. `None` when a stop was asked for first.
+    /// its first purchase. `None` when nothing more is to be begun.
     async fn resend(&self, task: &Task, ago: Option<Duration>) -> Option<Result<Generated>> {
-        let stop = &self.http().wiring().stop;
-        let _call = stop.or(Arc::clone(&self.calls).acquire_owned()).await?.ok()?;
+        let _call = self.place_for(task).await?;
         let (job, answer) = self.job(task, Prior::Sent { ago, batch: None });
         self.ask(vec![job]).await;
         Some(received(answer.await))
     }
 
-    /// One more attempt, alone, after a wait. `None` when a stop was asked for first.
+    /// A place among the calls for one more send; `None` when a stop was asked for, or nothing more is to be begun by now.
+    async fn place_for(&self, task: &Task) -> Option<OwnedSemaphorePermit> {
+        let stop = &self.http().wiring().stop;
+        let place = stop.or(Arc::clone(&self.calls).acquire_owned()).await?.ok()?;
+        self.halt(&task.resolved).is_none().then_some(place)
+    }
+
+    /// One more attempt, alone, after a wait. `None` when nothing more is to be begun by then.
     async fn again(&self, task: &Task, delay: Duration) -> Option<Result<Generated>> {
         let stop = &self.http().wiring().stop;
         stop.or(tokio::time::sleep(delay)).await?;
-        let _call = stop.or(Arc::clone(&self.calls).acquire_owned()).await?.ok()?;
+        let _call = self.place_for(task).await?;
         let (job, answer) = match self.begin(task).await {
             Ok(begun) => begun,
             Err(error) => return Some(Err(error)),

@@ -30,11 +30,10 @@ use crate::http::Http;
 use crate::job::{Job, Prior, SentMark};
 use crate::key::{Attempt, AttemptKey};
 use crate::limit::HoldSlot;
-use crate::money::Usd;
 use crate::output::{self};
 use crate::provider::{Facts, Generated, Resolved};
 use crate::request::MediaRequest;
-use crate::result::{Cost, CostBasis, MediaResult};
+use crate::result::{Cost, MediaResult};
 use crate::sync::lock;
 
 /// Remote batches of one lane that are waited for at once.
@@ -266,9 +265,7 @@ impl Lane {
     async fn not_begun(&self, task: Task, error: Error) {
         let error = error.with_charge(self.charge_of(&task.prior));
         let mut task = task;
-        if matches!(task.prior, Prior::Fresh | Prior::Perhaps) {
-            task.attempt.number = 0;
-        }
+        task.attempt.number = number_of_unbegun(&task.prior, task.attempt.number);
         self.fail(task, error).await;
     }
 
@@ -340,29 +337,15 @@ impl Lane {
             }
             Err(error) => {
                 let charge = self.charge_of(&order.prior);
-                let nothing = Cost {
-                    usd: Usd::ZERO,
-                    basis: CostBasis::None,
-                };
                 let result = MediaResult {
                     request: order.request,
                     outcome: Err(error.with_charge(charge)),
-                    attempts: if order.prior == Prior::Fresh {
-                        0
-                    } else {
-                        order.attempt
-                    },
+                    attempts: number_of_unbegun(&order.prior, order.attempt),
                     elapsed: began.elapsed(),
-                    cost: (charge == Charge::None).then_some(nothing),
+                    cost: (charge == Charge::None).then_some(Cost::NOTHING),
                     provenance: self.provenance(None, &Facts::default()),
                 };
-                let _ = self
-                    .results
-                    .send(Delivery {
-                        tag: order.tag,
-                        result,
-                    })
-                    .await;
+                self.tell(order.tag, result).await;
                 None
             }
         }
@@ -490,6 +473,14 @@ impl Lane {
         );
         let job = job.spending(&task.hold).marking(&task.mark);
         (job.waiting(self.waits), answer)
+    }
+}
+
+/// The number of the attempt that a task ends with which this process did not begin: none, where none was begun before.
+fn number_of_unbegun(prior: &Prior, number: u32) -> u32 {
+    match prior {
+        Prior::Fresh | Prior::Perhaps => 0,
+        Prior::Sent { .. } | Prior::Linked { .. } | Prior::Have { .. } => number,
     }
 }
 

@@ -115,7 +115,7 @@ impl Limiter {
             ours.tighten(theirs);
             drop(configured);
             if let Some(pacer) = lock(&self.groups).get(group) {
-                pacer.tighten(theirs.windows());
+                pacer.tighten(theirs.windows(), theirs.raise_to_reported);
             }
         }
     }

@@ -383,9 +383,12 @@ impl Pacer {
         }
     }
 
-    /// Holds to these ceilings too: of two for the same bucket and time the lower one counts.
-    pub(crate) fn tighten(&self, windows: Vec<Window>) {
+    /// Holds to these ceilings too: of two for the same bucket and time the lower one counts, and a report raises them only
+    /// where both may be raised.
+    pub(crate) fn tighten(&self, windows: Vec<Window>, raises: bool) {
         let mut state = self.state();
+        state.raises &= raises;
+        state.gauges.iter_mut().for_each(|gauge| gauge.raises &= raises);
         for window in windows {
             let new = Gauge::new(window.bucket, window.length, Some(window.limit), state.raises);
             let same = |gauge: &&mut Gauge| gauge.bucket == new.bucket && gauge.length == new.length;

@@ -1,11 +1,11 @@
 //! Media that has arrived whole: checked, made durable, given its name.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::{NamedTempFile, PathPersistError, PersistError, TempPath};
 
 use super::{Staging, create, defect_error, free_places, hash_rest, parent, stage_copy};
 use crate::error::{Charge, Error, ErrorKind, Result};
@@ -187,16 +187,36 @@ impl Staged {
 
     /// Gives it its name. Never over a file that is already there.
     pub(crate) fn place(&mut self, target: &Path) -> Result<()> {
-        let held = std::mem::replace(&mut self.held, Held::Placed);
-        let Held::File(file) = held else {
-            self.held = held;
-            return Err(Error::new(ErrorKind::Storage, "the file is not secured"));
-        };
-        let Err(mut failure) = file.persist_noclobber(target) else {
-            return Ok(());
-        };
+        let file = self.take_file()?;
+        let placed = file.persist_noclobber(target);
+        self.or_copied(target, placed, |copy| copy.persist_noclobber(target))
+    }
+
+    /// Takes the file to give it its name; without one it is placed already.
+    fn take_file(&mut self) -> Result<NamedTempFile> {
+        match std::mem::replace(&mut self.held, Held::Placed) {
+            Held::File(file) => Ok(file),
+            held => {
+                self.held = held;
+                Err(Error::new(ErrorKind::Storage, "the file is not secured"))
+            }
+        }
+    }
+
+    /// Where the name is on another file system, a copy there gets it in the same way. What fails keeps its file.
+    fn or_copied(
+        &mut self,
+        target: &Path,
+        placed: std::result::Result<File, PersistError>,
+        place: impl FnOnce(TempPath) -> std::result::Result<(), PathPersistError>,
+    ) -> Result<()> {
+        let Err(mut failure) = placed else { return Ok(()) };
         let outcome = if failure.error.kind() == io::ErrorKind::CrossesDevices {
-            copy_across(failure.file.path(), target)
+            stage_copy(failure.file.path(), parent(target))
+                .map_err(|error| Error::storage("cannot copy to", target, error))
+                .and_then(|copy| {
+                    place(copy.into_temp_path()).map_err(|failure| place_failure(target, failure.error))
+                })
         } else {
             Err(place_failure(target, failure.error))
         };
@@ -215,25 +235,9 @@ impl Staged {
             return self.place(target);
         }
         keep_aside(target, aside)?;
-        let held = std::mem::replace(&mut self.held, Held::Placed);
-        let Held::File(file) = held else {
-            self.held = held;
-            return Err(Error::new(ErrorKind::Storage, "the file is not secured"));
-        };
-        let Err(failure) = file.persist(target) else {
-            return Ok(());
-        };
-        self.held = Held::File(failure.file);
-        if failure.error.kind() == io::ErrorKind::CrossesDevices {
-            // It is kept aside, so that its place can be made free.
-            fs::remove_file(target).map_err(|error| Error::storage("cannot replace", target, error))?;
-            return self.place(target);
-        }
-        Err(Error::storage(
-            "cannot give the file its name",
-            target,
-            failure.error,
-        ))
+        let file = self.take_file()?;
+        let placed = file.persist(target);
+        self.or_copied(target, placed, |copy| copy.persist(target))
     }
 
     /// Gives it another name in the folder's staging, that of its key: where the journal could not be told, whoever opens the
@@ -272,7 +276,10 @@ impl Staged {
             return Ok(None);
         };
         file.persist(&target).map_err(|failure| failed(failure.error))?;
-        fs::write(target.with_extension("txt"), reason).map_err(failed)?;
+        if let Err(error) = fs::write(target.with_extension("txt"), reason) {
+            // The bytes are what was paid for, and they are kept.
+            tracing::warn!(%error, "why {} is no good could not be written beside it", target.display());
+        }
         Ok(Some(target))
     }
 
@@ -345,12 +352,4 @@ fn place_failure(target: &Path, error: io::Error) -> Error {
         .with_charge(Charge::Unknown);
     }
     Error::storage("cannot give the file its name", target, error)
-}
-
-fn copy_across(from: &Path, target: &Path) -> Result<()> {
-    let copy =
-        stage_copy(from, parent(target)).map_err(|error| Error::storage("cannot copy to", target, error))?;
-    copy.into_temp_path()
-        .persist_noclobber(target)
-        .map_err(|failure| place_failure(target, failure.error))
 }

@@ -10,7 +10,7 @@ use super::staged::Held;
 use super::{BUFFER, Staged, Staging, blocking, create};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::hex;
-use crate::validate::{Defect, Inspector};
+use crate::validate::Inspector;
 
 /// Answers longer than this may hold media that will not stay in memory.
 const LONG: u64 = 2 * BUFFER as u64;
@@ -52,8 +52,7 @@ impl<'a> Intake<'a> {
             folder: self.staging.folder(self.output),
             most: self.most,
             step: self.step,
-            inspector: Some(Inspector::new()),
-            defect: None,
+            inspector: Inspector::new(),
             hash: Sha256::new(),
             bytes: 0,
             buffer: Vec::new(),
@@ -67,8 +66,7 @@ pub(crate) struct StageWriter {
     folder: PathBuf,
     most: u64,
     step: usize,
-    inspector: Option<Inspector>,
-    defect: Option<Defect>,
+    inspector: Inspector,
     hash: Sha256,
     bytes: u64,
     buffer: Vec<u8>,
@@ -103,12 +101,8 @@ impl StageWriter {
             .hint("raise sizes.media in media.json if such files are wanted"));
         }
         self.hash.update(bytes);
-        if let Some(inspector) = &mut self.inspector
-            && let Err(defect) = inspector.push(bytes)
-        {
-            self.defect = Some(defect);
-            self.inspector = None;
-        }
+        // It remembers what it refuses, and what was paid for is kept whole for a look.
+        let _ = self.inspector.push(bytes);
         Ok(())
     }
 
@@ -122,10 +116,7 @@ impl StageWriter {
 
     /// Whether what has come begins as media, whatever is wrong with them since.
     pub(crate) fn is_media(&self) -> bool {
-        match &self.inspector {
-            Some(inspector) => inspector.knows_format(),
-            None => !matches!(self.defect, Some(Defect::NotMedia { .. })),
-        }
+        self.inspector.is_media()
     }
 
     async fn spill(&mut self) -> Result<()> {
@@ -147,27 +138,17 @@ impl StageWriter {
 
     /// All bytes have come.
     pub(crate) async fn finish(mut self) -> Result<Staged> {
-        let inspection = match (self.defect.take(), self.inspector.take()) {
-            (None, Some(inspector)) => inspector.finish(),
-            (defect, _) => Err(defect.unwrap_or(Defect::Empty)),
-        };
+        if self.file.is_some() && !self.buffer.is_empty() {
+            self.spill().await?;
+        }
         let held = match self.file.take() {
+            Some(file) => Held::File(file),
             None => Held::Memory(self.buffer),
-            Some(file) => {
-                self.file = Some(file);
-                if !self.buffer.is_empty() {
-                    self.spill().await?;
-                }
-                match self.file.take() {
-                    Some(file) => Held::File(file),
-                    None => Held::Memory(self.buffer),
-                }
-            }
         };
         Ok(Staged::new(
             self.folder,
             held,
-            inspection,
+            self.inspector.finish(),
             self.bytes,
             hex(&self.hash.finalize()),
         ))

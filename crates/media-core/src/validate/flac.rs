@@ -271,6 +271,7 @@ impl Flac {
             variable,
             next + if variable { u64::from(header.block) } else { 1 },
         ));
+        self.frame = at;
         let mut crc = Crc::flac16();
         crc.update(head(window, header.length));
         let subframes = Subframes::new(channels, header.assignment, info.bits, header.block);

@@ -157,9 +157,13 @@ impl Inspector {
         }
     }
 
-    /// Whether enough has come to tell that it is media, and it still is.
-    pub(crate) fn knows_format(&self) -> bool {
-        matches!(self.state, State::Walking(_))
+    /// Whether what has come begins as media, whatever is wrong with them since.
+    pub(crate) fn is_media(&self) -> bool {
+        match &self.state {
+            State::Front(_) => false,
+            State::Walking(_) => true,
+            State::Refused(defect) => !matches!(defect, Defect::NotMedia { .. }),
+        }
     }
 
     fn begin(&self, front: &[u8]) -> Result<Feeder, Defect> {

@@ -118,6 +118,27 @@ async fn a_key_that_is_revoked_in_the_middle_stops_the_rest() {
     assert!(lab.sent().len() <= 7, "{} sends", lab.sent().len());
 }
 
+/// What waits to be begun again must not be bought after somebody heard that nothing more is to be.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_begun_again_once_the_lane_is_halted() {
+    let busy = || Scripted::new(200, json!({"error": "busy"}).to_string());
+    let refused = || Scripted::new(402, "no money").after(SECOND / 10);
+    let ok = || Scripted::new(200, png());
+    let answers = vec![link(), ok(), busy(), refused(), link(), ok()];
+    let lab = Lab::script(Mode::Link, answers).concurrency(2);
+    let requests = lab.images(3);
+    let results = lab.client().generate_batch(requests.clone()).collect().await;
+    assert_each_once(&requests, &results);
+    assert_eq!(
+        lab.sent().len(),
+        4,
+        "one and its download, the busy one, the refused one"
+    );
+    for result in results.iter().filter(|result| result.outcome.is_err()) {
+        assert_eq!(failure(result).1, Charge::None);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn other_failures_stop_only_themselves() {
     let lab = Lab::new(Mode::Media, |request| {

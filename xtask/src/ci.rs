@@ -1,6 +1,6 @@
 //! `cargo xtask ci`: what has to pass; the cheap and the likely failures first, the README's test command last.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::args::Args;
 use crate::steps::Steps;
@@ -9,10 +9,7 @@ use crate::{cargo, features, lint, publish};
 
 pub(crate) fn run(args: Args) -> Result<()> {
     args.finish()?;
-    let mut steps = Steps::default();
-    let result = all(&mut steps);
-    print!("{}", steps.table());
-    result
+    Steps::of(all)
 }
 
 fn all(steps: &mut Steps) -> Result<()> {
@@ -22,11 +19,6 @@ fn all(steps: &mut Steps) -> Result<()> {
     steps.run("publish, dry run", || publish::dry_run(None, false))?;
     features::all(steps, None)?;
     steps.run(&test, || {
-        let mut words = test.split_whitespace();
-        words
-            .next()
-            .filter(|word| *word == "cargo")
-            .context("the test command of README.md is not a cargo command")?;
-        cargo::run(&mut cargo::command(words))
+        cargo::run(&mut cargo::command(test.split_whitespace().skip(1)))
     })
 }

@@ -16,10 +16,7 @@ const POWERSET_UP_TO: usize = 6;
 pub(crate) fn run(mut args: Args) -> Result<()> {
     let only = args.option("-p")?;
     args.finish()?;
-    let mut steps = Steps::default();
-    let result = all(&mut steps, only.as_deref());
-    print!("{}", steps.table());
-    result
+    Steps::of(|steps| all(steps, only.as_deref()))
 }
 
 /// The steps, for `ci` too.

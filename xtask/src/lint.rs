@@ -8,10 +8,7 @@ use crate::{cargo, tidy};
 
 pub(crate) fn run(args: Args) -> Result<()> {
     args.finish()?;
-    let mut steps = Steps::default();
-    let result = all(&mut steps);
-    print!("{}", steps.table());
-    result
+    Steps::of(all)
 }
 
 /// The steps, for `ci` too.

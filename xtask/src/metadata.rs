@@ -32,7 +32,6 @@ pub(crate) struct Package {
     pub(crate) features: BTreeMap<String, Vec<String>>,
     pub(crate) dependencies: Vec<Dependency>,
     pub(crate) has_library: bool,
-    pub(crate) examples: Vec<String>,
     /// `[package.metadata.xtask] run-examples`: examples that are safe to run unattended.
     pub(crate) run_examples: Vec<String>,
 }
@@ -107,21 +106,9 @@ impl Metadata {
 impl Package {
     fn parse(value: &Value) -> Result<Self> {
         let field = |name| string(value, name).with_context(|| format!("a package without {name}"));
-        let mut features = BTreeMap::new();
-        for name in value
-            .get("features")
-            .and_then(Value::as_object)
-            .into_iter()
-            .flat_map(|map| map.keys())
-        {
-            features.insert(
-                name.clone(),
-                value
-                    .get("features")
-                    .map(|map| strings(map, name))
-                    .unwrap_or_default(),
-            );
-        }
+        let listed = value.get("features").unwrap_or(&Value::Null);
+        let names = listed.as_object().into_iter().flat_map(|map| map.keys());
+        let features = names.map(|name| (name.clone(), strings(listed, name))).collect();
         let is = |target: &Value, kinds: &[&str]| {
             strings(target, "kind")
                 .iter()
@@ -152,11 +139,6 @@ impl Package {
             has_library: targets
                 .iter()
                 .any(|target| is(target, &["lib", "rlib", "proc-macro"])),
-            examples: targets
-                .iter()
-                .filter(|target| is(target, &["example"]))
-                .filter_map(|target| string(target, "name"))
-                .collect(),
             run_examples: xtask
                 .map(|xtask| strings(xtask, "run-examples"))
                 .unwrap_or_default(),
@@ -227,7 +209,6 @@ mod tests {
         assert!(metadata.foreign[0].publishable);
         let core = &metadata.members[0];
         assert!(!core.publishable && core.has_library);
-        assert_eq!(core.examples, ["once"]);
         assert_eq!(core.run_examples, ["once"]);
         assert_eq!(core.features["http"], ["dep:reqwest"]);
         assert_eq!(core.dependencies[0].kind, Kind::Normal);

@@ -9,6 +9,14 @@ use anyhow::{Context, Result};
 pub(crate) struct Steps(Vec<(String, Duration, bool)>);
 
 impl Steps {
+    /// Runs a chore of several steps, and ends with their table.
+    pub(crate) fn of(chore: impl FnOnce(&mut Steps) -> Result<()>) -> Result<()> {
+        let mut steps = Steps::default();
+        let result = chore(&mut steps);
+        print!("{}", steps.table());
+        result
+    }
+
     /// Runs one step. A failure carries its name.
     pub(crate) fn run(&mut self, name: &str, step: impl FnOnce() -> Result<()>) -> Result<()> {
         println!("\n== {name}");
@@ -22,7 +30,7 @@ impl Steps {
     }
 
     /// The table for the end of the output; nothing when nothing ran.
-    pub(crate) fn table(&self) -> String {
+    fn table(&self) -> String {
         if self.0.is_empty() {
             return String::new();
         }

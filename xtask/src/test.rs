@@ -12,10 +12,7 @@ use crate::steps::Steps;
 pub(crate) fn run(mut args: Args) -> Result<()> {
     let only = args.option("-p")?;
     args.finish()?;
-    let mut steps = Steps::default();
-    let result = all(&mut steps, only.as_deref());
-    print!("{}", steps.table());
-    result
+    Steps::of(|steps| all(steps, only.as_deref()))
 }
 
 fn all(steps: &mut Steps, only: Option<&str>) -> Result<()> {
@@ -55,13 +52,6 @@ fn all(steps: &mut Steps, only: Option<&str>) -> Result<()> {
 
 /// Runs the binary that the step before built: `cargo run -p` would build it again with fewer features.
 fn run_example(metadata: &Metadata, package: &Package, example: &str) -> Result<()> {
-    if !package.examples.iter().any(|name| name == example) {
-        bail!(
-            "{} lists {example:?} in [package.metadata.xtask] run-examples, but has no such example (it has: {})",
-            package.manifest.display(),
-            package.examples.join(", ")
-        );
-    }
     let program = metadata
         .target
         .join("debug/examples")

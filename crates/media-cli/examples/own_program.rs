@@ -31,7 +31,6 @@ mod parrot {
         config: r#"{"type": "parrot", "base_url": "http://127.0.0.1:8080/v1", "api_key_env": null,
             "limits": {"concurrency": 2}, "timeouts": {"connect": "5s", "first_byte": "30s", "idle": "30s", "total": "60s"},
             "retry": {"attempts": 3, "first_delay": "1s", "max_delay": "10s"}, "prices": {"as_of": "2026-11-23", "source": "ours"}}"#,
-        key_help: "it needs none",
         params: &[],
         batches: None,
         build: |setup| {

@@ -232,12 +232,15 @@ struct Watched {
 }
 
 impl Watched {
-    /// Failed, rate against limit, time left, cost, what is waited for.
+    /// Failed, in batches, rate against limit, time left, cost, what is waited for.
     fn message(&self, name: &str, account: &Account) -> String {
         let mut parts = Vec::new();
         let failed = account.count(Status::Failed) + account.count(Status::Unknown);
         if failed > 0 {
             parts.push(format!("{failed} failed"));
+        }
+        if account.in_batches > 0 {
+            parts.push(format!("{} in batches", account.in_batches));
         }
         let (done, left) = (account.count(Status::Done), account.left());
         let seconds = self.stats.elapsed().as_secs_f64();

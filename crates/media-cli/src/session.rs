@@ -272,8 +272,7 @@ impl<'a> Session<'a> {
             }
             return Ok(keys);
         }
-        let help = |kind: &str| self.registry.factory(kind).ok().map(|factory| factory.key_help);
-        load_keys(&self.config, instances, &self.environment, help)
+        load_keys(&self.config, instances, &self.environment)
     }
 
     /// Providers that can check and plan, without keys: every configured instance that is built in.

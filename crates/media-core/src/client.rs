@@ -241,9 +241,7 @@ impl Client {
     /// Runs orders as they come; the engine's way in. The lane ends when the sender of orders is dropped.
     #[must_use]
     pub fn run(&self, orders: mpsc::Receiver<Order>) -> mpsc::Receiver<Delivery> {
-        let (results, deliveries) = mpsc::channel(lane::RESULTS_AHEAD);
-        tokio::spawn(Lane::new(self.clone(), results).run(orders));
-        deliveries
+        self.start(orders, true)
     }
 
     /// Runs orders as they come, and waits for no remote batch: what was handed over in one is answered with
@@ -251,8 +249,12 @@ impl Client {
     /// does not grow with its length.
     #[must_use]
     pub fn hand_over(&self, orders: mpsc::Receiver<Order>) -> mpsc::Receiver<Delivery> {
+        self.start(orders, false)
+    }
+
+    fn start(&self, orders: mpsc::Receiver<Order>, waits: bool) -> mpsc::Receiver<Delivery> {
         let (results, deliveries) = mpsc::channel(lane::RESULTS_AHEAD);
-        tokio::spawn(Lane::handing_over(self.clone(), results).run(orders));
+        tokio::spawn(Lane::new(self.clone(), results, waits).run(orders));
         deliveries
     }
 

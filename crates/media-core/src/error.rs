@@ -191,7 +191,6 @@ struct Inner {
     retry_after: Option<Duration>,
     until: Option<jiff::Timestamp>,
     code: Option<String>,
-    status: Option<u16>,
     next: Option<String>,
     candidates: Vec<Candidate>,
     cost: Option<Usd>,
@@ -212,7 +211,6 @@ impl Error {
             retry_after: None,
             until: None,
             code: None,
-            status: None,
             next: None,
             candidates: Vec::new(),
             cost: None,
@@ -320,12 +318,6 @@ impl Error {
         self.edit(|inner| inner.code = code)
     }
 
-    /// The HTTP status of the answer.
-    #[must_use]
-    pub fn with_status(self, status: u16) -> Error {
-        self.edit(|inner| inner.status = Some(status))
-    }
-
     /// What the user can do about it, as a fragment: `set FORVO_API_KEY`, `change the word`.
     #[must_use]
     pub fn hint(self, next: impl Into<String>) -> Error {
@@ -427,18 +419,6 @@ impl Error {
         self.0.code.as_deref()
     }
 
-    /// The HTTP status of the answer.
-    #[must_use]
-    pub fn status(&self) -> Option<u16> {
-        self.0.status
-    }
-
-    /// The operation that failed.
-    #[must_use]
-    pub fn op(&self) -> Option<&str> {
-        self.0.op.as_deref()
-    }
-
     /// What the user can do about it.
     #[must_use]
     pub fn next(&self) -> Option<&str> {
@@ -517,9 +497,6 @@ impl fmt::Debug for Error {
         }
         if let Some(code) = &inner.code {
             out.field("code", code);
-        }
-        if let Some(status) = inner.status {
-            out.field("status", &status);
         }
         if let Some(source) = &inner.source {
             out.field("source", source);

@@ -18,7 +18,7 @@ pub enum Event {
         /// Which attempt it is.
         attempt: Attempt,
         /// The key of the remote batch that it is part of, where there is one.
-        group: Option<String>,
+        batch: Option<String>,
     },
     /// It was sent by a run of which nothing else is known any more: the service knows its key.
     Found {

@@ -116,13 +116,7 @@ pub struct ProviderInfo {
     pub capabilities: Capabilities,
 }
 
-impl ProviderInfo {
-    /// Whether it makes this kind at all.
-    #[must_use]
-    pub fn makes(&self, kind: MediaKind) -> bool {
-        self.formats.get(&kind).is_some_and(|formats| !formats.is_empty())
-    }
-}
+impl ProviderInfo {}
 
 /// Capability flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -347,8 +341,6 @@ pub struct Factory {
     pub about: &'static str,
     /// The shipped configuration, complete, as JSON text.
     pub config: &'static str,
-    /// Where to get a key.
-    pub key_help: &'static str,
     /// The parameters it understands.
     pub params: &'static [ParamSpec],
     /// How its remote batches are switched on, where it has any.

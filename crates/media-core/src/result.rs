@@ -19,7 +19,8 @@ pub struct MediaResult {
     pub request: MediaRequest,
     /// The file on disk, or why there is none.
     pub outcome: Result<MediaFile, Error>,
-    /// How many times it was begun (each with a key of its own at the service).
+    /// The number of the attempt that it ended with, by whose key it can be asked for. They are counted on from process to
+    /// process; 0 where none was begun.
     pub attempts: u32,
     /// From its start in the lane to its end, waits included.
     pub elapsed: Duration,

@@ -8,6 +8,7 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
+use url::Url;
 
 use crate::error::{Error, Result};
 use crate::limit::Window;
@@ -273,6 +274,44 @@ pub struct Timeouts {
     /// For the whole call.
     #[serde(deserialize_with = "some_time")]
     pub total: Span,
+}
+
+impl Timeouts {
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) naming the key.
+    pub fn check(&self) -> Result<()> {
+        for (name, limit) in [("first_byte", self.first_byte), ("total", self.total)] {
+            if limit <= self.connect {
+                return Err(Error::config(format!(
+                    "timeouts.{name}: it must be longer than timeouts.connect ({}), or a call that only waits for its connection \
+                     would be taken for one that may be billed",
+                    humantime::format_duration(self.connect.0)
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks the address of a service: its scheme, that it names a host, and that nothing stands in it that is not part of
+/// every call's address.
+///
+/// # Errors
+/// [`ErrorKind::Config`](crate::ErrorKind::Config) naming the key `base_url`.
+pub fn check_base_url(url: &Url) -> Result<()> {
+    let refuse = |what: &str| Err(Error::config(format!("base_url: {what}")));
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return refuse("an http or https address is wanted, such as https://api.example.com/v1");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return refuse("a user name or password may not stand in it");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return refuse("nothing but host and path may stand in it");
+    }
+    Ok(())
 }
 
 /// No timeout at all cannot be had: a call that never ends would hold its place for ever. And none of no length: what is

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The keys of a provider's file that belong to the loader, not to the provider.
-pub(crate) const COMMON: [&str; 2] = ["type", "api_key_env"];
+pub(crate) const COMMON: [&str; 3] = ["type", "api_key_env", "key_page"];
 
 /// Takes `$schema` and `$comment` out at every depth: they are allowed anywhere and mean nothing.
 #[must_use]

@@ -1,4 +1,4 @@
-//! Words of users in messages.
+//! Words of users and services in messages.
 
 /// In quotes, with what nobody could see (control characters, ends of lines) spelt out. Unlike `{:?}` it leaves the marks
 /// of scripts that are written with them, and apostrophes, as they are: `"คล่อง"`, `"l'eau"`.
@@ -7,6 +7,13 @@ pub fn quoted(text: &str) -> String {
     // Of each apostrophe this escapes, and of nothing else, a backslash stands before it.
     let shown = text.escape_debug().to_string().replace("\\'", "'");
     format!("\"{shown}\"")
+}
+
+/// On one line of at most so many characters, without what a terminal would take for a command.
+#[must_use]
+pub fn one_line(text: &str, most: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().filter(|c| !c.is_control()).take(most).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use media_core::{Attempt, RequestHash};
+use media_core::{Attempt, Provenance, RequestHash};
 
 use crate::ledger::Planned;
 use crate::line::{Line, Status, Subject};
@@ -63,7 +63,14 @@ pub(crate) struct Book {
 #[derive(Debug)]
 enum Equal {
     Making { path: String, waiting: Vec<Wish> },
-    Made(Box<Line>),
+    Made(Box<Told>),
+}
+
+/// What came of a purchase.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) line: Line,
+    pub(crate) provenance: Provenance,
 }
 
 impl Equal {
@@ -96,7 +103,7 @@ impl Book {
     pub(crate) fn makes(&self, equal: RequestHash, file: &str) -> bool {
         match self.equals.get(&equal) {
             Some(Equal::Making { path, .. }) => path == file,
-            Some(Equal::Made(line)) => line.path == file,
+            Some(Equal::Made(told)) => told.line.path == file,
             None => false,
         }
     }
@@ -107,14 +114,14 @@ impl Book {
     }
 
     /// Lets a row wait for an equal one. Gives it back when there is none, or with the result when there is one.
-    pub(crate) fn join(&mut self, equal: RequestHash, wish: Wish) -> Option<(Wish, Option<Line>)> {
+    pub(crate) fn join(&mut self, equal: RequestHash, wish: Wish) -> Option<(Wish, Option<Box<Told>>)> {
         match self.equals.get_mut(&equal) {
             None => Some((wish, None)),
             Some(Equal::Making { waiting, .. }) => {
                 waiting.push(wish);
                 None
             }
-            Some(Equal::Made(line)) => Some((wish, Some((**line).clone()))),
+            Some(Equal::Made(told)) => Some((wish, Some(told.clone()))),
         }
     }
 
@@ -130,11 +137,11 @@ impl Book {
     }
 
     /// The rows that waited for this order.
-    pub(crate) fn made(&mut self, order: &Pending, line: &Line) -> Vec<Wish> {
+    pub(crate) fn made(&mut self, order: &Pending, told: &Told) -> Vec<Wish> {
         let Some(equal) = order.equal.and_then(|key| self.equals.get_mut(&key)) else {
             return Vec::new();
         };
-        std::mem::replace(equal, Equal::Made(Box::new(line.clone()))).waiting()
+        std::mem::replace(equal, Equal::Made(Box::new(told.clone()))).waiting()
     }
 
     /// What never came to a result: orders, and rows that waited for one.

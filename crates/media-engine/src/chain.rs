@@ -1,11 +1,9 @@
 //! Several providers for one file: which of them a job is at, and when it passes on to the next.
 
-use std::path::Path;
-
 use media_core::{Candidate, Charge, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::{Entry, JobStatus, Reader, asked};
+use crate::ledger::{Entry, JobStatus, Reader, asked, has_format_of};
 use crate::line::{Line, LineError};
 use crate::list::JobSpec;
 
@@ -80,8 +78,7 @@ pub(crate) fn equal_standing(
     let place = |provider: &str| spec.providers.iter().position(|name| name == provider);
     let mut furthest = None;
     for equal in reader.jobs_asking(&asked(spec), &spec.id)? {
-        let is_of_format = Path::new(&equal.spec.path).extension() == Path::new(&spec.path).extension();
-        if let Some(other) = after(spec, &equal).filter(|_| is_of_format)
+        if let Some(other) = after(spec, &equal).filter(|_| has_format_of(&equal.spec.path, &spec.path))
             && place(&other.provider) > place(&furthest.as_ref().unwrap_or(own).provider)
         {
             furthest = Some(other);

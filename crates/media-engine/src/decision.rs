@@ -35,8 +35,8 @@ pub(crate) struct Stay {
     pub(crate) error: Option<LineError>,
     /// What stands at its path is broken, and is to be moved away.
     pub(crate) is_broken: bool,
-    /// What is said is of another take of it, or of another row: it stays what it is.
-    pub(crate) is_made: bool,
+    /// What is said is no news of this row itself: what the ledger has of it stays written down.
+    pub(crate) keeps_row: bool,
     /// What is in doubt is an equal row's purchase, which carries what it may have cost.
     pub(crate) is_shared: bool,
     /// Something of its own is not settled: what an equal row is getting is not its file.
@@ -52,7 +52,7 @@ impl Stay {
             take: None,
             error: None,
             is_broken: false,
-            is_made: false,
+            keeps_row: false,
             is_held: false,
             is_shared: false,
             next_take: None,
@@ -180,7 +180,7 @@ pub(crate) fn gone_to(former: &Path, is_broken: bool) -> Decision {
         .next("give the row its earlier path, or buy it anew: media redo --changed");
     Decision::from(Stay {
         is_broken,
-        is_made: true,
+        keeps_row: true,
         ..Stay::new(Status::Gone).because(error)
     })
 }
@@ -196,20 +196,20 @@ pub(crate) fn gone(take: TakeRow, is_broken: bool) -> Decision {
     Decision::from(Stay {
         take: Some(take),
         is_broken,
-        is_made: true,
+        keeps_row: true,
         ..Stay::new(Status::Gone).because(error)
     })
 }
 
-/// `is_made`: this job has a file of its own somewhere.
-pub(crate) fn is_of_another(path: &Path, job: &str, is_made: bool) -> Decision {
+/// `keeps_row`: this job has a file of its own somewhere, which stays written down.
+pub(crate) fn is_of_another(path: &Path, job: &str, keeps_row: bool) -> Decision {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let message = format!("{name} is the file of {job}, which asked for something else");
     let error = LineError::new(ErrorKind::InvalidRequest.as_str(), Charge::None, message).next(
         "give each row the path that it had, or one of its own; or move that file away, and this one is made",
     );
     Decision::from(Stay {
-        is_made,
+        keeps_row,
         ..Stay::new(Status::Failed).because(error)
     })
 }
@@ -232,7 +232,7 @@ pub(crate) fn in_doubt_by(attempt: Option<&AttemptRow>, mut decision: Decision) 
     {
         stay.status = Status::Unknown;
         // What was said of the doubt itself stays written down.
-        stay.is_made = true;
+        stay.keeps_row = true;
         if let Some(error) = &mut stay.error {
             Charge::Unknown.as_str().clone_into(&mut error.charge);
             error.message += "; it was sent, and may have been billed";

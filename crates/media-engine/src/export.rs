@@ -1,23 +1,36 @@
 //! What the ledger knows, written out: results as lines, and failed rows in the form of their own list.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use media_core::{Error, ErrorKind, Result};
 
 use crate::chain::stands_at;
 use crate::ledger::{JobStatus, Reader};
-use crate::list::{JobRows, Recipe, RepairWriter, Source};
+use crate::list::{self, JobRows, RepairWriter};
 use crate::project::Project;
 
-fn written(result: std::io::Result<()>) -> Result<()> {
-    // A reader that has gone away wants no more.
-    if let Err(error) = &result
-        && error.kind() == std::io::ErrorKind::BrokenPipe
-    {
-        return Ok(());
+/// Where results go. A reader that has gone away, such as `head`, wants no more, which is no failure.
+struct Out<W>(W);
+
+impl<W: Write> Write for Out<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(bytes.len()),
+            written => written,
+        }
     }
-    result.map_err(|error| Error::new(ErrorKind::Storage, "the results cannot be written").because(error))
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.0.flush() {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            flushed => flushed,
+        }
+    }
+}
+
+fn failed(error: io::Error) -> Error {
+    Error::new(ErrorKind::Storage, "the results cannot be written").because(error)
 }
 
 /// The last result of every job, one line of JSON each; gives their number.
@@ -25,15 +38,16 @@ fn written(result: std::io::Result<()>) -> Result<()> {
 /// # Errors
 /// The ledger cannot be read or `out` not be written.
 pub fn export_results(reader: &Reader, out: &mut impl Write) -> Result<u64> {
+    let mut out = Out(out);
     let mut count = 0;
     reader.each_job(|job| {
         if let Some(line) = &job.result {
-            written(writeln!(out, "{line}"))?;
+            writeln!(out, "{line}").map_err(failed)?;
             count += 1;
         }
         Ok(())
     })?;
-    written(out.flush())?;
+    out.flush().map_err(failed)?;
     Ok(count)
 }
 
@@ -48,14 +62,9 @@ pub fn export_failed(
     reader: &Reader,
     out: &mut impl Write,
 ) -> Result<u64> {
-    let source = Source::open(list)?;
-    let recipe = recipe
-        .map(Recipe::read)
-        .transpose()?
-        .map(|recipe| recipe.bind(&source))
-        .transpose()?;
-    let read = |name: &str, kind, key: &str, cell: &str| project.read_param(name, kind, key, cell);
-    let mut writer = RepairWriter::new(&source, out)?;
+    let (source, recipe) = list::open(list, recipe)?;
+    let read = project.reader();
+    let mut writer = RepairWriter::new(&source, Out(out)).map_err(failed)?;
     let mut count = 0;
     // The rows as they are written, beside what they ask for.
     let rows = source.rows()?.zip(JobRows::new(&source, recipe.as_ref(), &read)?);
@@ -86,10 +95,12 @@ pub fn export_failed(
             next.extend(goes_on.or(error.next).map(|next| format!("{output}{next}")));
         }
         if !why.is_empty() {
-            writer.row(&source, &row, &why.join("; "), &next.join("; "))?;
+            writer
+                .row(&row, &why.join("; "), &next.join("; "))
+                .map_err(failed)?;
             count += 1;
         }
     }
-    writer.finish(&source)?;
+    writer.finish().map_err(failed)?;
     Ok(count)
 }

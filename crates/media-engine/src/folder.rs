@@ -1,11 +1,11 @@
 //! The output folder and its `.media`: the ledger, staging, what is kept aside, and the mark of a simulation.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use media_core::{Error, Result, format_of, prepare};
 
-use crate::ledger::{Ledger, Reader};
+use crate::ledger::{Ledger, Reader, locked};
 use crate::mend;
 
 /// An output folder, opened for one run: nobody else may run in it meanwhile.
@@ -21,6 +21,7 @@ pub struct Folder {
     was_empty: bool,
 }
 
+const INNER: &str = ".media";
 const MARK: &str = "simulated";
 /// Noted in the ledger.
 const ADOPTED: &str = "adopted";
@@ -31,6 +32,11 @@ const PROJECT: &str = "project";
 /// Says where the ledger is when it is not in the folder.
 const ELSEWHERE: &str = "ledger-is-at";
 const LEDGER: &str = "ledger.sqlite";
+
+/// The place in an output folder that is the program's own.
+pub(crate) fn inner_of(out: &Path) -> PathBuf {
+    out.join(INNER)
+}
 
 /// The ledger of an output folder: where it is named, else the folder's own, else where the folder has noted that it is.
 #[must_use]
@@ -46,7 +52,7 @@ pub fn ledger_path(out: &Path, named: Option<&Path>) -> PathBuf {
 }
 
 fn own_ledger(out: &Path) -> PathBuf {
-    out.join(".media").join(LEDGER)
+    inner_of(out).join(LEDGER)
 }
 
 fn has_content(path: &Path) -> bool {
@@ -54,7 +60,7 @@ fn has_content(path: &Path) -> bool {
 }
 
 fn noted_place(out: &Path) -> Option<PathBuf> {
-    let noted = fs::read_to_string(out.join(".media").join(ELSEWHERE)).ok()?;
+    let noted = fs::read_to_string(inner_of(out).join(ELSEWHERE)).ok()?;
     (!noted.is_empty()).then(|| PathBuf::from(noted))
 }
 
@@ -89,21 +95,10 @@ impl Folder {
     }
 
     fn open_now(out: &Path, ledger: Option<&Path>, simulated: bool) -> Result<Folder> {
-        let inner = out.join(".media");
+        let inner = inner_of(out);
         prepare(&inner.join(STAGING).join("x"))?;
-        let lock_path = inner.join("lock");
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(|error| Error::storage("cannot open", &lock_path, error))?;
-        if lock.try_lock().is_err() {
-            return Err(
-                Error::config(format!("another run is at work in {}", out.display()))
-                    .hint("wait for it, or name another folder by --out"),
-            );
-        }
+        let busy = format!("another run is at work in {}", out.display());
+        let lock = locked(&inner.join("lock"), busy)?;
         let was_used = inner.join(PROJECT).exists();
         check_mark(out, &inner, simulated, was_used)?;
         let named = project_of(out, &inner)?;
@@ -125,14 +120,20 @@ impl Folder {
             (MARK, if simulated { "yes" } else { "no" }),
             ("lost", if is_lost { "yes" } else { "" }),
         ])?;
+        let mark = |name: &str, text: &str| {
+            let path = inner.join(name);
+            fs::write(&path, text).map_err(|error| Error::storage("cannot write", &path, error))
+        };
+        // Before the folder counts as used, so that a kill in between makes nobody begin another ledger here.
+        if let Some(place) = named_elsewhere {
+            mark(ELSEWHERE, &place)?;
+        }
         // After the ledger knows it: a kill in between must not look like a folder whose ledger was lost.
         if !was_used {
-            let path = inner.join(PROJECT);
-            fs::write(&path, &project).map_err(|error| Error::storage("cannot write", &path, error))?;
-        }
-        if let Some(place) = named_elsewhere {
-            let path = inner.join(ELSEWHERE);
-            fs::write(&path, place).map_err(|error| Error::storage("cannot write", &path, error))?;
+            if simulated {
+                mark(MARK, "")?;
+            }
+            mark(PROJECT, &project)?;
         }
         let was_empty = reader.is_empty()?;
         let kept = mend::finish_staged(&ledger, &reader, out, simulated)?;
@@ -157,7 +158,7 @@ impl Folder {
     /// The folder's own place, for staging and what is kept aside.
     #[must_use]
     pub fn inner(&self) -> PathBuf {
-        self.out.join(".media")
+        inner_of(&self.out)
     }
 
     /// Where files wait until they are whole.
@@ -244,13 +245,9 @@ impl Folder {
 
 /// A simulated run marks its folder; afterwards only runs of the same sort may use it.
 fn check_mark(out: &Path, inner: &Path, simulated: bool, was_used: bool) -> Result<()> {
-    let mark = inner.join(MARK);
-    match (simulated, mark.exists()) {
+    match (simulated, inner.join(MARK).exists()) {
         (false, true) => Err(holds(&out.display().to_string(), true)),
         (true, false) if was_used => Err(holds(&out.display().to_string(), false)),
-        (true, false) => File::create(&mark)
-            .map(drop)
-            .map_err(|error| Error::storage("cannot write", &mark, error)),
         _ => Ok(()),
     }
 }
@@ -297,7 +294,7 @@ fn holds_media(folder: &Path) -> bool {
     entries.into_iter().any(|entry| {
         let path = entry.path();
         match entry.file_type() {
-            Ok(kind) if kind.is_dir() => entry.file_name() != ".media" && holds_media(&path),
+            Ok(kind) if kind.is_dir() => entry.file_name() != INNER && holds_media(&path),
             Ok(_) => format_of(&path).is_ok(),
             Err(_) => false,
         }
@@ -355,7 +352,7 @@ pub fn check_ledger_place(out: &Path, named: Option<&Path>) -> Result<Option<Str
             format!(
                 "name the place where it is now by --ledger; only where it is lost for good, delete {} to begin a new one, \
                  which does not know what was bought",
-                out.join(".media").join(ELSEWHERE).display()
+                inner_of(out).join(ELSEWHERE).display()
             ),
         ),
         Some(noted) => refuse(
@@ -366,7 +363,7 @@ pub fn check_ledger_place(out: &Path, named: Option<&Path>) -> Result<Option<Str
             ),
             format!(
                 "leave --ledger out; or, where that one is lost, delete {} to begin a new one",
-                out.join(".media").join(ELSEWHERE).display()
+                inner_of(out).join(ELSEWHERE).display()
             ),
         ),
         None => Ok(Some(place.display().to_string())),

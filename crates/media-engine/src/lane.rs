@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::book::Book;
+use crate::book::{Book, Told};
 use crate::feed::{ORDERS_AHEAD, feed, still_in_batch};
 use crate::handed::{Handed, HandedOver};
 use crate::line::Line;
@@ -62,12 +62,13 @@ async fn collect(shared: &Arc<Shared>, share: &Share, client: &Client, handed: &
             break;
         }
         let rows = handed.take(&ledger.reader()?, &key, &share.provider)?;
+        shared.stats.batch_over(&share.provider, rows.len());
         go_through(shared, share, client, Part::Batch(rows)).await;
     }
     let reader = ledger.reader()?;
     for key in open {
         for row in handed.take(&reader, &key, &share.provider)? {
-            still_in_batch(shared, &row, share)?;
+            still_in_batch(shared, &reader, &row, share)?;
         }
     }
     Ok(())
@@ -111,24 +112,28 @@ async fn go_through(shared: &Arc<Shared>, share: &Share, client: &Client, part: 
             let id = &pending.wish.subject.id;
             shared.folder.ledger().handed_over(id);
             handed.note(id, pending.equal, false);
+            shared.stats.hand_over(&share.provider);
             handed.wait_for(id, lock(&book).pass_on(&pending));
             continue;
         }
-        let line = shared.delivered(&pending, &result);
-        let waiting = lock(&book).made(&pending, &line);
+        let told = Told {
+            line: shared.delivered(&pending, &result),
+            provenance: result.provenance,
+        };
+        let waiting = lock(&book).made(&pending, &told);
         if !waiting.is_empty() {
             let sharing = Arc::clone(shared);
             // Copies of files are work for another thread.
-            let told = tokio::task::spawn_blocking(move || {
+            let shared_out = tokio::task::spawn_blocking(move || {
                 // The rows are noted since they wait; before they have files that has to be on disk.
                 if let Err(error) = sharing.folder.ledger().flush() {
                     return sharing.give_up(error);
                 }
                 for wish in waiting {
-                    sharing.share(&line, &wish);
+                    sharing.share(&told, &wish);
                 }
             });
-            if told.await.is_err() {
+            if shared_out.await.is_err() {
                 shared.give_up(broken_down("copied a file for equal rows"));
             }
         }
@@ -141,11 +146,11 @@ async fn go_through(shared: &Arc<Shared>, share: &Share, client: &Client, part: 
     let rest = std::mem::take(&mut *lock(&book));
     let (lost, waiting) = rest.left();
     for pending in lost {
-        let line = Line::lost(&pending.wish.subject, shared.folder.is_simulated());
+        let line = Line::lost(&pending.wish.subject);
         shared.report(&line, &pending.wish.output, None);
     }
     for wish in waiting {
-        let line = Line::not_begun(&wish.subject, shared.folder.is_simulated());
+        let line = Line::not_begun(&wish.subject);
         shared.report(&line, &wish.output, None);
     }
 }

@@ -19,6 +19,7 @@ mod ledger;
 mod line;
 mod list;
 mod mend;
+mod outcome;
 mod pace;
 mod place;
 mod plan;
@@ -29,6 +30,7 @@ mod report;
 mod resume;
 mod run;
 mod stats;
+mod table;
 mod worklist;
 
 pub use self::chain::{Tried, stands_at};
@@ -36,8 +38,8 @@ pub use self::count::How;
 pub use self::export::{export_failed, export_results};
 pub use self::folder::{Folder, check_ledger_place, ledger_path, noted_list};
 pub use self::ledger::{
-    AttemptRow, AttemptState, Bound, Caps, Entry, JobStatus, Ledger, Left, OpenAttempt, Reader, RemoteBatch,
-    Spending, TakeRow, Totals,
+    AttemptRow, AttemptState, Bound, Caps, Entry, JobStatus, Ledger, Left, Reader, RemoteBatch, Spending,
+    TakeRow, Totals,
 };
 pub use self::line::{Line, LineError, Status};
 pub use self::list::{FieldChange, FieldCount, FieldCounts, Findings, JobSpec, RowProblem, recipe_schema};
@@ -48,7 +50,5 @@ pub use self::redo::{Chosen, Redo, choose, keep, pick};
 pub use self::report::{Embed, Report, grouped, report_path};
 pub use self::run::{Observer, Outcome, RunOptions, run};
 pub use self::stats::{Account, Failure, Stats};
-pub use self::worklist::{
-    Place, Worklist, WrittenTable, can_be_made, check_table, plan, plan_jobs, stays_unknown, tables,
-    write_table,
-};
+pub use self::table::{WrittenTable, check_table, tables, write_table};
+pub use self::worklist::{Place, Worklist, can_be_made, plan, plan_jobs, stays_unknown};

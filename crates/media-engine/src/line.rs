@@ -112,7 +112,7 @@ pub struct Line {
     pub cost_usd: Option<f64>,
     /// How the cost is known: reported, computed, estimated, subscription, shared, none, unknown.
     pub cost_basis: String,
-    /// How often it was begun.
+    /// The number of the attempt that it ended with, earlier runs counted; 0 where none was begun.
     pub attempts: u32,
     /// From its start to its end.
     pub elapsed_ms: u64,
@@ -175,10 +175,11 @@ pub(crate) struct Subject {
     pub(crate) request: Option<String>,
     /// Providers that were asked before.
     pub(crate) tried: Vec<Tried>,
+    pub(crate) is_simulated: bool,
 }
 
 impl Line {
-    fn about(subject: &Subject, status: Status, simulated: bool) -> Line {
+    fn about(subject: &Subject, status: Status) -> Line {
         Line {
             v: VERSION,
             id: subject.id.clone(),
@@ -204,14 +205,14 @@ impl Line {
             credit: None,
             until: None,
             warnings: Vec::new(),
-            simulated,
+            simulated: subject.is_simulated,
             error: None,
         }
     }
 
     /// The line of a finished order.
-    pub(crate) fn of(subject: &Subject, result: &MediaResult, simulated: bool) -> Line {
-        let mut line = Line::about(subject, status_of(result), simulated);
+    pub(crate) fn of(subject: &Subject, result: &MediaResult) -> Line {
+        let mut line = Line::about(subject, status_of(result));
         let provenance = &result.provenance;
         line.tell(provenance);
         line.attempts = result.attempts;
@@ -246,9 +247,8 @@ impl Line {
         attempts: u32,
         cost: Option<Usd>,
         basis: CostBasis,
-        simulated: bool,
     ) -> Line {
-        let mut line = Line::about(subject, Status::Done, simulated);
+        let mut line = Line::about(subject, Status::Done);
         line.describe(file);
         line.tell(provenance);
         line.attempts = attempts;
@@ -258,8 +258,8 @@ impl Line {
     }
 
     /// The line of a job that nothing is done about.
-    pub(crate) fn stays(subject: &Subject, stay: &Stay, simulated: bool) -> Line {
-        let mut line = Line::about(subject, stay.status, simulated);
+    pub(crate) fn stays(subject: &Subject, stay: &Stay) -> Line {
+        let mut line = Line::about(subject, stay.status);
         line.error.clone_from(&stay.error);
         if stay.is_shared {
             CostBasis::Shared.as_str().clone_into(&mut line.cost_basis);
@@ -290,26 +290,13 @@ impl Line {
     }
 
     /// The line of a file that was copied from an equal one.
-    pub(crate) fn copied(
-        subject: &Subject,
-        file: &MediaFile,
-        provenance: &Provenance,
-        simulated: bool,
-    ) -> Line {
-        Line::finished(
-            subject,
-            file,
-            provenance,
-            0,
-            Some(Usd::ZERO),
-            CostBasis::Shared,
-            simulated,
-        )
+    pub(crate) fn copied(subject: &Subject, file: &MediaFile, provenance: &Provenance) -> Line {
+        Line::finished(subject, file, provenance, 0, Some(Usd::ZERO), CostBasis::Shared)
     }
 
     /// The line of a job that failed here, before anything was asked.
-    pub(crate) fn failed_here(subject: &Subject, error: &Error, simulated: bool) -> Line {
-        let mut line = Line::about(subject, Status::Failed, simulated);
+    pub(crate) fn failed_here(subject: &Subject, error: &Error) -> Line {
+        let mut line = Line::about(subject, Status::Failed);
         line.error = Some(LineError {
             next: error.next().map(str::to_owned),
             ..LineError::new(error.kind().as_str(), Charge::None, error.full())
@@ -354,8 +341,8 @@ impl Line {
     }
 
     /// A job that never came to its turn.
-    pub(crate) fn not_begun(subject: &Subject, simulated: bool) -> Line {
-        let mut line = Line::about(subject, Status::Cancelled, simulated);
+    pub(crate) fn not_begun(subject: &Subject) -> Line {
+        let mut line = Line::about(subject, Status::Cancelled);
         let kind = ErrorKind::Cancelled.as_str();
         let error = LineError::new(kind, Charge::None, "the run ended before it was begun");
         line.error = Some(error.next("run the same command again"));
@@ -363,8 +350,8 @@ impl Line {
     }
 
     /// A job whose remote batch was not done when the run ended.
-    pub(crate) fn in_batch(subject: &Subject, simulated: bool) -> Line {
-        let mut line = Line::about(subject, Status::Waiting, simulated);
+    pub(crate) fn in_batch(subject: &Subject) -> Line {
+        let mut line = Line::about(subject, Status::Waiting);
         line.attempts = 1;
         line.cost_usd = None;
         "unknown".clone_into(&mut line.cost_basis);
@@ -378,8 +365,8 @@ impl Line {
     }
 
     /// A job that was handed over and got no answer: nobody can tell whether it was paid for.
-    pub(crate) fn lost(subject: &Subject, simulated: bool) -> Line {
-        let mut line = Line::about(subject, Status::Unknown, simulated);
+    pub(crate) fn lost(subject: &Subject) -> Line {
+        let mut line = Line::about(subject, Status::Unknown);
         line.attempts = 1;
         line.cost_usd = None;
         "unknown".clone_into(&mut line.cost_basis);

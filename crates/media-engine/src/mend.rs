@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use media_core::{CostBasis, Error, ErrorKind, MADE, Provenance, Result};
 
 use crate::chain::Tried;
+use crate::folder::inner_of;
 use crate::found::{Found, find, hash_of};
 use crate::ledger::{Entry, Finished, JobStatus, Ledger, Made, OpenAttempt, Reader, Settled, TakeRow};
 use crate::line::{Line, Subject};
@@ -19,7 +20,7 @@ pub(crate) fn finish_staged(
     out: &Path,
     simulated: bool,
 ) -> Result<Vec<PathBuf>> {
-    let inner = out.join(".media");
+    let inner = inner_of(out);
     write_down_marked(ledger, &inner)?;
     let mut kept = Vec::new();
     for open in reader.unfinished_files()? {
@@ -35,16 +36,8 @@ pub(crate) fn finish_staged(
             Placed::Stands => ledger.finished(finished(out, &entry, &open, simulated)?),
             Placed::Blocked => kept.extend(staged),
             Placed::Lost => {
-                let (key, has_link) = (open.attempt.key.clone(), open.attempt.link.is_some());
-                // It can be fetched again, or asked for again; that its bytes were here is no use any more.
-                ledger.change(move |db| {
-                    let state = if has_link { "linked" } else { "sending" };
-                    db.execute(
-                        "UPDATE attempts SET state = ?2 WHERE key = ?1 AND ended_ms IS NULL",
-                        (key, state),
-                    )
-                    .map(drop)
-                })?;
+                // That its bytes were here is no use any more.
+                ledger.bytes_lost(open.attempt.key.clone(), open.attempt.link.is_some())?;
             }
         }
     }
@@ -67,18 +60,8 @@ fn write_down_marked(ledger: &Ledger, inner: &Path) -> Result<()> {
         let Some((key, sha256)) = name.strip_suffix(MADE).zip(hash_of(&path)) else {
             continue;
         };
-        let (key, staged) = (key.to_owned(), format!("staging/{name}"));
-        let bytes = path.metadata().map_or(0, |file| file.len()).cast_signed();
-        ledger.change(move |db| {
-            // What it has cost was known to the run that could not write it.
-            db.execute(
-                "UPDATE attempts SET state = 'have', sha256 = ?2, bytes = ?3, staged = ?4, have_ms = coalesce(have_ms, last_sent_ms),
-                     cost_micros = coalesce(cost_micros, reserved_micros), cost_basis = coalesce(cost_basis, 'estimated')
-                 WHERE key = ?1 AND ended_ms IS NULL AND state <> 'have'",
-                (key, sha256, bytes, staged),
-            )
-            .map(drop)
-        })?;
+        let bytes = path.metadata().map_or(0, |file| file.len());
+        ledger.bytes_found(key.to_owned(), format!("staging/{name}"), sha256, bytes)?;
     }
     Ok(())
 }
@@ -160,19 +143,12 @@ fn finished(out: &Path, entry: &Entry, open: &OpenAttempt, simulated: bool) -> R
         provider: attempt.provider.clone().unwrap_or_else(|| entry.provider.clone()),
         request: Some(open.hash.short()),
         tried: tried_before(entry),
+        is_simulated: simulated,
     };
     let file = place::describe(&out.join(path_of(entry, open)), attempt.sha256.as_deref())?;
     let model = attempt.model.as_ref().unwrap_or(&entry.model);
     let provenance = Provenance::of(&subject.provider, Some(model), attempt.facts.clone());
-    let mut line = Line::finished(
-        &subject,
-        &file,
-        &provenance,
-        attempt.number,
-        cost,
-        basis,
-        simulated,
-    );
+    let mut line = Line::finished(&subject, &file, &provenance, attempt.number, cost, basis);
     line.take = attempt.take;
     Ok(Finished {
         planned: None,
@@ -263,7 +239,7 @@ mod tests {
         let events = [
             Event::Sending {
                 attempt: attempt.clone(),
-                group: None,
+                batch: None,
             },
             Event::Have {
                 attempt,

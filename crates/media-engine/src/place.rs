@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use media_core::{Error, ErrorKind, MediaFile, Result, format_of, free_places, stage_copy, validate};
 use tempfile::NamedTempFile;
 
+use crate::folder::inner_of;
 use crate::found::hash_of;
 use crate::ledger::TakeRow;
 
@@ -64,7 +65,7 @@ impl<'a> Root<'a> {
 }
 
 /// Copies the file with these bytes; it appears under its name when it is whole, and never over another one.
-pub(crate) fn copy(from: &Path, to: &Path, inner: &Path, sha256: &str) -> Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path, out: &Path, sha256: &str) -> Result<()> {
     media_core::prepare(to)?;
     let failed = |error: io::Error| {
         let is_taken = error.kind() == io::ErrorKind::AlreadyExists;
@@ -74,7 +75,7 @@ pub(crate) fn copy(from: &Path, to: &Path, inner: &Path, sha256: &str) -> Result
             false => failure,
         }
     };
-    stage_exactly(from, to, inner, sha256)?
+    stage_exactly(from, to, out, sha256)?
         .persist_noclobber(to)
         .map(drop)
         .map_err(|failure| failed(failure.error))
@@ -82,9 +83,9 @@ pub(crate) fn copy(from: &Path, to: &Path, inner: &Path, sha256: &str) -> Result
 
 /// A staged copy of a file that has these bytes and no others: since it was made it may have been changed, or be in the
 /// middle of that.
-fn stage_exactly(from: &Path, to: &Path, inner: &Path, sha256: &str) -> Result<NamedTempFile> {
+fn stage_exactly(from: &Path, to: &Path, out: &Path, sha256: &str) -> Result<NamedTempFile> {
     let failed = |error| Error::storage("cannot copy to", to, error).not_billed();
-    let staged = stage_copy(from, &inner.join("staging")).map_err(failed)?;
+    let staged = stage_copy(from, &inner_of(out).join("staging")).map_err(failed)?;
     if hash_of(staged.path()).as_deref() == Some(sha256) {
         return Ok(staged);
     }
@@ -150,13 +151,13 @@ fn find_kept(old: &Path, bytes: u64, sha256: &str) -> Option<PathBuf> {
 /// Where a file belongs in `.media/old`.
 pub(crate) fn aside(out: &Path, path: &Path) -> PathBuf {
     let relative = path.strip_prefix(out).unwrap_or(path);
-    out.join(".media").join("old").join(relative)
+    inner_of(out).join("old").join(relative)
 }
 
 /// Puts a copy of a file in the place of another one, which is kept in `.media/old`. The place is never empty.
 pub(crate) fn swap_in(from: &Path, to: &Path, out: &Path, sha256: &str) -> Result<()> {
     let failed = |error| Error::storage("cannot put a file at", to, error).not_billed();
-    let staged = stage_exactly(from, to, &out.join(".media"), sha256)?;
+    let staged = stage_exactly(from, to, out, sha256)?;
     if !is_aside(out, to) {
         media_core::keep_aside(to, &aside(out, to))?;
     }
@@ -190,10 +191,10 @@ mod tests {
         fs::create_dir_all(at(".media/staging")).unwrap();
         fs::write(at("a.webp"), "made").unwrap();
         let sha256 = hash_of(&at("a.webp")).unwrap();
-        copy(&at("a.webp"), &at("b.webp"), &at(".media"), &sha256).unwrap();
+        copy(&at("a.webp"), &at("b.webp"), &at(""), &sha256).unwrap();
         assert_eq!(fs::read(at("b.webp")).unwrap(), b"made");
         fs::write(at("a.webp"), "edited").unwrap();
-        let refused = copy(&at("a.webp"), &at("c.webp"), &at(".media"), &sha256).unwrap_err();
+        let refused = copy(&at("a.webp"), &at("c.webp"), &at(""), &sha256).unwrap_err();
         assert!(
             refused.to_string().contains("not the file that was made"),
             "{refused}"

@@ -51,11 +51,15 @@ impl Project {
             })
     }
 
-    /// Reads the cell of a table as the value of a provider's parameter.
-    ///
-    /// # Errors
-    /// An unknown provider or parameter, or a cell that is not of the parameter's type, as a fragment.
-    pub fn read_param(
+    /// Reads cells of tables as values of providers' parameters.
+    pub(crate) fn reader(
+        &self,
+    ) -> impl Fn(&str, MediaKind, &str, &str) -> std::result::Result<Value, String> {
+        |provider, kind, name, cell| self.read_param(provider, kind, name, cell)
+    }
+
+    /// An unknown provider or parameter, or a cell that is not of the parameter's type, is told as a fragment.
+    fn read_param(
         &self,
         provider: &str,
         kind: MediaKind,

@@ -1,6 +1,6 @@
 //! Takes: choosing what is made anew, putting an earlier take back, protecting a file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -10,9 +10,9 @@ use crate::chain::standing;
 use crate::decision::Decision;
 use crate::folder::Folder;
 use crate::found::{Found, find};
-use crate::ledger::{Entry, Reader, modified_ns, retell};
+use crate::ledger::{Entry, Picked, Reader};
 use crate::line::Status;
-use crate::list::JobSpec;
+use crate::list::{JobSpec, first_of};
 use crate::place;
 use crate::project::Project;
 use crate::resume::Case;
@@ -32,11 +32,12 @@ pub enum Redo {
 pub struct Chosen {
     /// The jobs, as they are to be made.
     pub jobs: Vec<JobSpec>,
-    /// Jobs that were left out because their files are protected.
+    /// Jobs that were left out because their files are protected; one of each file.
     pub protected: Vec<String>,
 }
 
-/// Chooses jobs of a list, or of the ledger where there is no list. Rows that share a path are made anew together.
+/// Chooses jobs of a list, or of the ledger where there is no list. Rows that share a path are made anew together, and share
+/// its protection.
 ///
 /// # Errors
 /// A name that nothing has, a protected file or a job that cannot be made anew among those that were named, a list that
@@ -49,75 +50,90 @@ pub fn choose(
     redo: &Redo,
 ) -> Result<Chosen> {
     let place = Place::new(out, Some(reader));
-    let mut all = Vec::new();
     let mut paths = BTreeSet::new();
-    let mut chosen = Chosen::default();
     let mut named: BTreeSet<&str> = match redo {
         Redo::Ids(ids) => ids.iter().map(String::as_str).collect(),
         Redo::Standing(_) => BTreeSet::new(),
     };
-    let mut look = |spec: JobSpec| -> Result<()> {
+    let ids = named.clone();
+    each_row(project, worklist, reader, |spec| {
         let is_wanted = match redo {
             Redo::Ids(_) => named.remove(spec.id.as_str()),
             Redo::Standing(statuses) => stands(project, &spec, place, worklist, statuses)?,
         };
-        let is_known = || Ok::<_, Error>(reader.job(&spec.id)?.is_some());
-        if is_wanted && !is_known()? && !stands(project, &spec, place, worklist, &GONE.into())? {
+        if !is_wanted {
+            return Ok(());
+        }
+        let is_known = reader.job(&spec.id)?.is_some();
+        if !is_known && !stands(project, &spec, place, worklist, &GONE.into())? {
             return Err(not_made(&spec, out));
         }
-        if is_wanted && may_be_redone(reader, &spec.id, redo, &mut chosen)? {
-            paths.insert(spec.path.clone());
-        }
-        all.push(spec);
+        paths.insert(spec.path);
         Ok(())
-    };
-    match worklist {
-        Some(worklist) => {
-            let read =
-                |provider: &str, kind, key: &str, cell: &str| project.read_param(provider, kind, key, cell);
-            for job in worklist.jobs(&read)? {
-                look(job.map_err(|problems| {
-                    let first = problems.first().map_or_else(String::new, ToString::to_string);
-                    Error::invalid(first)
-                })?)?;
-            }
-        }
-        None => reader.each_job(|job| look(job.spec))?,
-    }
+    })?;
     if let Some(stray) = named.first() {
-        if worklist.is_some() && reader.job(stray)?.is_some() {
-            let message = format!("{stray:?} was made once, and its row is no longer in the list");
-            return Err(Error::config(message).hint("put the row back, or name another list by --list"));
+        return Err(stray_name(
+            stray,
+            worklist.is_some() && reader.job(stray)?.is_some(),
+        ));
+    }
+    let mut jobs = Vec::new();
+    let mut protected = BTreeMap::new();
+    each_row(project, worklist, reader, |spec| {
+        if !paths.contains(&spec.path) {
+            return Ok(());
         }
-        let message = format!("there is no job {stray:?}");
-        return Err(Error::config(message)
-            .hint("an id is ROW/OUTPUT with a recipe: media export results has all of them"));
-    }
-    all.retain(|spec| paths.contains(&spec.path));
-    // Rows that share a file share its protection.
-    for spec in &all {
-        if paths.contains(&spec.path) && reader.job(&spec.id)?.is_some_and(|job| job.is_protected) {
-            may_be_redone(reader, &spec.id, redo, &mut chosen)?;
-            paths.remove(&spec.path);
+        if reader.job(&spec.id)?.is_some_and(|job| job.is_protected) {
+            if !ids.is_empty() {
+                let message = format!("the file of {} is protected", spec.id);
+                return Err(Error::config(message).hint("media keep --off, with its id, lifts that"));
+            }
+            protected.entry(spec.path).or_insert(spec.id);
+        } else {
+            jobs.push(spec);
         }
+        Ok(())
+    })?;
+    jobs.retain(|spec| !protected.contains_key(&spec.path));
+    let (jobs, unmade) = only_made(reader, jobs)?;
+    match unmade.iter().find(|spec| ids.contains(spec.id.as_str())) {
+        Some(left_out) => Err(not_made(left_out, out)),
+        None => Ok(Chosen {
+            jobs,
+            protected: protected.into_values().collect(),
+        }),
     }
-    all.retain(|spec| paths.contains(&spec.path));
-    let left_out = all.clone();
-    let all = only_made(reader, all)?;
-    if let Redo::Ids(ids) = redo
-        && let Some(left) = left_out
-            .into_iter()
-            .find(|spec| ids.contains(&spec.id) && !all.iter().any(|job| job.id == spec.id))
-    {
-        return Err(not_made(&left, out));
-    }
-    chosen.jobs = all;
-    Ok(chosen)
 }
 
-/// Of rows that share a file those that have it: one that was not made yet would take what is about to be replaced for its own. The
-/// next run gives it the new file.
-fn only_made(reader: &Reader, jobs: Vec<JobSpec>) -> Result<Vec<JobSpec>> {
+/// Goes through the rows of a list, or of the ledger where there is no list.
+fn each_row(
+    project: &Project,
+    worklist: Option<&Worklist>,
+    reader: &Reader,
+    mut look: impl FnMut(JobSpec) -> Result<()>,
+) -> Result<()> {
+    let Some(worklist) = worklist else {
+        return reader.each_job(|job| look(job.spec));
+    };
+    let read = project.reader();
+    for job in worklist.jobs(&read)? {
+        look(job.map_err(|problems| first_of(&problems))?)?;
+    }
+    Ok(())
+}
+
+fn stray_name(id: &str, was_made: bool) -> Error {
+    if was_made {
+        let message = format!("{id:?} was made once, and its row is no longer in the list");
+        return Error::config(message).hint("put the row back, or name another list by --list");
+    }
+    Error::config(format!("there is no job {id:?}"))
+        .hint("an id is ROW/OUTPUT with a recipe: media export results has all of them")
+}
+
+/// Of rows that share a file those that have it, and the others: one that was not made yet would take what is about to be replaced
+/// for its own. The next run gives it the new file.
+fn only_made(reader: &Reader, jobs: Vec<JobSpec>) -> Result<(Vec<JobSpec>, Vec<JobSpec>)> {
     let mut made_at = BTreeSet::new();
     let mut unmade = BTreeSet::new();
     for spec in &jobs {
@@ -131,8 +147,7 @@ fn only_made(reader: &Reader, jobs: Vec<JobSpec>) -> Result<Vec<JobSpec>> {
     }
     Ok(jobs
         .into_iter()
-        .filter(|spec| !unmade.contains(&spec.id) || !made_at.contains(&spec.path))
-        .collect())
+        .partition(|spec| !unmade.contains(&spec.id) || !made_at.contains(&spec.path)))
 }
 
 /// Why a job that the ledger does not know is not made anew.
@@ -193,23 +208,6 @@ fn job_in(place: Place<'_>, spec: &JobSpec) -> Result<Option<Entry>> {
     place.ledger.map_or(Ok(None), |reader| reader.job(&spec.id))
 }
 
-/// What is protected is left out of a choice; who names it is told.
-fn may_be_redone(reader: &Reader, id: &str, redo: &Redo, chosen: &mut Chosen) -> Result<bool> {
-    let by_name = matches!(redo, Redo::Ids(_));
-    let refuse = |message: String, next: &str| Err(Error::config(message).hint(next));
-    if !reader.job(id)?.is_some_and(|job| job.is_protected) {
-        return Ok(true);
-    }
-    if by_name {
-        return refuse(
-            format!("the file of {id} is protected"),
-            "media keep --off, with its id, lifts that",
-        );
-    }
-    chosen.protected.push(id.to_owned());
-    Ok(false)
-}
-
 /// Puts the file of an earlier take back in its place; what stands there is moved to `.media/old`.
 ///
 /// # Errors
@@ -258,41 +256,16 @@ pub fn pick(folder: &Folder, id: &str, take: u32) -> Result<()> {
         if fs::symlink_metadata(&path).is_ok() {
             place::swap_in(&aside, &path, out, &wanted.sha256)?;
         } else {
-            place::copy(&aside, &path, &folder.inner(), &wanted.sha256)?;
+            place::copy(&aside, &path, out, &wanted.sha256)?;
         }
     }
-    // Rows that share the path share the file.
-    let (modified, relative, sha256) = (modified_ns(&path), job.spec.path, wanted.sha256.clone());
-    let id = id.to_owned();
-    folder.ledger().change(move |db| {
-        let jobs = "path = ?1 AND EXISTS (SELECT 1 FROM takes WHERE takes.job = jobs.id AND sha256 = ?2)";
-        db.execute(
-            &format!(
-                "UPDATE jobs SET status = 'done', take = CASE WHEN id = ?3 THEN ?4 ELSE
-                     (SELECT take FROM takes WHERE takes.job = jobs.id AND sha256 = ?2 LIMIT 1) END WHERE {jobs}"
-            ),
-            (&relative, &sha256, &id, take),
-        )?;
-        db.execute(
-            &format!(
-                "INSERT INTO former_places SELECT path, job, hash, bytes, sha256, modified_ns FROM takes
-                 WHERE sha256 = ?2 AND path <> ?1 AND job IN (SELECT id FROM jobs WHERE {jobs})"
-            ),
-            (&relative, &sha256),
-        )?;
-        db.execute(
-            &format!(
-                "UPDATE takes SET path = ?1, modified_ns = ?3 WHERE sha256 = ?2 AND job IN (SELECT id FROM jobs WHERE {jobs})"
-            ),
-            (&relative, &sha256, modified),
-        )?;
-        let mut picked = db.prepare(&format!("SELECT id FROM jobs WHERE {jobs}"))?;
-        let ids = picked.query_map((&relative, &sha256), |row| row.get(0))?;
-        for id in ids.collect::<rusqlite::Result<Vec<String>>>()? {
-            retell(db, &id)?;
-        }
-        Ok(())
-    })
+    let picked = Picked {
+        job: id.to_owned(),
+        take,
+        path: job.spec.path,
+        sha256: wanted.sha256.clone(),
+    };
+    folder.ledger().picked(picked, &path)
 }
 
 /// Protects the files of jobs from every redo, or lifts that.
@@ -309,16 +282,10 @@ pub fn keep(folder: &Folder, ids: &[String], on: bool) -> Result<()> {
                 .hint("run the list, which fetches it where that can be done; what stays unknown is given up by media retry --unknown --give-up ID"));
         }
     }
-    let ids = ids.to_vec();
-    folder.ledger().change(move |db| {
-        for id in &ids {
-            db.execute("UPDATE jobs SET protected = ?2 WHERE id = ?1", (id, on))?;
-        }
-        Ok(())
-    })
+    folder.ledger().protect(ids.to_vec(), on)
 }
 
-fn job_of(reader: &Reader, id: &str) -> Result<crate::ledger::Entry> {
+fn job_of(reader: &Reader, id: &str) -> Result<Entry> {
     reader.job(id)?.ok_or_else(|| {
         Error::config(format!("the ledger knows no job {id:?}")).hint("media export results has all ids")
     })

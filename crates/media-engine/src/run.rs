@@ -2,25 +2,20 @@
 //! that one that waits holds up no other.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use media_core::limit::Slowed;
-use media_core::{AttemptKey, Client, Error, ErrorKind, MediaKind, MediaResult, Result, Stop, Usd};
+use media_core::{Client, Error, ErrorKind, MediaKind, Result, Stop, Usd};
 
-use crate::book::{Pending, Wish};
-use crate::chain::{self, Standing};
-use crate::decision::{told_of, with_its_key};
+use crate::chain::Standing;
 use crate::estimate::Estimates;
 use crate::folder::Folder;
-use crate::found::is_as_made;
 use crate::lane::lane;
-use crate::ledger::{Caps, Finished, JobStatus, Made, Planned, Settled, Spending};
+use crate::ledger::{Caps, Spending};
 use crate::line::{Line, Status};
 use crate::list::JobSpec;
 use crate::pace::keep_pace;
-use crate::place;
 use crate::plan::Plan;
 use crate::project::Project;
 use crate::stats::{Account, Stats};
@@ -86,8 +81,8 @@ pub(crate) struct Shared {
     pub(crate) folder: Folder,
     pub(crate) only_fetch: bool,
     pub(crate) stop: Stop,
-    stats: Arc<Stats>,
-    observer: Arc<dyn Observer>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) observer: Arc<dyn Observer>,
     left: Option<AtomicU64>,
     /// In millionths of a dollar.
     allowance: Option<AtomicU64>,
@@ -96,9 +91,9 @@ pub(crate) struct Shared {
     pub(crate) estimates: Estimates,
     trouble: Mutex<Option<Error>>,
     /// Who can be asked.
-    clients: BTreeMap<String, Client>,
+    pub(crate) clients: BTreeMap<String, Client>,
     /// Jobs that go on with the next provider of their chain, when everything that goes before is done.
-    passed: Mutex<Vec<(JobSpec, Standing)>>,
+    pub(crate) passed: Mutex<Vec<(JobSpec, Standing)>>,
     /// Rows with a chain that a lane of this round has taken on. What one lane passes on while the round goes on stands, by
     /// the ledger, at another whose lane may still be reading: it is the next round's all the same.
     taken: Mutex<HashSet<String>>,
@@ -235,16 +230,6 @@ impl Shared {
         Ok(Some(shares_of(&plan)))
     }
 
-    /// The provider that is asked after this result, where there is one.
-    fn passes_to<'w>(&self, line: &Line, wish: &'w Wish) -> Option<&'w str> {
-        let error = line.error.as_ref()?;
-        // That a provider did not make what the row asked for once says nothing of what it asks for now.
-        if line.status == Status::Done || self.only_fetch || wish.differs == Some(Status::Changed) {
-            return None;
-        }
-        chain::next(&wish.planned.spec, &line.provider, error).filter(|next| self.clients.contains_key(*next))
-    }
-
     /// Whether later providers would cost more than is left was not known before: then what fits is made.
     fn allow_round(&mut self, plan: &Plan) {
         let spent = self.folder.ledger().spending().unwrap_or_default();
@@ -254,28 +239,6 @@ impl Shared {
         if let Some(left) = left.filter(is_tight) {
             self.allowance = Some(AtomicU64::new(left.micros()));
         }
-    }
-
-    /// Tells of a result, unless it is for the next provider of the job's chain to tell.
-    fn conclude(&self, line: &Line, wish: &Wish, estimate: Option<Usd>) {
-        match self.passes_to(line, wish) {
-            Some(next) => {
-                tracing::debug!(id = %line.id, next, "asked of the next provider");
-                self.stats.pass_on(&line.provider, next);
-                let standing = Standing {
-                    provider: next.to_owned(),
-                    tried: chain::tried_with(line),
-                };
-                lock(&self.passed).push((wish.planned.spec.clone(), standing));
-            }
-            None => self.report(line, &wish.output, estimate),
-        }
-    }
-
-    /// Tells of a result; where it is written down is the caller's affair.
-    pub(crate) fn report(&self, line: &Line, output: &str, estimate: Option<Usd>) {
-        self.stats.add(line, output, estimate);
-        self.observer.result(line);
     }
 
     /// Takes a row on, unless another lane of this round has.
@@ -323,202 +286,5 @@ impl Shared {
             self.unaffordable.fetch_add(1, Ordering::Relaxed);
         }
         taken.is_ok()
-    }
-
-    /// Writes down and tells what came of an order.
-    pub(crate) fn delivered(&self, pending: &Pending, result: &MediaResult) -> Line {
-        let subject = &pending.wish.subject;
-        let mut line = Line::of(subject, result, self.folder.is_simulated());
-        line.take = pending.wish.planned.take;
-        if pending.is_foreign
-            && line.status == Status::Unknown
-            && let Some(error) = &mut line.error
-        {
-            error.next = Some(with_its_key(&subject.id));
-        }
-        if pending.is_return && line.status != Status::Done {
-            // The file was made once, and it could not be had again for nothing.
-            let is_gone = matches!(line.status, Status::Failed | Status::Unknown);
-            if is_gone {
-                line.status = Status::Gone;
-            }
-            let redo = format!("media redo {} makes it anew, at its price", subject.id);
-            let kind = result.outcome.as_ref().err().map(Error::kind);
-            let is_passing = kind.is_some_and(|kind| !kind.is_lasting());
-            if let Some(error) = line.error.as_mut().filter(|_| is_gone) {
-                error.next = Some(match error.next.take() {
-                    Some(next) if is_passing => {
-                        format!("{next}; then run the same command again; else {redo}")
-                    }
-                    None if is_passing => format!("run the same command again; else {redo}"),
-                    _ => redo,
-                });
-            }
-        } else {
-            self.write_down(
-                &pending.wish,
-                &line,
-                None,
-                self.settled(pending, result, &line),
-                None,
-                || {
-                    let file = result.outcome.as_ref().ok()?;
-                    Some(Made {
-                        path: subject.path.clone(),
-                        file: file.clone(),
-                        provenance: result.provenance.clone(),
-                    })
-                },
-            );
-        }
-        // Of what was bought and not fetched the cost is told when it is.
-        let is_unfetched = line.status == Status::Cancelled;
-        if pending.is_return || pending.is_told || is_unfetched {
-            // What it once cost was told then, and stays in the ledger.
-            line.cost_usd = Some(0.0);
-            "none".clone_into(&mut line.cost_basis);
-        }
-        if let Some(differs) = pending.wish.differs.filter(|_| line.status == Status::Done) {
-            line.status = differs;
-            line.error = told_of(differs);
-        }
-        self.conclude(&line, &pending.wish, pending.wish.planned.estimate);
-        line
-    }
-
-    /// What the last attempt of an order came to.
-    fn settled(&self, pending: &Pending, result: &MediaResult, line: &Line) -> Option<Settled> {
-        let number = result.attempts;
-        let attempt = pending.wish.attempt(number);
-        let failure = result.outcome.as_ref().err();
-        let charge = failure.and_then(Error::charge);
-        (number > 0 && line.status != Status::Cancelled).then(|| Settled {
-            key: AttemptKey::compute(self.folder.project(), &attempt),
-            cost: result.cost.map(|cost| cost.usd),
-            basis: line.cost_basis.clone(),
-            // What a full disk or a broken one kept from us is still to be had where the service keeps it.
-            is_billed_failure: charge == Some(media_core::Charge::Certain)
-                && failure.is_some_and(|error| error.kind() != ErrorKind::Storage),
-            is_no_good: failure.is_some_and(|error| {
-                matches!(error.kind(), ErrorKind::InvalidMedia | ErrorKind::ContentRejected)
-            }),
-        })
-    }
-
-    /// Gives a row the file that an equal one has: told where they share it, copied where they do not.
-    pub(crate) fn share(&self, made: &Line, wish: &Wish) {
-        let mut line = made.shared(&wish.subject);
-        line.take = wish.planned.take;
-        if wish.planned.is_redo && made.status != Status::Done {
-            // It keeps the file that it has.
-            return self.conclude(&line, wish, None);
-        }
-        let mut file = None;
-        if made.status == Status::Done {
-            let from = self.folder.out().join(&made.path);
-            match self.placed(&from, wish, made) {
-                Ok(placed) => file = Some(placed),
-                Err(error) => {
-                    // Nothing is written down: the next run tries to copy it again.
-                    let line = Line::failed_here(&wish.subject, &error, self.folder.is_simulated());
-                    return self.report(&line, &wish.output, None);
-                }
-            }
-        }
-        // The row and its file in one commit: a kill in between must not leave a row that was begun and never made.
-        let planned = Some(wish.as_own());
-        self.write_down(wish, &line, planned, None, Some(made.id.clone()), || {
-            let provenance = media_core::Provenance {
-                provider: made.provider.clone(),
-                model: made.model.clone(),
-                remote_id: made.remote_id.clone(),
-                credit: made.credit.clone(),
-                ..media_core::Provenance::default()
-            };
-            Some(Made {
-                path: wish.subject.path.clone(),
-                file: file?,
-                provenance,
-            })
-        });
-        self.conclude(&line, wish, None);
-    }
-
-    fn placed(&self, from: &Path, wish: &Wish, made: &Line) -> Result<media_core::MediaFile> {
-        let to = self.folder.out().join(&wish.subject.path);
-        let sha256 = made.sha256.as_deref().unwrap_or_default();
-        let is_there = std::fs::symlink_metadata(&to).is_ok();
-        // Another row shares its path, and has put it there.
-        let is_done = !wish.planned.is_redo
-            && made
-                .bytes
-                .is_some_and(|bytes| is_as_made(&to, bytes, sha256, None));
-        if from != to && !is_done {
-            match wish.planned.is_redo && is_there {
-                true => place::swap_in(from, &to, self.folder.out(), sha256)?,
-                false => place::copy(from, &to, &self.folder.inner(), sha256)?,
-            }
-        }
-        place::describe(&to, made.sha256.as_deref())
-    }
-
-    /// Writes down what was told of a job that waits for its remote batch.
-    pub(crate) fn put_off(&self, line: &Line) -> Result<()> {
-        let Some(entry) = self.folder.ledger().reader()?.job(&line.id)? else {
-            return Ok(());
-        };
-        self.folder.ledger().finished(Finished {
-            id: entry.spec.id,
-            planned: None,
-            take: entry.take,
-            // Whatever becomes of another take, what was made before stays made.
-            status: (entry.status != JobStatus::Done).then_some(JobStatus::Open),
-            line: line.to_json()?,
-            hash: entry.hash,
-            attempt: None,
-            made: None,
-            shared_with: None,
-        });
-        Ok(())
-    }
-
-    pub(crate) fn write_down(
-        &self,
-        wish: &Wish,
-        line: &Line,
-        planned: Option<Planned>,
-        attempt: Option<Settled>,
-        shared_with: Option<String>,
-        made: impl FnOnce() -> Option<Made>,
-    ) {
-        let status = match line.status {
-            Status::Failed => JobStatus::Failed,
-            Status::Unknown => JobStatus::Unknown,
-            // Its provider is done with it; the next one goes on from here, in a later run too.
-            _ if self.passes_to(line, wish).is_some() => JobStatus::Failed,
-            Status::Waiting | Status::Cancelled => JobStatus::Open,
-            Status::Done
-            | Status::Skipped
-            | Status::Kept
-            | Status::Changed
-            | Status::Outdated
-            | Status::Gone => JobStatus::Done,
-        };
-        // Whatever became of another take, what was made before stays made.
-        let keeps = wish.planned.is_redo && line.status != Status::Done;
-        match line.to_json() {
-            Ok(text) => self.folder.ledger().finished(Finished {
-                id: wish.subject.id.clone(),
-                planned,
-                take: wish.planned.take,
-                status: (!keeps).then_some(status),
-                line: text,
-                hash: wish.planned.hash,
-                attempt,
-                made: made(),
-                shared_with,
-            }),
-            Err(error) => self.give_up(error),
-        }
     }
 }

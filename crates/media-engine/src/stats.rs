@@ -41,6 +41,8 @@ pub struct Account {
     pub failures: BTreeMap<String, Failure>,
     /// When the quota that is waited for resets.
     pub until: Option<String>,
+    /// Files that are in remote batches, and waited for.
+    pub in_batches: u64,
     /// Odd things said about results, with how often.
     pub warnings: BTreeMap<String, u64>,
 }
@@ -177,6 +179,18 @@ impl Stats {
         accounts.entry(to.to_owned()).or_default().asked += 1;
     }
 
+    /// A file is handed over in a remote batch.
+    pub(crate) fn hand_over(&self, provider: &str) {
+        self.accounts().entry(provider.to_owned()).or_default().in_batches += 1;
+    }
+
+    /// A batch with so many files is over.
+    pub(crate) fn batch_over(&self, provider: &str, files: usize) {
+        if let Some(account) = self.accounts().get_mut(provider) {
+            account.in_batches = account.in_batches.saturating_sub(files as u64);
+        }
+    }
+
     /// How long the run has been going.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
@@ -196,6 +210,15 @@ mod tests {
     use crate::line::Subject;
 
     #[test]
+    fn files_are_in_their_batch_until_that_is_over() {
+        let stats = Stats::of_plan(&Plan::default());
+        (0..3).for_each(|_| stats.hand_over("openai"));
+        assert_eq!(stats.snapshot()["openai"].in_batches, 3);
+        stats.batch_over("openai", 2);
+        assert_eq!(stats.snapshot()["openai"].in_batches, 1);
+    }
+
+    #[test]
     fn what_helps_one_of_them_only_is_not_said_of_all() {
         let mut failure = Failure::default();
         let mut add = |id: &str, next: &str| {
@@ -211,7 +234,6 @@ mod tests {
                 &Line::failed_here(
                     &subject,
                     &media_core::Error::new(media_core::ErrorKind::Storage, "x"),
-                    false,
                 ),
                 &error,
             );

@@ -1,9 +1,12 @@
 //! The configuration of one Forvo account.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 use http::HeaderValue;
-use media_core::{Error, Format, Limits, Prices, Result, RetrySettings, ServiceSettings, Timeouts};
+use media_core::{
+    Error, Format, Limits, Prices, Result, RetrySettings, ServiceSettings, Timeouts, check_base_url,
+};
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
@@ -26,6 +29,11 @@ pub struct ForvoConfig {
     /// The `User-Agent` of lookups; the library's own when absent.
     #[serde(default)]
     pub user_agent: Option<String>,
+    /// Where people read about Forvo; its terms ask for a credit that names it.
+    pub website: Url,
+    /// Equal words of so many neighbours in a list are looked up together. Small, for every job of a batch holds its calls
+    /// until the batch is done.
+    pub words_per_batch: NonZeroUsize,
     /// The format of [`Pronunciation::link`](crate::Pronunciation::link). A file's format is said by its extension.
     pub format: Format,
     /// By language, the countries to take recordings from: groups in order of preference. `"*"` is anybody else;
@@ -139,6 +147,7 @@ impl ForvoConfig {
     /// [`ErrorKind::Config`](media_core::ErrorKind::Config) naming the key.
     pub fn validate(&self) -> Result<()> {
         self.check_base_url()?;
+        self.timeouts.check()?;
         if !matches!(self.format, Format::Mp3 | Format::Ogg) {
             return wrong("format", format!("forvo has mp3 and ogg, not {}", self.format));
         }
@@ -177,25 +186,18 @@ impl ForvoConfig {
     /// The key is a segment of every address: it may only travel over TLS, except to this machine.
     fn check_base_url(&self) -> Result<()> {
         let url = &self.base_url;
+        check_base_url(url)?;
         let local = match url.host() {
             Some(Host::Domain(name)) => name == "localhost",
             Some(Host::Ipv4(address)) => address.is_loopback(),
             Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => {
-                return wrong(
-                    "base_url",
-                    "it names no host; write it like https://apifree.forvo.com",
-                );
-            }
+            None => false,
         };
-        if url.scheme() != "https" && !(local && url.scheme() == "http") {
+        if url.scheme() != "https" && !local {
             return wrong(
                 "base_url",
                 "it must begin with https://, for the key is part of every address",
             );
-        }
-        if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
-            return wrong("base_url", "nothing but host and path may stand in it");
         }
         Ok(())
     }

@@ -2,17 +2,13 @@
 
 use http::StatusCode;
 use http::header::LOCATION;
-use media_core::http::{Judge, Reply};
-use media_core::{ApiKey, Error, ErrorKind, Result};
+use media_core::http::{DOWNLOAD, Judge, Reply};
+use media_core::{Error, ErrorKind, Result, one_line};
 use serde_json::Value;
 use url::Url;
 
-use crate::map::{WEBSITE, segment};
-
 /// What looking up a word is called in messages.
 pub(crate) const LOOKUP: &str = "lookup";
-/// What the client calls the fetch of a link.
-const DOWNLOAD: &str = "download";
 /// As much of a statement as fits in a message.
 const MOST_STATED: usize = 160;
 
@@ -23,25 +19,18 @@ pub(crate) struct ForvoJudge {
     pub(crate) name: String,
     /// When the day's calls start anew, for messages.
     pub(crate) day_starts: String,
-    /// The key: a segment of every address, so error pages of gateways repeat it.
-    pub(crate) key: Option<ApiKey>,
+    /// Where people read about Forvo.
+    pub(crate) website: Url,
 }
 
 impl Judge for ForvoJudge {
     fn judge(&self, reply: &Reply<'_>) -> Result<()> {
-        let body = self.redacted(reply.body);
-        let reply = &Reply {
-            status: reply.status,
-            headers: reply.headers,
-            body: body.as_bytes(),
-            op: reply.op,
-        };
         let json = reply.json();
         // The same statement was seen with 400 and with 200, and in place of sound: the text decides.
         if let Some(text) = json.as_ref().and_then(statement) {
             return Err(self.stated(reply, &text));
         }
-        if may_pass(reply.status) {
+        if reply.may_pass() {
             return Err(reply.by_status());
         }
         if reply.op == DOWNLOAD {
@@ -59,22 +48,7 @@ impl Judge for ForvoJudge {
 
 impl ForvoJudge {
     fn error(&self, reply: &Reply<'_>, kind: ErrorKind, message: String) -> Error {
-        Error::new(kind, message)
-            .in_op(reply.op)
-            .with_status(reply.status.as_u16())
-            .not_billed()
-    }
-
-    /// The body without the key, as it is and as it stands in an address. Before anything is cut off: a cut could
-    /// leave a part of the key that nobody recognises.
-    fn redacted(&self, body: &[u8]) -> String {
-        let text = String::from_utf8_lossy(body).into_owned();
-        match &self.key {
-            Some(key) if !key.expose().is_empty() => text
-                .replace(key.expose(), "[key]")
-                .replace(&segment(key.expose()), "[key]"),
-            _ => text,
-        }
+        Error::new(kind, message).in_op(reply.op).not_billed()
     }
 
     /// Errors are a JSON list of texts. No statement is worth another call.
@@ -95,16 +69,14 @@ impl ForvoJudge {
                 ErrorKind::Authentication,
                 format!("{name} does not know the key (it says {text:?})"),
             )
-            .hint(
-                "check the key at https://api.forvo.com/account/ and that base_url is the host of its plan",
-            );
+            .hint("check the key in your account at Forvo, and that base_url is the host of its plan");
         }
         if lower.contains("account disabled") {
             return error(
                 ErrorKind::PermissionDenied,
                 format!("{name} has disabled the account of the key"),
             )
-            .hint("look at https://api.forvo.com/account/ or write to Forvo");
+            .hint("look at your account there, or write to Forvo");
         }
         if lower.starts_with("invalid value") {
             return error(
@@ -131,18 +103,17 @@ impl ForvoJudge {
             .hint("links live two hours; run the same command again")
     }
 
-    /// A word without recordings can be answered by sending the caller to `https://forvo.com/404`.
+    /// A word without recordings can be answered by sending the caller to the page `404` of the website.
     fn redirected(&self, reply: &Reply<'_>) -> Error {
-        let site = Url::parse(WEBSITE);
         let target = reply
             .headers
             .get(LOCATION)
-            .and_then(|value| site.ok()?.join(value.to_str().ok()?).ok());
+            .and_then(|value| self.website.join(value.to_str().ok()?).ok());
+        let site = self.website.host_str().unwrap_or_default();
         let missing = target.as_ref().is_some_and(|url| {
-            let at_forvo = url
-                .host_str()
-                .is_some_and(|host| host == "forvo.com" || host.ends_with(".forvo.com"));
-            at_forvo && url.path().trim_matches('/') == "404"
+            let host = url.host_str().unwrap_or_default();
+            let is_there = host == site || host.strip_suffix(site).is_some_and(|sub| sub.ends_with('.'));
+            is_there && url.path().trim_matches('/') == "404"
         });
         if missing && reply.op == LOOKUP {
             return self.error(reply, ErrorKind::NotFound, "there is no such word".to_owned());
@@ -184,25 +155,11 @@ impl ForvoJudge {
     }
 }
 
-/// The failures that say nothing about the request and may be over soon.
-fn may_pass(status: StatusCode) -> bool {
-    status.is_server_error()
-        || matches!(
-            status,
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
-        )
-}
-
 /// The text of an error statement: a list of texts and nothing else.
 fn statement(json: &Value) -> Option<String> {
     let texts: Option<Vec<&str>> = json.as_array()?.iter().map(Value::as_str).collect();
     let text = texts.filter(|texts| !texts.is_empty())?.join(" ");
-    Some(
-        text.chars()
-            .filter(|character| !character.is_control())
-            .take(MOST_STATED)
-            .collect(),
-    )
+    Some(one_line(&text, MOST_STATED))
 }
 
 #[cfg(test)]
@@ -219,7 +176,7 @@ mod tests {
         let judge = ForvoJudge {
             name: "forvo".to_owned(),
             day_starts: "22:00 UTC".to_owned(),
-            key: Some(ApiKey::new("0123456789abcdef0123456789abcdef")),
+            website: "https://forvo.com".parse().unwrap(),
         };
         judge.judge(&Reply {
             status: StatusCode::from_u16(status).unwrap(),
@@ -309,20 +266,5 @@ mod tests {
             );
         }
         assert_eq!(verdict(DOWNLOAD, 502, page).retry(), Retry::Later);
-    }
-
-    #[test]
-    fn no_part_of_the_key_is_shown() {
-        let key = "0123456789abcdef0123456789abcdef";
-        for padding in 100..160 {
-            let page = format!("{}/key/{key}/format/json was not found", "x".repeat(padding));
-            for status in [200, 403, 404, 500] {
-                let error = verdict("lookup", status, &page);
-                assert!(
-                    !format!("{error:?} {}", error.full()).contains("01234"),
-                    "{error}"
-                );
-            }
-        }
     }
 }

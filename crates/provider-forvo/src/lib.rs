@@ -30,7 +30,6 @@ pub const FACTORY: media_core::Factory = media_core::Factory {
     name: NAME,
     about: "native pronunciations of words, recorded by people (Forvo)",
     config: SHIPPED,
-    key_help: "a plan and its key: https://api.forvo.com/plans-and-pricing/",
     params: PARAMS,
     batches: None,
     build: |setup| {

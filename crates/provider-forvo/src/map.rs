@@ -10,9 +10,6 @@ use crate::config::{Country, ForvoConfig};
 use crate::wire::Item;
 use crate::word;
 
-/// Where people read about Forvo; its terms ask for a credit that names it.
-pub(crate) const WEBSITE: &str = "https://forvo.com";
-
 /// One recording of a word.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pronunciation {
@@ -34,6 +31,8 @@ pub struct Pronunciation {
     pub votes: i64,
     /// Positive votes.
     pub positive_votes: i64,
+    /// The credit that Forvo's terms ask for, with where its website tells of the word.
+    pub credit: String,
     /// Whether the configured rules (country, sex, rate, format) would take it.
     pub fits: bool,
     /// Where it is, in the configured format. Lives two hours; each fetch is a counted call.
@@ -65,34 +64,31 @@ impl Pronunciation {
         }
     }
 
-    /// The credit that Forvo's terms ask for.
-    #[must_use]
-    pub fn credit(&self) -> String {
-        let by = if self.speaker.is_empty() {
-            String::new()
-        } else {
-            format!(" by {}", self.speaker)
-        };
-        let from = if self.country.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", self.country)
-        };
-        format!(
-            "Pronunciation{by}{from} on Forvo, {WEBSITE}/word/{}/",
-            segment(&slug(&self.word))
-        )
-    }
-
     /// What is known about it beside its sound.
     pub(crate) fn facts(&self, licence: &str) -> Facts {
         Facts {
             remote_id: self.id.map(|id| id.to_string()),
-            credit: Some(self.credit()),
+            credit: Some(self.credit.clone()),
             licence: Some(licence.to_owned()).filter(|licence| !licence.is_empty()),
             ..Facts::default()
         }
     }
+}
+
+fn credit(website: &Url, word: &str, speaker: &str, country: &str) -> String {
+    let by = match speaker {
+        "" => String::new(),
+        speaker => format!(" by {speaker}"),
+    };
+    let from = match country {
+        "" => String::new(),
+        country => format!(" ({country})"),
+    };
+    let site = website.as_str().trim_end_matches('/');
+    format!(
+        "Pronunciation{by}{from} on Forvo, {site}/word/{}/",
+        segment(&slug(word))
+    )
 }
 
 fn slug(word: &str) -> String {
@@ -213,13 +209,16 @@ impl Reader<'_> {
         };
         let (votes, positive) = (item.num_votes.unwrap_or(0), item.num_positive_votes.unwrap_or(0));
         let (mp3, ogg) = (self.link(&item.pathmp3), self.link(&item.pathogg));
+        let word = word::clean(&word);
+        let (speaker, country) = (item.username.trim(), item.country.trim());
         Pronunciation {
             id: item.id,
-            word: word::clean(&word),
-            speaker: item.username.trim().to_owned(),
+            credit: credit(&self.config.website, &word, speaker, country),
+            word,
+            speaker: speaker.to_owned(),
             sex: Sex::read(item.sex.trim()).unwrap_or_default(),
-            country_code: self.countries.code_of(&item.country).map(str::to_owned),
-            country: item.country.trim().to_owned(),
+            country_code: self.countries.code_of(country).map(str::to_owned),
+            country: country.to_owned(),
             // rate = positives - negatives; older answers may lack it.
             rate: item
                 .rate
@@ -276,6 +275,7 @@ impl Pronunciation {
             rate: 0,
             votes: 0,
             positive_votes: 0,
+            credit: String::new(),
             fits: false,
             link: None,
             mp3: None,
@@ -443,17 +443,14 @@ mod tests {
 
     #[test]
     fn the_credit_names_the_speaker_and_forvo() {
-        let mut one = Pronunciation::blank("El Niño");
-        one.speaker = "maria".to_owned();
-        one.country = "Mexico".to_owned();
+        let website = "https://forvo.com".parse().unwrap();
         assert_eq!(
-            one.credit(),
+            credit(&website, "El Niño", "maria", "Mexico"),
             "Pronunciation by maria (Mexico) on Forvo, https://forvo.com/word/el_ni%C3%B1o/"
         );
-        assert!(
-            Pronunciation::blank("a")
-                .credit()
-                .starts_with("Pronunciation on Forvo, ")
+        assert_eq!(
+            credit(&website, "a", "", ""),
+            "Pronunciation on Forvo, https://forvo.com/word/a/"
         );
     }
 }

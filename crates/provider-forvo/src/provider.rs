@@ -22,9 +22,6 @@ use crate::missing::Missing;
 use crate::wire::Answer;
 use crate::{check, language, word};
 
-/// Equal words of so many neighbours in a list are looked up together. Small, for every job of a batch holds its calls
-/// until the batch is done.
-const MAX_BATCH: usize = 4;
 /// Marks a link with the recording it leads to, behind the `#` that is never sent: so a dead link, even one that an
 /// earlier run wrote down, is replaced by one to the same recording.
 const MARK: &str = "forvo-";
@@ -46,7 +43,7 @@ impl Forvo {
     #[cfg(feature = "http")]
     pub fn new(config: ForvoConfig, key: ApiKey) -> Result<Forvo> {
         let wiring = Wiring::new(config.timeouts.connect.0)?;
-        Forvo::with_wiring("forvo", config, Some(key), wiring)
+        Forvo::with_wiring(crate::NAME, config, Some(key), wiring)
     }
 
     /// Forvo in surroundings of the caller's. Without a key it can check requests and send none.
@@ -80,7 +77,7 @@ impl Forvo {
         let judge = ForvoJudge {
             name: name.to_owned(),
             day_starts: day_starts.to_string(),
-            key: key.clone(),
+            website: config.website.clone(),
         };
         let http = Http::new(HttpOptions {
             name: name.to_owned(),
@@ -95,12 +92,12 @@ impl Forvo {
         });
         let info = ProviderInfo {
             name: name.to_owned(),
-            provider: "forvo".to_owned(),
+            provider: crate::NAME.to_owned(),
             formats: BTreeMap::from([(MediaKind::Audio, vec![Format::Mp3, Format::Ogg])]),
             capabilities: Capabilities {
                 // Equal words of a batch share one lookup.
-                batch_supported: true,
-                max_batch: MAX_BATCH,
+                batch_supported: config.words_per_batch.get() > 1,
+                max_batch: config.words_per_batch.get(),
                 recoverable: true,
                 resend_seconds: None,
                 free: true,

@@ -20,14 +20,14 @@ pub const PARAMS: &[ParamSpec] = &[
     ParamSpec::image(
         "quality",
         ParamType::Text,
-        "low, medium, high, auto; newer models also xhigh, max",
+        "as the model documents, such as low, medium or high",
     ),
     ParamSpec::image("background", ParamType::Text, "opaque, transparent or auto"),
     ParamSpec::image("moderation", ParamType::Text, "auto or low"),
     ParamSpec::image(
         "output_compression",
         ParamType::Integer,
-        "0 to 100, for jpeg and webp",
+        "0 to 100, for formats that lose by it",
     ),
     ParamSpec::image(
         "style",
@@ -104,6 +104,15 @@ pub(crate) fn is_custom(voice: &str) -> bool {
     voice.starts_with("voice_")
 }
 
+/// Formats by their names, for messages.
+fn named(formats: &[Format]) -> String {
+    if formats.is_empty() {
+        return "none of this instance's formats".to_owned();
+    }
+    let names: Vec<_> = formats.iter().map(|format| format.name()).collect();
+    names.join(" or ")
+}
+
 fn resolve_image(
     config: &ImageConfig,
     prices: &Prices,
@@ -129,11 +138,12 @@ fn resolve_image(
             }
             choose("background", text(&config.background));
             choose("moderation", text(&config.moderation));
-            if matches!(format, Format::Jpeg | Format::Webp) {
+            if config.compressed_formats.contains(&format) {
                 choose("output_compression", config.output_compression.map(Value::from));
             } else if params.get("output_compression").is_some() {
+                let of = named(&config.compressed_formats);
                 return Err(refuse(format!(
-                    "\"output_compression\" is for jpeg and webp, not for {format}"
+                    "\"output_compression\" is for {of}, not for {format}"
                 )));
             }
         }
@@ -155,8 +165,11 @@ fn resolve_image(
         }
     }
     let is = |name: &str, value: &str| chosen.get(name).and_then(Value::as_str) == Some(value);
-    if is("background", "transparent") && format == Format::Jpeg {
-        return Err(refuse("a transparent background needs png or webp").hint("change the path's extension"));
+    if is("background", "transparent") && !config.transparent_formats.contains(&format) {
+        let of = named(&config.transparent_formats);
+        return Err(
+            refuse(format!("a transparent background needs {of}")).hint("change the path's extension")
+        );
     }
     if let Some(level) = chosen.get("output_compression").and_then(Value::as_i64)
         && let Some([least, most]) = config.compression_range
@@ -274,7 +287,7 @@ mod tests {
         assert!(said(base().param("size", "1000x1000")).contains("multiples of 16"));
         assert!(said(base().param("size", "big")).contains("neither auto"));
         assert!(said(base().param("style", "vivid")).contains("style"));
-        assert!(said(base().param("output_compression", 50)).contains("for jpeg and webp"));
+        assert!(said(base().param("output_compression", 50)).contains("for jpeg or webp, not for png"));
         assert!(
             said(MediaRequest::image("x".repeat(32_001), "x.png"))
                 .contains("at most 32000 characters, found 32001")

@@ -1,19 +1,20 @@
 //! The configuration of one OpenAI account or compatible server.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 use media_core::{
     Error, Format, ImageRules, Limits, Prices, Result, RetrySettings, ServiceSettings, Size, Span, Timeouts,
-    Usd, read_shipped, undated,
+    Usd, check_base_url, read_shipped, undated,
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-/// The limit groups: pictures, speech, and everything about batches, which the service counts apart.
+/// The limit group of pictures.
 pub(crate) const IMAGE_GROUP: &str = "image";
-/// See [`IMAGE_GROUP`].
+/// The limit group of speech.
 pub(crate) const SPEECH_GROUP: &str = "speech";
-/// See [`IMAGE_GROUP`].
+/// The limit group of everything about batches, which the service counts apart.
 pub(crate) const BATCH_GROUP: &str = "batch";
 
 /// `config/providers/openai.json`.
@@ -108,13 +109,17 @@ pub struct BatchConfig {
     /// Models that can be asked in batches.
     pub models: Vec<String>,
     /// Pictures in one file: its result holds all of them, so that it must be small enough to be fetched in one go.
-    pub images_per_file: usize,
+    pub images_per_file: NonZeroUsize,
     /// The most bytes of one file of requests.
     pub file_size: Size,
-    /// The wait before it is first asked how a batch stands; it doubles up to `max_poll`.
+    /// The wait before it is first asked how a batch stands.
     pub first_poll: Span,
     /// The longest wait between two such questions.
     pub max_poll: Span,
+    /// By what the wait grows each time.
+    pub poll_growth: f64,
+    /// Pages of the account's list of batches, of 100 each, that are looked through for one whose id is not known.
+    pub list_pages: u32,
     /// How long the service may take, in whole hours.
     pub completion_window: Span,
     /// After this long a batch that the account does not list counts as never created, and a line that a finished batch
@@ -154,6 +159,12 @@ pub struct ImageConfig {
     pub model: String,
     /// What the models can give.
     pub formats: Vec<Format>,
+    /// Those of them that `output_compression` is sent for.
+    #[serde(default)]
+    pub compressed_formats: Vec<Format>,
+    /// Those of them that can be transparent.
+    #[serde(default)]
+    pub transparent_formats: Vec<Format>,
     /// `auto` or `WxH` in pixels.
     #[serde(default)]
     pub size: Option<String>,
@@ -166,7 +177,7 @@ pub struct ImageConfig {
     /// `auto` or `low`.
     #[serde(default)]
     pub moderation: Option<String>,
-    /// 0 to 100, sent for JPEG and WebP only.
+    /// How little is thrown away, 0 to 100; sent for `compressed_formats` only.
     #[serde(default)]
     pub output_compression: Option<u8>,
     /// `vivid` or `natural`; the older dialect only.
@@ -274,6 +285,8 @@ impl OpenAiConfig {
     /// # Errors
     /// [`ErrorKind::Config`](media_core::ErrorKind::Config) naming the key.
     pub fn validate(&self) -> Result<()> {
+        check_base_url(&self.base_url)?;
+        self.timeouts.check()?;
         self.limits.check(&[
             (IMAGE_GROUP, &["requests", "images", "tokens"]),
             (SPEECH_GROUP, &["requests", "tokens"]),
@@ -295,8 +308,11 @@ impl OpenAiConfig {
             if !(0.0..=1.0).contains(&batch.price_factor) {
                 return Some("batch.price_factor is 0 to 1");
             }
-            if batch.images_per_file == 0 {
-                return Some("batch.images_per_file is 1 or more");
+            if batch.first_poll.0.is_zero() || batch.first_poll > batch.max_poll {
+                return Some("batch.first_poll is more than nothing and at most batch.max_poll");
+            }
+            if !(1.0..=10.0).contains(&batch.poll_growth) {
+                return Some("batch.poll_growth is 1 to 10");
             }
             let window = batch.completion_window.0.as_secs();
             if window == 0 || !window.is_multiple_of(3600) {

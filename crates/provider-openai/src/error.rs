@@ -5,7 +5,7 @@
 
 use media_core::http::{Judge, Reply};
 use media_core::limit::parse_duration;
-use media_core::{Charge, Error, ErrorKind, Result};
+use media_core::{Charge, Error, ErrorKind, Result, one_line};
 use serde_json::Value;
 
 use crate::batch::{ASK_OP, FETCH_OP};
@@ -125,10 +125,7 @@ impl Complaint {
         let error = self.classify(reply);
         let said = Some(&self.code).filter(|code| !code.is_empty()).cloned();
         let code = error.code().map(str::to_owned).or(said);
-        error
-            .in_op(reply.op)
-            .with_status(reply.status.as_u16())
-            .with_code(code)
+        error.in_op(reply.op).with_code(code)
     }
 
     /// An error with what the service said.
@@ -170,25 +167,9 @@ impl Complaint {
                 )
                 .not_billed(),
             400 if message.contains("model") && message.contains("does not exist") => self.no_such_model(),
-            // Definite refusals bill nothing; 408 and 5xx bodies other than the known ones say nothing about money.
             429 => self.too_fast(reply),
-            408 => self
-                .error(ErrorKind::Timeout, "the service gave up waiting")
-                .retryable(),
-            409 => self
-                .error(
-                    ErrorKind::ProviderFault,
-                    "the service was busy with the same thing",
-                )
-                .retryable(),
-            400..=499 => self
-                .error(ErrorKind::InvalidRequest, "the service refused the request")
-                .not_billed(),
-            500..=599 => self
-                .error(ErrorKind::ProviderFault, "the service failed")
-                .after(reply.retry_after())
-                .retryable(),
-            _ => self.error(ErrorKind::BadResponse, "the service answered with an error"),
+            200..=299 => self.error(ErrorKind::BadResponse, "the service answered with an error"),
+            _ => reply.by_status_saying(&shorten(&self.message)),
         }
     }
 
@@ -198,10 +179,13 @@ impl Complaint {
                 let refused = self
                     .error(ErrorKind::ContentRejected, "moderation refused it")
                     .hint("change the prompt");
-                // Refused before drawing is free; what was drawn and then withheld may be billed.
+                // Refused before drawing is free; what was drawn and then withheld may be billed. Azure has one code for both,
+                // and says it in words.
+                let is_drawn = self.message.to_ascii_lowercase().contains("generated image");
                 match self.stage.as_deref() {
-                    None | Some("input") => refused.not_billed(),
-                    Some(_) => refused.with_charge(Charge::Unknown),
+                    Some("input") => refused.not_billed(),
+                    None if !is_drawn => refused.not_billed(),
+                    _ => refused.with_charge(Charge::Unknown),
                 }
             }
             "billing_hard_limit_reached"
@@ -312,13 +296,8 @@ fn number_after(text: &str, label: &str) -> Option<u64> {
 }
 
 /// One line of what the service said, without its full stop.
-fn shorten(message: &str) -> String {
-    let line: String = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars()
-        .take(300)
-        .collect::<String>()
-        .trim_end_matches('.')
-        .to_owned()
+pub(crate) fn shorten(message: &str) -> String {
+    one_line(message, 300).trim_end_matches('.').to_owned()
 }
 
 /// Whether a failure of listing models still proves that the key is good: a bare 403 may be that of a proxy, or of a
@@ -405,6 +384,8 @@ mod tests {
             (400, "image_generation_user_error", "invalid_value", "The model 'dall-e-3' does not exist.", Config, Retry::Never, none),
             (400, "image_generation_user_error", "moderation_blocked", "rejected", ContentRejected, Retry::Never, none),
             (400, "invalid_request_error", "content_policy_violation", "rejected", ContentRejected, Retry::Never, none),
+            (400, "invalid_request_error", "contentFilter", "Your task failed as a result of our safety system.", ContentRejected, Retry::Never, none),
+            (400, "", "contentFilter", "Generated image was filtered as a result of our safety system.", ContentRejected, Retry::Never, Some(Charge::Unknown)),
             (400, "insufficient_quota", "billing_hard_limit_reached", "hard limit", InsufficientCredit, Retry::Never, none),
             (401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided: sk-ab*yz", Authentication, Retry::Never, none),
             (401, "invalid_request_error", "", "Missing scopes: api.model.images.request", PermissionDenied, Retry::Never, none),

@@ -28,7 +28,6 @@ pub const FACTORY: media_core::Factory = media_core::Factory {
     name: NAME,
     about: "OpenAI and OpenAI-compatible servers: images, speech",
     config: SHIPPED,
-    key_help: "make one at platform.openai.com/api-keys",
     params: PARAMS,
     batches: Some(media_core::BatchSwitch {
         on: r#"{ "image": { "delivery": "batch" } }"#,

@@ -66,9 +66,7 @@ impl OpenAi {
             formats,
             capabilities: Capabilities {
                 batch_supported: config.in_batches().is_some(),
-                max_batch: config
-                    .in_batches()
-                    .map_or(1, |batch| batch.images_per_file.max(1)),
+                max_batch: config.in_batches().map_or(1, |batch| batch.images_per_file.get()),
                 // Nothing on the wire of a direct call names an attempt, so a lost answer cannot be asked for. What was
                 // sent in a batch can.
                 recoverable: false,

@@ -9,12 +9,7 @@ use media_core::{
 };
 use serde_json::Value;
 
-use crate::config::{ParameterRules, RunwareConfig, is_air};
-
-/// The limit group of pictures.
-pub(crate) const IMAGE_GROUP: &str = "image";
-/// The limit group of speech.
-pub(crate) const SPEECH_GROUP: &str = "speech";
+use crate::config::{IMAGE_GROUP, ParameterRules, RunwareConfig, SPEECH_GROUP, is_air};
 
 /// Every parameter that a request may carry.
 pub const PARAMS: &[ParamSpec] = &[
@@ -182,7 +177,7 @@ fn image(config: &RunwareConfig, request: &MediaRequest, params: Params<'_>) -> 
         params: out,
         format: format_of(&request.output_path)?,
         group: IMAGE_GROUP.to_owned(),
-        units: Units::default().with("requests", 1).with("images", 1),
+        units: Units::default().with("images", 1),
         calls: 1,
         dimensions: Some((width, height)),
     })
@@ -224,7 +219,7 @@ fn speech(config: &RunwareConfig, request: &MediaRequest, params: Params<'_>) ->
         params: out,
         format: format_of(&request.output_path)?,
         group: SPEECH_GROUP.to_owned(),
-        units: Units::default().with("requests", 1),
+        units: Units::default(),
         calls: 1,
         dimensions: None,
     })

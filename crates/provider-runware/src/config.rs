@@ -4,18 +4,22 @@ use std::num::NonZeroUsize;
 
 use media_core::{
     Error, Format, ImageRules, Limits, Prices, Result, RetrySettings, ServiceSettings, Span, Timeouts, Usd,
-    read_shipped,
+    check_base_url, read_shipped,
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::check::{IMAGE_GROUP, SPEECH_GROUP};
-use crate::fetch::POLL_GROUP;
+/// The limit group of pictures.
+pub(crate) const IMAGE_GROUP: &str = "image";
+/// The limit group of speech.
+pub(crate) const SPEECH_GROUP: &str = "speech";
+/// The limit group of questions about results.
+pub(crate) const POLL_GROUP: &str = "poll";
 
 /// Everything that can be set about Runware beside its key.
 ///
 /// [`Default`] is the shipped file. A key that is missing from a file is an error, never a silent default; those that
-/// may be left out are the `Option`s.
+/// may be left out say so here by their `serde(default)`: then there is no such thing, or the service decides.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "config", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -123,6 +127,10 @@ pub struct Delivery {
     pub max_poll: Span,
     /// By what the pause grows each time.
     pub poll_growth: f64,
+    /// How often a task that the service does not know is asked about, before that counts as "cannot tell".
+    pub unknown_rounds: u32,
+    /// How often at least a task is asked about that is still in progress.
+    pub least_rounds: u32,
     /// Whether results come as links or in the answer itself.
     pub output: Output,
     /// How long links live; Runware's own default when null or absent.
@@ -204,9 +212,8 @@ impl RunwareConfig {
     /// [`ErrorKind::Config`](media_core::ErrorKind::Config) naming the key.
     pub fn validate(&self) -> Result<()> {
         let refuse = |message: String| Err(Error::config(message));
-        if !matches!(self.base_url.scheme(), "http" | "https") || self.base_url.host().is_none() {
-            return refuse("base_url: an http or https address is wanted".to_owned());
-        }
+        check_base_url(&self.base_url)?;
+        self.timeouts.check()?;
         self.limits.check(&[
             (IMAGE_GROUP, &["requests", "images"]),
             (SPEECH_GROUP, &["requests"]),

@@ -1,16 +1,16 @@
 //! What Runware's error codes mean: for the request, for another try, and for the money.
 //!
-//! The code decides before the HTTP status. A proxy's or gateway's answer has no code, and only its status counts.
+//! The code decides before the HTTP status, unless nothing is known of it. A proxy's or gateway's answer has no code, and only
+//! its status counts.
 
-use http::StatusCode;
 use media_core::http::{Judge, Reply};
-use media_core::{Error, ErrorKind, Result, Usd};
+use media_core::{Error, ErrorKind, Result, Usd, one_line};
 
 use crate::wire::{Envelope, TaskError};
 
-/// Sends that buy; in their answers an error of all tasks is an error of the send.
+/// Buying pictures. In answers to sends that buy, an error of all tasks is an error of the send.
 pub(crate) const IMAGE_OP: &str = "image generation";
-/// See [`IMAGE_OP`].
+/// Buying speech.
 pub(crate) const SPEECH_OP: &str = "speech generation";
 /// Questions about results.
 pub(crate) const RESULT_OP: &str = "result";
@@ -170,8 +170,8 @@ impl Class {
     }
 
     /// Whether a status says more than the code: nothing is known of the code, or only by the way its name begins.
-    fn yields_to(self, status: StatusCode) -> bool {
-        self == Class::Other || (self == Class::Request && may_pass(status))
+    fn yields_to(self, reply: &Reply<'_>) -> bool {
+        self == Class::Other || (self == Class::Request && reply.may_pass())
     }
 
     fn may_pass_later(self) -> bool {
@@ -183,21 +183,16 @@ impl Class {
 
     fn hint(self) -> Option<&'static str> {
         match self {
-            Class::Credit => Some("add credit at runware.ai"),
-            Class::Partner => {
-                Some("add credit at runware.ai: models of partners want a paid invoice or some credit left")
-            }
+            Class::Credit => Some("add credit to the Runware account"),
+            Class::Partner => Some(
+                "add credit to the Runware account: models of partners want a paid invoice or some credit left",
+            ),
             Class::Model => Some("write its id as Runware's model search shows it"),
             Class::Key => Some("check the key in your Runware account"),
             Class::Permission => Some("check what the key may do in your Runware account"),
             _ => None,
         }
     }
-}
-
-/// Whether a failure with this status is one of the moment.
-fn may_pass(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 429) || status.is_server_error()
 }
 
 impl TaskError {
@@ -307,39 +302,21 @@ impl TaskError {
             let allowed: Vec<String> = self.allowed.iter().map(ToString::to_string).collect();
             text.push_str(&format!(" (allowed: {})", allowed.join(", ")));
         }
-        let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        line.chars().filter(|c| !c.is_control()).take(300).collect()
+        one_line(&text, 300)
     }
 
     /// The error of a request that was refused or failed as a whole.
     fn of_request(&self, reply: &Reply<'_>) -> Error {
         let class = self.class();
-        let status = reply.status.as_u16();
-        if class.yields_to(reply.status) {
+        if class.yields_to(reply) && !reply.status.is_success() {
             // Nothing known by its code: the status decides, in the service's words.
-            let by_status = reply.by_status();
-            if !reply.status.is_success() {
-                let error = Error::new(by_status.kind(), format!("{} ({status})", self.said()))
-                    .with_retry(by_status.retry())
-                    .with_code(self.code.clone());
-                let error = match by_status.charge() {
-                    Some(charge) => error.with_charge(charge),
-                    None => error,
-                };
-                return error
-                    .in_op(reply.op)
-                    .with_status(status)
-                    .after(by_status.retry_after());
-            }
+            let by_status = reply.by_status_saying(&self.said());
+            return by_status.with_code(self.code.clone());
         }
-        let error = self
-            .plain(class)
-            .in_op(reply.op)
-            .with_status(status)
-            .after(reply.retry_after());
+        let error = self.plain(class).in_op(reply.op).after(reply.retry_after());
         match class {
             // Not taken on. Every other failure of the service may have come after the tasks were accepted.
-            Class::Server if status == 503 => error.not_billed(),
+            Class::Server if reply.status == 503 => error.not_billed(),
             Class::Server | Class::Provider | Class::Timeout => error,
             Class::Conflict | Class::Gone | Class::UnknownTask | Class::Other => error,
             _ => error.not_billed(),
@@ -368,8 +345,8 @@ impl Judge for RunwareJudge {
         // Every task was turned away for pace, which makes no task: the same send, with the same keys, may go again.
         let buys = matches!(reply.op, IMAGE_OP | SPEECH_OP);
         let paced = buys && errors.iter().all(|error| error.class() == Class::Pace);
-        let is_unknown = errors.iter().all(|error| error.class().yields_to(reply.status));
-        let failed = buys && is_unknown && may_pass(reply.status);
+        let is_unknown = errors.iter().all(|error| error.class().yields_to(reply));
+        let failed = buys && is_unknown && reply.may_pass();
         // A question that the service failed to answer says nothing of the tasks, unless it says so in so many words.
         let unasked = reply.op == RESULT_OP
             && reply.status.is_server_error()
@@ -387,11 +364,6 @@ impl Judge for RunwareJudge {
 impl RunwareJudge {
     fn without_envelope(&self, reply: &Reply<'_>) -> Result<()> {
         if reply.status.is_success() {
-            let ours = matches!(reply.op, IMAGE_OP | SPEECH_OP | RESULT_OP | ACCOUNT_OP);
-            if !ours {
-                // In place of media; what was found there says more.
-                return Ok(());
-            }
             // A page of a proxy, or an answer that was cut: as good as none.
             let message = format!("the answer is not as documented: {}", reply.excerpt());
             return Err(Error::new(ErrorKind::BadResponse, message)

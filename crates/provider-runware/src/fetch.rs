@@ -7,18 +7,11 @@ use media_core::limit::Units;
 use media_core::{Error, ErrorKind, Generated, Job, Media, Prior, Result};
 use tokio::time::{Instant, sleep};
 
-use crate::config::Mode;
+use crate::config::{Mode, POLL_GROUP};
 use crate::error::RESULT_OP;
 use crate::map::{Reader, State, States};
 use crate::provider::Runware;
 use crate::wire::{Envelope, MEDIA_FIELDS, Question};
-
-/// The limit group of questions about results.
-pub(crate) const POLL_GROUP: &str = "poll";
-/// How often a task that neither place knows is asked about, before that counts as "cannot tell".
-const UNKNOWN_ROUNDS: u32 = 2;
-/// How often at least a task is asked about that is still in progress.
-const LEAST_ROUNDS: u32 = 3;
 
 /// A task whose result is waited for.
 pub(crate) struct Waiting<'a> {
@@ -70,7 +63,7 @@ impl Runware {
     /// Asks until every task is done or failed, or `timeouts.total` is over. A question that fails fails no task.
     pub(crate) async fn fetch(&self, mut waiting: Vec<Waiting<'_>>) {
         let began = Instant::now();
-        let total = self.config().timeouts.total;
+        let total = self.config.timeouts.total;
         let mut rounds = 0;
         let mut pauses = self.pauses();
         while !waiting.is_empty() {
@@ -99,7 +92,7 @@ impl Runware {
                         false
                     }
                     // Nobody has a better one.
-                    None if rounds >= LEAST_ROUNDS && one.unusable.is_some() => {
+                    None if rounds >= self.config.delivery.least_rounds && one.unusable.is_some() => {
                         let error = one.unusable.take();
                         error
                             .into_iter()
@@ -132,18 +125,15 @@ impl Runware {
             .filter(|job| !job.is_finished())
             .map(Waiting::in_doubt)
             .collect();
+        let delivery = &self.config.delivery;
         let mut pauses = self.pauses();
         let (mut rounds, mut unknown_rounds) = (0, 0);
         while !open.is_empty() {
             let (mut states, unasked) = match self.ask(&open).await {
                 Ok(asked) => asked,
-                // Nothing can be asked until a person acts; the client should know why.
-                Err(error) if error.kind().stops_lane() => {
-                    return open.iter().for_each(|one| one.job.finish(Err(error.clone())));
-                }
+                // The client should know why. An error of a question says nothing about money.
                 Err(error) => {
-                    let open = open.iter();
-                    return open.for_each(|one| one.job.finish(Err(error.clone().without_charge())));
+                    return open.iter().for_each(|one| one.job.finish(Err(error.clone())));
                 }
             };
             let nobody_knows = open.iter().all(|one| states.peek(one.job.key()).is_none());
@@ -160,14 +150,15 @@ impl Runware {
             }
             rounds += 1;
             // Once the pauses have reached their maximum, this call stops waiting.
-            if unknown_rounds >= UNKNOWN_ROUNDS || (rounds >= LEAST_ROUNDS && pauses.at_most()) {
+            let is_unknown = unknown_rounds >= delivery.unknown_rounds;
+            if is_unknown || (rounds >= delivery.least_rounds && pauses.at_most()) {
                 let error = Error::new(ErrorKind::Timeout, "the service is still at work on it");
                 for one in running {
                     one.job.finish(Err(error.clone().in_op(RESULT_OP)));
                 }
                 // Where only one of two places could be asked, nobody can say that the service knows nothing.
                 for (one, error) in left.iter().zip(unasked.iter().cycle()) {
-                    one.job.finish(Err(error.clone().without_charge()));
+                    one.job.finish(Err(error.clone()));
                 }
                 return;
             }
@@ -182,7 +173,7 @@ impl Runware {
     /// What is known about these tasks: from the place where this mode's results are, and for what is not there, or is
     /// there as the link that just failed, from the other place; with the error of that one where it could not be asked.
     async fn ask(&self, waiting: &[Waiting<'_>]) -> Result<(States, Option<Error>)> {
-        let (first, second) = match self.config().delivery.mode {
+        let (first, second) = match self.config.delivery.mode {
             Mode::Async => (Place::Response, Place::Archive),
             Mode::Sync => (Place::Archive, Place::Response),
         };
@@ -226,7 +217,7 @@ impl Runware {
     /// One POST of several questions per group of tasks.
     async fn look(&self, place: Place, jobs: &[&Job]) -> Result<States> {
         let mut states = States::default();
-        for some in jobs.chunks(self.config().tasks_per_request.get()) {
+        for some in jobs.chunks(self.config.tasks_per_request.get()) {
             let questions: Vec<_> = some
                 .iter()
                 .map(|job| {
@@ -239,10 +230,10 @@ impl Runware {
                 .collect();
             let request = Request::free(RESULT_OP, self.endpoint())
                 .serving(some)
-                .in_group(POLL_GROUP, &Units::default().with("requests", 1))
+                .in_group(POLL_GROUP, &Units::default())
                 .with_json(&questions)?;
-            let (envelope, media) = self.wire().json_media::<Envelope>(request, &MEDIA_FIELDS).await?;
-            let reader = Reader::new(media, self.config().image.when_flagged);
+            let (envelope, media) = self.http.json_media::<Envelope>(request, &MEDIA_FIELDS).await?;
+            let reader = Reader::new(media, self.config.image.when_flagged);
             states.merge(match place {
                 Place::Response => reader.polled(envelope),
                 Place::Archive => reader.archived(envelope),
@@ -252,7 +243,7 @@ impl Runware {
     }
 
     fn pauses(&self) -> Pauses {
-        let delivery = &self.config().delivery;
+        let delivery = &self.config.delivery;
         Pauses {
             next: delivery.first_poll.0,
             most: delivery.max_poll.0,

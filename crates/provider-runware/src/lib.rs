@@ -29,7 +29,6 @@ pub const FACTORY: media_core::Factory = media_core::Factory {
     name: NAME,
     about: "Runware: images and speech of many models, several tasks per call, results fetched when they are ready",
     config: SHIPPED,
-    key_help: "make a key in your account at https://my.runware.ai",
     params: PARAMS,
     batches: None,
     build: |setup| {

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use media_core::http::Payload;
 use media_core::{
-    AttemptKey, Error, ErrorKind, Facts, Format, Generated, Link, Media, Resolved, Staged, Usd,
+    AttemptKey, Error, ErrorKind, Facts, Format, Generated, Link, Media, MediaKind, Resolved, Staged, Usd,
 };
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::check::IMAGE_GROUP;
 use crate::config::{Delivery, Mode, Output, WhenFlagged};
 use crate::error::Class;
 use crate::wire::{Envelope, Item, TaskError};
@@ -35,7 +34,7 @@ pub(crate) fn task(resolved: &Resolved, key: AttemptKey, delivery: &Delivery) ->
     let mut put = |name: &str, value: Value| {
         task.insert(name.to_owned(), value);
     };
-    let image = resolved.group == IMAGE_GROUP;
+    let image = resolved.format.kind() == MediaKind::Image;
     put(
         "taskType",
         if image { "imageInference" } else { "audioInference" }.into(),

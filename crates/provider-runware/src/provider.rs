@@ -1,7 +1,6 @@
 //! The provider: one Runware account behind the trait that the client drives.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -20,10 +19,11 @@ use crate::error::{ACCOUNT_OP, RunwareJudge};
 use crate::wire::{Envelope, Item, Question};
 
 /// One Runware account.
+#[derive(Debug)]
 pub struct Runware {
     info: ProviderInfo,
-    config: RunwareConfig,
-    http: Http,
+    pub(crate) config: RunwareConfig,
+    pub(crate) http: Http,
 }
 
 impl Runware {
@@ -76,16 +76,6 @@ impl Runware {
             },
         };
         Ok(Runware { info, config, http })
-    }
-
-    /// The configuration.
-    #[must_use]
-    pub fn config(&self) -> &RunwareConfig {
-        &self.config
-    }
-
-    pub(crate) fn wire(&self) -> &Http {
-        &self.http
     }
 
     /// The one address of everything.
@@ -173,13 +163,5 @@ impl MediaProvider for Runware {
             notes: vec!["the key works, but may not see the account's balance".to_owned()],
             warnings: Vec::new(),
         })
-    }
-}
-
-impl fmt::Debug for Runware {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runware")
-            .field("name", &self.info.name)
-            .finish_non_exhaustive()
     }
 }

@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use media_core::http::{Request, Resend};
 use media_core::limit::Units;
-use media_core::{Charge, Error, ErrorKind, Job, Result};
+use media_core::{Charge, Error, ErrorKind, Job, MediaKind, Result};
 use tokio::time::sleep;
 
-use crate::check::IMAGE_GROUP;
 use crate::config::Mode;
 use crate::error::{Class, IMAGE_OP, SPEECH_OP};
 use crate::fetch::Waiting;
@@ -35,8 +34,7 @@ impl Runware {
     /// Buys what these jobs ask for and finishes each as soon as its result is known.
     pub(crate) async fn buy(&self, jobs: &[Job]) {
         // Pictures and speech have limits of their own, so they are calls of their own.
-        let (images, speech): (Vec<_>, Vec<_>) =
-            jobs.iter().partition(|job| job.resolved().group == IMAGE_GROUP);
+        let (images, speech): (Vec<_>, Vec<_>) = jobs.iter().partition(|job| is_picture(job));
         tokio::join!(self.buy_group(images), self.buy_group(speech));
     }
 
@@ -44,7 +42,7 @@ impl Runware {
         while !jobs.is_empty() {
             // Equal keys are one purchase. The second asks after the first and gets what that bought.
             let mut keys = BTreeSet::new();
-            let most = self.config().tasks_per_request.get();
+            let most = self.config.tasks_per_request.get();
             let (now, later): (Vec<_>, Vec<_>) = jobs
                 .into_iter()
                 .partition(|job| keys.len() < most && keys.insert(job.key()));
@@ -91,9 +89,9 @@ impl Runware {
         match self.submit(&jobs).await {
             Ok(states) => {
                 let group = jobs.first().map(|job| job.resolved().group.clone());
-                let open = sort(jobs, states, self.config().delivery.mode);
+                let open = sort(jobs, states, self.config.delivery.mode);
                 if let Some(group) = group.filter(|_| open.is_paced) {
-                    self.wire().slow_down(&group);
+                    self.http.slow_down(&group);
                 }
                 open
             }
@@ -117,28 +115,28 @@ impl Runware {
             return Ok(States::default());
         };
         let group = &first.resolved().group;
-        let mut units = Units::default().with("requests", 1);
-        if group == IMAGE_GROUP {
+        let mut units = Units::default();
+        if is_picture(first) {
             units = units.with("images", jobs.len() as u64);
         }
-        let delivery = &self.config().delivery;
+        let delivery = &self.config.delivery;
         let tasks: Vec<_> = jobs
             .iter()
             .map(|job| map::task(job.resolved(), job.key(), delivery))
             .collect();
-        let window = self.config().resend_window.0;
+        let window = self.config.resend_window.0;
         let request = Request::paid(op_of(first), self.endpoint(), jobs, Resend::SameKey { window })
             .in_group(group, &units)
             .counted()
             .with_json(&tasks)?;
-        let (envelope, media) = self.wire().json_media::<Envelope>(request, &MEDIA_FIELDS).await?;
-        Ok(Reader::new(media, self.config().image.when_flagged).submitted(envelope))
+        let (envelope, media) = self.http.json_media::<Envelope>(request, &MEDIA_FIELDS).await?;
+        Ok(Reader::new(media, self.config.image.when_flagged).submitted(envelope))
     }
 
     /// Waits before tasks in the open are sent again under the same keys, and gives up those that are not.
     async fn wait_to_resend<'a>(&self, open: Vec<(&'a Job, Error)>) -> Vec<&'a Job> {
-        let retry = &self.config().retry;
-        let stopped = self.wire().wiring().stop.is_asked();
+        let retry = &self.config.retry;
+        let stopped = self.http.wiring().stop.is_asked();
         let (given_up, again): (Vec<_>, Vec<_>) = open
             .into_iter()
             .partition(|(_, error)| retry.attempts <= 1 || (stopped && is_free(error)));
@@ -173,6 +171,11 @@ fn sort(jobs: Vec<&Job>, mut states: States, mode: Mode) -> Open<'_> {
                     job.left_open();
                     open.again.push((job, error.of_task(op).without_charge()));
                 }
+                // Mere words prove nothing. If it was taken on after all, the same key gets a conflict.
+                _ if !error.is_of_generation() => {
+                    job.left_open();
+                    open.again.push((job, error.of_task(op).without_charge()));
+                }
                 _ => job.finish(Err(error.of_task(op))),
             },
             None => {
@@ -192,12 +195,12 @@ fn give_up(open: Vec<(&Job, Error)>) {
     }
 }
 
+fn is_picture(job: &Job) -> bool {
+    job.resolved().format.kind() == MediaKind::Image
+}
+
 fn op_of(job: &Job) -> &'static str {
-    if job.resolved().group == IMAGE_GROUP {
-        IMAGE_OP
-    } else {
-        SPEECH_OP
-    }
+    if is_picture(job) { IMAGE_OP } else { SPEECH_OP }
 }
 
 fn is_free(error: &Error) -> bool {

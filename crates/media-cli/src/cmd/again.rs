@@ -13,8 +13,8 @@ use media_registry::Registry;
 
 use crate::args::{Global, Rescue, Retry};
 use crate::cmd::budget::Budget;
-use crate::cmd::plan;
 use crate::cmd::work::Work;
+use crate::cmd::{plan, status};
 use crate::exit::Exit;
 use crate::session::{List, Session};
 use crate::simulate::Simulation;
@@ -160,88 +160,13 @@ fn is_gone(job: &Entry) -> bool {
 
 /// The jobs that a retry is about.
 fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Result<Vec<Entry>> {
-    let wanted = |job: &Entry| -> Result<bool> {
-        let attempts = reader.attempts(&job.spec.id)?;
-        // Bytes that are here are never given up: they wait for their place.
-        let open = [AttemptState::Sending, AttemptState::Linked];
-        let is_open = attempts
-            .iter()
-            // What is in a batch can be asked for, until the service says that it has no such batch.
-            .any(|attempt| {
-                let is_dropped = args.give_up && !args.ids.is_empty();
-                let is_askable = attempt.batch.is_some() && !is_gone(job) && !is_dropped;
-                // A purchase that is known, and whose file could not be fetched, is not sent for once more.
-                let is_bought = attempt.state == AttemptState::Linked && job.status == JobStatus::Failed;
-                let is_fetched = is_bought && args.unknown && !is_dropped;
-                attempt.sends > 0 && !is_askable && !is_fetched && open.contains(&attempt.state)
-            });
-        if args.unknown {
-            // What can be asked for is not given up unless a person names it: a run asks for it, and pays nothing.
-            let is_named = !args.ids.is_empty();
-            // What a lost ledger may have sent is asked for by every run.
-            if attempts.is_empty() && job.status == JobStatus::Unknown {
-                return Ok(is_named && reader.is_of_lost_ledger(job)?);
-            }
-            let place = Place::new(out, Some(reader));
-            if !is_open || is_named {
-                return Ok(is_open);
-            }
-            let spec = reader.last_sent(job)?;
-            return Ok(is_makeable(project, &spec, place)? && stays_unknown(project, &spec, place)?);
-        }
-        // What was billed and is no good would be bought a second time.
-        let last = reader.last_attempt(&job.spec.id, job.take, &job.hash)?;
-        Ok(job.status == JobStatus::Failed
-            && last.map_or(!job.was_billed(), |attempt| attempt.state != AttemptState::Spent))
-    };
+    let wanted = |job: &Entry| is_wanted(project, reader, out, args, job);
     let mut chosen = Vec::new();
     let mut seen = BTreeSet::new();
     for id in args.ids.iter().filter(|id| seen.insert(*id)) {
-        let job = reader
-            .job(id)?
-            .ok_or_else(|| Error::config(format!("the ledger knows no job {id:?}")))?;
+        let job = status::known(reader, id)?;
         if !wanted(&job)? {
-            let what = if args.unknown {
-                "unknown"
-            } else {
-                "a failure that can be asked for again"
-            };
-            let waits = |attempt: &media_engine::AttemptRow| attempt.state == AttemptState::Have;
-            let in_batch = |attempt: &media_engine::AttemptRow| {
-                attempt.batch.is_some() && attempt.state == AttemptState::Sending
-            };
-            let (message, next) = if let Some(other) = reader.open_equal(id, &job.hash)? {
-                let message = format!("{id} asks for the same as {other}, which may have been billed");
-                (message, format!("settle {other} first: media status {other}"))
-            } else if reader.attempts(id)?.iter().any(in_batch) {
-                let message = format!("{id} is in a remote batch, where it can be asked for");
-                let next = format!(
-                    "media run --batch-api or media rescue fetches it, media cancel ends its batch; where that brings nothing \
-                     it is given up by media retry --unknown --give-up {id}"
-                );
-                (message, next)
-            } else if reader.attempts(id)?.iter().any(waits) {
-                let message = format!(
-                    "what was bought for {id} is here, and something stands at {}",
-                    job.spec.path
-                );
-                (message, "move that away and run the list again".to_owned())
-            } else if !args.unknown && job.was_billed() {
-                let message =
-                    format!("{id} was billed and what came is no good, so asking again is buying again");
-                (message, format!("media redo {id}"))
-            } else if args.unknown && job.status == JobStatus::Unknown {
-                let message =
-                    format!("{id} has nothing of its own that is unknown: it waited for an equal row");
-                (
-                    message,
-                    "run the list again: it says what becomes of it".to_owned(),
-                )
-            } else {
-                let message = format!("{id} is not {what}: it is {}", job.status.as_str());
-                (message, format!("media status {id}"))
-            };
-            return Err(Error::config(message).hint(next));
+            return Err(why_not(reader, args, &job)?);
         }
         chosen.push(job);
     }
@@ -259,6 +184,91 @@ fn choose(project: &Project, reader: &Reader, out: &Path, args: &Retry) -> Resul
     // Lists of different times may have given them one path, and only one of them could be put there.
     let message = format!("{} would each make {}", rivals.ids.join(" and "), rivals.path);
     Err(Error::config(message).hint("name those that are wanted, and one of these at most: media retry ID.."))
+}
+
+/// Whether a job is one that a retry may be about.
+fn is_wanted(project: &Project, reader: &Reader, out: &Path, args: &Retry, job: &Entry) -> Result<bool> {
+    // What can be asked for is not given up unless a person names it: a run asks for it, and pays nothing.
+    let is_named = !args.ids.is_empty();
+    if !args.unknown {
+        // What was billed and is no good would be bought a second time.
+        let last = reader.last_attempt(&job.spec.id, job.take, &job.hash)?;
+        return Ok(job.status == JobStatus::Failed
+            && last.map_or(!job.was_billed(), |attempt| attempt.state != AttemptState::Spent));
+    }
+    let attempts = reader.attempts(&job.spec.id)?;
+    // What a lost ledger may have sent is asked for by every run.
+    if attempts.is_empty() && job.status == JobStatus::Unknown {
+        return Ok(is_named && reader.is_of_lost_ledger(job)?);
+    }
+    let is_dropped = args.give_up && is_named;
+    let is_open = attempts.iter().any(|attempt| {
+        // Bytes that are here are never given up: they wait for their place.
+        let is_open = matches!(attempt.state, AttemptState::Sending | AttemptState::Linked);
+        // What is in a batch can be asked for, until the service says that it has no such batch.
+        let is_askable = attempt.batch.is_some() && !is_gone(job) && !is_dropped;
+        // A purchase that is known, and whose file could not be fetched, is not sent for once more.
+        let is_bought = attempt.state == AttemptState::Linked && job.status == JobStatus::Failed;
+        attempt.sends > 0 && is_open && !is_askable && (!is_bought || is_dropped)
+    });
+    if !is_open || is_named {
+        return Ok(is_open);
+    }
+    let place = Place::new(out, Some(reader));
+    let spec = reader.last_sent(job)?;
+    Ok(is_makeable(project, &spec, place)? && stays_unknown(project, &spec, place)?)
+}
+
+/// Why a job that was named is none that a retry may be about, and what helps.
+fn why_not(reader: &Reader, args: &Retry, job: &Entry) -> Result<Error> {
+    let id = &job.spec.id;
+    let attempts = reader.attempts(id)?;
+    let is_in_batch = attempts
+        .iter()
+        .any(|attempt| attempt.batch.is_some() && attempt.state == AttemptState::Sending);
+    let waits = attempts.iter().any(|attempt| attempt.state == AttemptState::Have);
+    let (message, next) = if let Some(other) = reader.open_equal(id, &job.hash)? {
+        (
+            format!("{id} asks for the same as {other}, which may have been billed"),
+            format!("settle {other} first: media status {other}"),
+        )
+    } else if is_in_batch {
+        (
+            format!("{id} is in a remote batch, where it can be asked for"),
+            format!(
+                "media run --batch-api or media rescue fetches it, media cancel ends its batch; where that brings nothing \
+                 it is given up by media retry --unknown --give-up {id}"
+            ),
+        )
+    } else if waits {
+        (
+            format!(
+                "what was bought for {id} is here, and something stands at {}",
+                job.spec.path
+            ),
+            "move that away and run the list again".to_owned(),
+        )
+    } else if !args.unknown && job.was_billed() {
+        (
+            format!("{id} was billed and what came is no good, so asking again is buying again"),
+            format!("media redo {id}"),
+        )
+    } else if args.unknown && job.status == JobStatus::Unknown {
+        (
+            format!("{id} has nothing of its own that is unknown: it waited for an equal row"),
+            "run the list again: it says what becomes of it".to_owned(),
+        )
+    } else {
+        let wanted = match args.unknown {
+            true => "unknown",
+            false => "a failure that can be asked for again",
+        };
+        (
+            format!("{id} is not {wanted}: it is {}", job.status.as_str()),
+            format!("media status {id}"),
+        )
+    };
+    Ok(Error::config(message).hint(next))
 }
 
 /// Rows that ask for different files at one path.

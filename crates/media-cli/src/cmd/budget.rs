@@ -19,7 +19,10 @@ impl Budget {
         let spent = ledger.map(Reader::spending).transpose()?.unwrap_or_default();
         Ok(Budget {
             left: caps.left(&spent),
-            unpriced: ledger.map(Reader::unpriced).transpose()?.unwrap_or_default(),
+            unpriced: ledger
+                .map(Reader::unpriced_sends)
+                .transpose()?
+                .unwrap_or_default(),
         })
     }
 

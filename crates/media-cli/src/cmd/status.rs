@@ -2,14 +2,14 @@
 
 use jiff::Timestamp;
 use media_core::{Error, Result, Usd};
-use media_engine::{AttemptState, Entry, JobStatus, Reader};
+use media_engine::{AttemptRow, Entry, JobStatus, Reader};
 use media_registry::Registry;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::args::{Global, Status};
 use crate::cmd::voices;
 use crate::exit::Exit;
-use crate::session::Session;
+use crate::session::{List, Session};
 use crate::talk::put;
 use crate::words::{self, counted, here_as, number};
 
@@ -27,26 +27,36 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
             false => job(&reader, id, is_simulated),
         };
     }
-    let totals = reader.totals()?;
     if args.json {
-        let jobs: serde_json::Map<_, _> = totals
-            .jobs
-            .iter()
-            .map(|(status, count)| (status.as_str().to_owned(), json!(count)))
-            .collect();
-        let batches = reader.remote_batches()?;
-        let files: u64 = batches.iter().map(|batch| batch.files).sum();
-        let set_aside: Usd = batches.iter().map(|batch| batch.reserved).sum();
-        put!(
-            "{}",
-            json!({ "v": 1, "jobs": jobs, "spent_usd": totals.spent, "unknown": totals.unknown,
-                "at_stake_usd": totals.at_stake, "unpriced": totals.unpriced,
-                "remote_batches": batches.len(), "in_batches": files, "set_aside_usd": set_aside,
-                "unfetched": totals.unfetched, "unfetched_usd": totals.unfetched_usd,
-                "given_up": totals.given_up, "given_up_usd": totals.given_up_usd })
-        );
+        put!("{}", totals_as_json(&reader)?);
         return Ok(Exit::Done);
     }
+    put_totals(&place, &reader, is_simulated)?;
+    put_troubled(&reader, is_simulated)?;
+    Ok(Exit::Done)
+}
+
+fn totals_as_json(reader: &Reader) -> Result<Value> {
+    let totals = reader.totals()?;
+    let jobs: serde_json::Map<_, _> = totals
+        .jobs
+        .iter()
+        .map(|(status, count)| (status.as_str().to_owned(), json!(count)))
+        .collect();
+    let batches = reader.remote_batches()?;
+    let files: u64 = batches.iter().map(|batch| batch.files).sum();
+    let set_aside: Usd = batches.iter().map(|batch| batch.reserved).sum();
+    Ok(
+        json!({ "v": 1, "jobs": jobs, "spent_usd": totals.spent, "unknown": totals.unknown,
+            "at_stake_usd": totals.at_stake, "unpriced": totals.unpriced,
+            "remote_batches": batches.len(), "in_batches": files, "set_aside_usd": set_aside,
+            "unfetched": totals.unfetched, "unfetched_usd": totals.unfetched_usd,
+            "given_up": totals.given_up, "given_up_usd": totals.given_up_usd }),
+    )
+}
+
+fn put_totals(place: &List, reader: &Reader, is_simulated: bool) -> Result<()> {
+    let totals = reader.totals()?;
     let all: u64 = totals.jobs.iter().map(|(_, count)| count).sum();
     put!("{}: {}", place.ledger().display(), counted(all, "job"));
     for (status, count) in &totals.jobs {
@@ -96,28 +106,24 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
             batch.reserved
         );
     }
-    let (mut unknown, mut failed) = (Vec::new(), Vec::new());
+    Ok(())
+}
+
+/// The jobs that a person should know of, and what to do about them.
+fn put_troubled(reader: &Reader, is_simulated: bool) -> Result<()> {
+    let (mut unknown, mut failed) = (Troubled::default(), Troubled::default());
     let in_doubt = reader.in_doubt()?;
     reader.each_job(|job| {
-        let line = job.last_line();
-        let why = line.and_then(|line| line.error).map(|error| error.message);
-        let text = format!(
-            "  {} (line {}): {}",
-            job.spec.id,
-            job.spec.line,
-            why.as_deref().unwrap_or("it was not seen to its end")
-        );
-        let is_unknown = job.status == JobStatus::Unknown || in_doubt.contains(&job.spec.id);
-        if is_unknown {
-            unknown.push(text);
+        if job.status == JobStatus::Unknown || in_doubt.contains(&job.spec.id) {
+            unknown.add(&job);
         } else if job.status == JobStatus::Failed {
-            failed.push(text);
+            failed.add(&job);
         }
         Ok(())
     })?;
-    list("unknown", &unknown);
-    list("failed", &failed);
-    if !unknown.is_empty() {
+    unknown.put("unknown");
+    failed.put("failed");
+    if unknown.count > 0 {
         put!(
             "next: media run asks again where the service can be asked; look at the usage page of the others, and\n      {}",
             here_as(
@@ -125,7 +131,7 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
                 is_simulated
             )
         );
-    } else if !failed.is_empty() {
+    } else if failed.count > 0 {
         put!(
             "next: {}",
             here_as(
@@ -134,19 +140,43 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Status) -> Result
             )
         );
     }
-    Ok(Exit::Done)
+    Ok(())
 }
 
-fn list(what: &str, jobs: &[String]) {
-    if jobs.is_empty() {
-        return;
+/// Jobs of one sort: the first of them by name, and how many there are.
+#[derive(Default)]
+struct Troubled {
+    shown: Vec<String>,
+    count: usize,
+}
+
+impl Troubled {
+    fn add(&mut self, job: &Entry) {
+        self.count += 1;
+        if self.shown.len() < SHOWN {
+            let line = job.last_line();
+            let why = line.and_then(|line| line.error).map(|error| error.message);
+            self.shown.push(format!(
+                "  {} (line {}): {}",
+                job.spec.id,
+                job.spec.line,
+                why.as_deref().unwrap_or("it was not seen to its end")
+            ));
+        }
     }
-    put!("{what}:");
-    for job in jobs.iter().take(SHOWN) {
-        put!("{job}");
-    }
-    if jobs.len() > SHOWN {
-        put!("  and {} more (media export results has all)", jobs.len() - SHOWN);
+
+    fn put(&self, what: &str) {
+        if self.count == 0 {
+            return;
+        }
+        put!("{what}:");
+        for job in &self.shown {
+            put!("{job}");
+        }
+        let more = self.count - self.shown.len();
+        if more > 0 {
+            put!("  and {more} more (media export results has all)");
+        }
     }
 }
 
@@ -195,7 +225,15 @@ fn job(reader: &Reader, id: &str, is_simulated: bool) -> Result<Exit> {
     if job.is_protected {
         put!("  protected from every redo");
     }
-    for take in reader.takes(id)? {
+    put_takes(reader, &job)?;
+    let attempts = reader.attempts(id)?;
+    put_attempts(&job, &attempts);
+    put_outcome(reader, &job, &attempts, is_simulated)?;
+    Ok(Exit::Done)
+}
+
+fn put_takes(reader: &Reader, job: &Entry) -> Result<()> {
+    for take in reader.takes(&job.spec.id)? {
         put!(
             "  take {}{}: {} {}, {} bytes, sha256 {}",
             take.take,
@@ -221,7 +259,11 @@ fn job(reader: &Reader, id: &str, is_simulated: bool) -> Result<Exit> {
             }
         }
     }
-    for attempt in reader.attempts(id)? {
+    Ok(())
+}
+
+fn put_attempts(job: &Entry, attempts: &[AttemptRow]) {
+    for attempt in attempts {
         let when = attempt
             .first_sent_ms
             .and_then(|ms| Timestamp::from_millisecond(ms).ok())
@@ -239,7 +281,6 @@ fn job(reader: &Reader, id: &str, is_simulated: bool) -> Result<Exit> {
             words::of_attempt(attempt.state, attempt.batch.is_some())
         );
     }
-    let attempts = reader.attempts(id)?;
     if let Some(attempt) = attempts
         .iter()
         .rev()
@@ -251,11 +292,12 @@ fn job(reader: &Reader, id: &str, is_simulated: bool) -> Result<Exit> {
             attempt.provider.as_ref().unwrap_or(&job.provider),
         );
     }
+}
+
+/// What was last said of it, and what goes on from there.
+fn put_outcome(reader: &Reader, job: &Entry, attempts: &[AttemptRow], is_simulated: bool) -> Result<()> {
     let line = job.last_line();
-    let is_open = |attempt: &media_engine::AttemptRow| {
-        let open = [AttemptState::Sending, AttemptState::Linked, AttemptState::Have];
-        attempt.sends > 0 && open.contains(&attempt.state)
-    };
+    let is_open = |attempt: &AttemptRow| attempt.sends > 0 && attempt.state.is_open();
     let is_told = line.as_ref().is_some_and(|line| line.error.is_some());
     if let Some(open) = attempts.iter().find(|attempt| !is_told && is_open(attempt)) {
         let is_redo = job.take != open.take;
@@ -285,5 +327,5 @@ fn job(reader: &Reader, id: &str, is_simulated: bool) -> Result<Exit> {
             voices::show(&error.candidates, &job.provider);
         }
     }
-    Ok(Exit::Done)
+    Ok(())
 }

@@ -64,6 +64,14 @@ fn unknown_keys_and_wrong_types_are_named() {
             &[timeout, "more than nothing"],
         );
     }
+    // A connection that is still being made when these are over would be taken for a call that may be billed.
+    for timeout in ["first_byte", "total"] {
+        refused(
+            runware,
+            |v| v["timeouts"][timeout] = json!("10s"),
+            &[timeout, "longer than timeouts.connect (10s)"],
+        );
+    }
     refused(
         runware,
         |v| drop(v.as_object_mut().unwrap().remove("retry")),

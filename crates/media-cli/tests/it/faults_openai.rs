@@ -126,7 +126,7 @@ fn a_cut_in_the_middle_buys_nothing_again() {
 #[test]
 fn an_answer_that_comes_too_late_is_unknown() {
     let mut desk = Desk::with_sim();
-    let timeouts = json!({ "connect": "1s", "first_byte": "300ms", "idle": "300ms", "total": "5s" });
+    let timeouts = json!({ "connect": "100ms", "first_byte": "300ms", "idle": "300ms", "total": "5s" });
     desk.configure("openai", "timeouts", &timeouts);
     let found = struck_at(desk, "webp", 1, FaultKind::DelayAfterBilling { ms: 3000 });
     expect(&found, 1, "unknown", "unknown", 1);

@@ -36,6 +36,11 @@ pub fn provider_schema<T: JsonSchema>() -> Value {
             "api_key_env".to_owned(),
             json!({ "type": ["string", "null"], "description": about }),
         );
+        let about = "Where a key is to be had.";
+        properties.insert(
+            "key_page".to_owned(),
+            json!({ "type": "string", "description": about }),
+        );
     }
     if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
         required.extend(["type".into(), "api_key_env".into()]);

@@ -194,17 +194,7 @@ impl Http {
         let may_hold_media =
             matches!(expect, Expect::JsonMedia(_) | Expect::Events { .. }) && is_of_service(request);
         if !is_success && !may_hold_media {
-            let text = self.redact(pieces.text(TEXT_OF_REFUSAL, true).await?);
-            if !is_of_service(request) {
-                return Err(self.reply(request, head, &text).of_media_host());
-            }
-            let refused = match (self.judge(request, head, &text), &expect) {
-                // The judge saw nothing wrong in it: some services put results under other statuses.
-                (Ok(()), Expect::Json) => return Ok(Received::of_text(text)),
-                (Ok(()), _) => self.reply(request, head, &text).by_status(),
-                (Err(error), _) => error,
-            };
-            return Err(came_as(request, refused, &text));
+            return self.refused(request, expect, head, &mut pieces).await;
         }
         match expect {
             Expect::Json => {
@@ -213,21 +203,10 @@ impl Http {
                 self.judge(request, head, &text)?;
                 Ok(Received::of_text(text))
             }
-            Expect::File(path) => {
-                let failed = |error: std::io::Error| {
-                    Error::new(ErrorKind::Storage, format!("cannot write {}", path.display()))
-                        .because(error)
-                        .without_charge()
-                };
-                let mut file = tokio::fs::File::create(path).await.map_err(failed)?;
-                // Left to itself it collects 2 MiB.
-                file.set_max_buf_size(crate::output::BUFFER);
-                while let Some(piece) = pieces.next().await? {
-                    file.write_all(&piece).await.map_err(failed)?;
-                }
-                file.flush().await.map_err(failed)?;
-                Ok(Received::of_text(Vec::new()))
-            }
+            Expect::File(path) => pieces
+                .into_file(path)
+                .await
+                .map(|()| Received::of_text(Vec::new())),
             Expect::Events { fields, last } if is_success && is_event_stream(&head.headers) => {
                 // A stream is open long before there is anything to send.
                 pieces.idle = self.settings().timeouts.first_byte.0;
@@ -241,6 +220,27 @@ impl Http {
             }
             Expect::Media => self.all_media(request, head, &mut pieces, intake.writer()).await,
         }
+    }
+
+    /// A body under a status that is no success, where nothing that was made can be.
+    async fn refused(
+        &self,
+        request: &Request<'_>,
+        expect: Expect<'_>,
+        head: &http::response::Parts,
+        pieces: &mut Pieces,
+    ) -> Result<Received> {
+        let text = self.redact(pieces.text(TEXT_OF_REFUSAL, true).await?);
+        if !is_of_service(request) {
+            return Err(self.reply(request, head, &text).of_media_host());
+        }
+        let refused = match (self.judge(request, head, &text), expect) {
+            // The judge saw nothing wrong in it: some services put results under other statuses.
+            (Ok(()), Expect::Json) => return Ok(Received::of_text(text)),
+            (Ok(()), _) => self.reply(request, head, &text).by_status(),
+            (Err(error), _) => error,
+        };
+        Err(came_as(request, refused, &text))
     }
 
     /// A body of JSON that may hold media, under whatever status.
@@ -386,19 +386,13 @@ impl Http {
         let Some(key) = self.key().map(ApiKey::expose).filter(|key| key.len() >= 8) else {
             return text;
         };
-        let places: Vec<usize> = memchr::memmem::find_iter(&text, key.as_bytes()).collect();
-        if places.is_empty() {
+        // Error pages of gateways repeat the address, which may hold it.
+        let in_address: String = url::form_urlencoded::byte_serialize(key.as_bytes()).collect();
+        let text = without(text, key.as_bytes());
+        if in_address == key {
             return text;
         }
-        let mut clean = Vec::with_capacity(text.len());
-        let mut from = 0;
-        for place in places {
-            clean.extend_from_slice(text.get(from..place).unwrap_or_default());
-            clean.extend_from_slice(b"[key]");
-            from = place + key.len();
-        }
-        clean.extend_from_slice(text.get(from..).unwrap_or_default());
-        clean
+        without(text, in_address.as_bytes())
     }
 
     pub(crate) fn scrub(&self, error: Error) -> Error {
@@ -407,6 +401,22 @@ impl Http {
             None => error,
         }
     }
+}
+
+fn without(text: Vec<u8>, key: &[u8]) -> Vec<u8> {
+    let places: Vec<usize> = memchr::memmem::find_iter(&text, key).collect();
+    if places.is_empty() {
+        return text;
+    }
+    let mut clean = Vec::with_capacity(text.len());
+    let mut from = 0;
+    for place in places {
+        clean.extend_from_slice(text.get(from..place).unwrap_or_default());
+        clean.extend_from_slice(b"[key]");
+        from = place + key.len();
+    }
+    clean.extend_from_slice(text.get(from..).unwrap_or_default());
+    clean
 }
 
 /// An answer's body as it comes, under the time limit between two pieces.
@@ -427,6 +437,17 @@ impl Pieces {
             diverter.push(&piece).await?;
         }
         Ok(())
+    }
+
+    async fn into_file(mut self, path: &Path) -> Result<()> {
+        let failed = |error| Error::storage("cannot write", path, error);
+        let mut file = tokio::fs::File::create(path).await.map_err(failed)?;
+        // Left to itself it collects 2 MiB.
+        file.set_max_buf_size(crate::output::BUFFER);
+        while let Some(piece) = self.next().await? {
+            file.write_all(&piece).await.map_err(failed)?;
+        }
+        file.flush().await.map_err(failed)
     }
 
     /// Takes the rest of a body whose content is known, briefly: its connection can then serve again.

@@ -27,7 +27,7 @@ pub use self::divert::Payload;
 use self::exchange::{Expect, Received};
 pub use self::memory::{MemoryTransport, Recorded, Scripted};
 pub use self::reply::{Judge, Reply};
-pub use self::request::{Request, Resend};
+pub use self::request::{DOWNLOAD, Request, Resend};
 #[cfg(feature = "http")]
 pub use self::reqwest::ReqwestTransport;
 pub use self::transport::{Body, Sent, Transport, TransportError};

@@ -8,6 +8,7 @@ use http::{HeaderMap, StatusCode};
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::lenient;
 use crate::limit;
+use crate::text::one_line;
 
 /// An answer as a provider judges it: its head, and its text without the media.
 #[derive(Debug)]
@@ -41,14 +42,25 @@ impl Reply<'_> {
         limit::retry_after(self.headers, SystemTime::now())
     }
 
+    /// Whether its status is that of a failure which says nothing about the request and may be over soon.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self.status.as_u16(), 408 | 429) || self.status.is_server_error()
+    }
+
     /// What the status alone says. For answers that are not in the service's own words: proxies, gateways.
     ///
     /// A refusal (4xx, 429 among them) bills nothing. About other failures nothing is known: the work may have been done
     /// behind the gateway that says 500, 502, 503 or 504.
     #[must_use]
     pub fn by_status(&self) -> Error {
+        self.by_status_saying(&self.excerpt())
+    }
+
+    /// The same for an answer whose words are known and mean nothing more than its status. `said`: those words, on one line.
+    #[must_use]
+    pub fn by_status_saying(&self, said: &str) -> Error {
         let status = self.status.as_u16();
-        let shown = self.excerpt();
         let (kind, what) = match status {
             401 => (ErrorKind::Authentication, "the key was refused"),
             402 => (ErrorKind::InsufficientCredit, "the account has no credit left"),
@@ -70,15 +82,12 @@ impl Reply<'_> {
                 "the service answered something unexpected",
             ),
         };
-        let message = if shown.is_empty() {
+        let message = if said.is_empty() {
             format!("{what} ({status})")
         } else {
-            format!("{what} ({status}): {shown}")
+            format!("{what} ({status}): {said}")
         };
-        let error = Error::new(kind, message)
-            .in_op(self.op)
-            .with_status(status)
-            .after(self.retry_after());
+        let error = Error::new(kind, message).in_op(self.op).after(self.retry_after());
         match status {
             429 => error.retryable().not_billed(),
             408 | 409 | 500..=599 => error.retryable(),
@@ -105,7 +114,6 @@ impl Reply<'_> {
             format!("the media host refused the link ({status}){colon}{shown}"),
         )
         .in_op(self.op)
-        .with_status(status)
         .hint("the same command again asks for it again, and buys nothing")
     }
 
@@ -113,23 +121,17 @@ impl Reply<'_> {
     #[must_use]
     pub fn excerpt(&self) -> String {
         let text = String::from_utf8_lossy(self.body.get(..self.body.len().min(400)).unwrap_or_default());
-        let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        // Where media stood, ours stand now.
-        let line = line.replace("\\u0001", "");
-        line.chars().filter(|c| !c.is_control()).take(160).collect()
+        // With it the marks begin that stand where media stood (`divert.rs`).
+        one_line(&text.replace("\\u0001", ""), 160)
     }
 }
 
+/// By the `Content-Type`, whatever its parameters.
 pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
-    has_type(headers, "text/event-stream")
-}
-
-/// Whether the `Content-Type` is this one, whatever its parameters.
-pub(super) fn has_type(headers: &HeaderMap, wanted: &str) -> bool {
     let kind = headers.get(http::header::CONTENT_TYPE);
     kind.and_then(|kind| kind.to_str().ok()).is_some_and(|kind| {
         let name = kind.split(';').next().unwrap_or_default();
-        name.trim().eq_ignore_ascii_case(wanted)
+        name.trim().eq_ignore_ascii_case("text/event-stream")
     })
 }
 

@@ -17,6 +17,9 @@ use crate::limit::{HoldSlot, Units};
 use crate::output::Staged;
 use crate::sync::lock;
 
+/// What the fetch of a link is called in messages, and by which judges know it.
+pub const DOWNLOAD: &str = "download";
+
 /// What may be done when the answer to a paid request is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resend {
@@ -89,8 +92,8 @@ impl<'a> Request<'a> {
 
     /// A request that may leave for another host than the service's: it never carries the key.
     #[must_use]
-    pub fn download(op: &'static str, url: Url, output: &'a Path) -> Request<'a> {
-        let mut request = Request::new(op, Method::GET, url);
+    pub fn download(url: Url, output: &'a Path) -> Request<'a> {
+        let mut request = Request::new(DOWNLOAD, Method::GET, url);
         request.foreign = true;
         request.output = Some(output);
         request

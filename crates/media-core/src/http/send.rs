@@ -170,8 +170,8 @@ impl Http {
             .iter()
             .map(|job| {
                 let attempt = job.attempt().clone();
-                let group = request.batch.clone();
-                (job.key(), Event::Sending { attempt, group })
+                let batch = request.batch.clone();
+                (job.key(), Event::Sending { attempt, batch })
             })
             .collect();
         self.journal().record(&events).await.map_err(Error::not_billed)?;

@@ -89,7 +89,7 @@ impl Lane {
         if let Err(error) = self.http().journal().record(&[(key, linked)]).await {
             self.halt_all(&error);
         }
-        let mut request = Request::download("download", link.url.clone(), &task.request.output_path);
+        let mut request = Request::download(link.url.clone(), &task.request.output_path);
         if let Some(group) = &link.group {
             request = request
                 .in_group(group, &task.resolved.units)

@@ -58,8 +58,8 @@ pub(crate) struct Lane {
     waits: bool,
     /// Why nothing more is begun: of one model, or (under no name) of any.
     halted: Mutex<HashMap<Option<String>, Error>>,
-    /// Models of which one job has come through.
-    proven: Mutex<HashSet<String>>,
+    /// Models of which one job was tried alone; what stops a model is in `halted`.
+    tried: Mutex<HashSet<String>>,
     /// Folders that were seen to be writable.
     folders: Mutex<HashSet<PathBuf>>,
     space: Space,
@@ -96,16 +96,8 @@ impl Task {
 type Answer = oneshot::Receiver<Result<Generated>>;
 
 impl Lane {
-    pub(crate) fn new(client: Client, results: mpsc::Sender<Delivery>) -> Arc<Lane> {
-        Lane::of(client, results, true)
-    }
-
-    /// One that waits for no remote batch.
-    pub(crate) fn handing_over(client: Client, results: mpsc::Sender<Delivery>) -> Arc<Lane> {
-        Lane::of(client, results, false)
-    }
-
-    fn of(client: Client, results: mpsc::Sender<Delivery>, waits: bool) -> Arc<Lane> {
+    /// `waits`: whether remote batches are waited for.
+    pub(crate) fn new(client: Client, results: mpsc::Sender<Delivery>, waits: bool) -> Arc<Lane> {
         // What is handed over in files waits for hours at the service, not on the wire.
         let concurrency = match (client.info().capabilities.remote_batch_seconds.is_some(), waits) {
             (true, true) => REMOTE_BATCHES,
@@ -133,7 +125,7 @@ impl Lane {
             jobs,
             waits,
             halted: Mutex::default(),
-            proven: Mutex::default(),
+            tried: Mutex::default(),
             folders: Mutex::default(),
             space: Space::default(),
         })
@@ -162,7 +154,7 @@ impl Lane {
             self.gather(&mut unit, &mut orders, batch).await;
             // The first job of a model goes alone: a wrong model or key then costs one refusal, not a lane full.
             let mut call = Some(call);
-            while let Some(first) = unit.iter().position(|task| !self.is_proven(task)) {
+            while let Some(first) = unit.iter().position(|task| !self.is_tried(task)) {
                 let task = unit.swap_remove(first);
                 let model = probe_key(&task.resolved);
                 let Some(call) = self.call(call.take()).await else {
@@ -170,7 +162,7 @@ impl Lane {
                     break;
                 };
                 Arc::clone(&self).run_unit(vec![task], call).await;
-                lock(&self.proven).insert(model);
+                lock(&self.tried).insert(model);
             }
             if !unit.is_empty() {
                 let Some(call) = self.call(call).await else {
@@ -275,13 +267,13 @@ impl Lane {
         capabilities.remote_batch_seconds.is_some()
     }
 
-    fn is_proven(&self, task: &Task) -> bool {
+    fn is_tried(&self, task: &Task) -> bool {
         let resolved = &task.resolved;
         // What was sent earlier is only asked about, and after a halt nothing is sent: nothing to try out.
         !matches!(task.prior, Prior::Fresh | Prior::Perhaps)
             || self.is_remote()
             || self.halt(resolved).is_some()
-            || lock(&self.proven).contains(&probe_key(resolved))
+            || lock(&self.tried).contains(&probe_key(resolved))
     }
 
     fn halt(&self, resolved: &Resolved) -> Option<Error> {

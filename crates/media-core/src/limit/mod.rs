@@ -1,6 +1,7 @@
 //! Limits of one account: how many at once, how many per minute, how many per day.
 
 mod accounts;
+mod gauge;
 mod headers;
 mod pacer;
 mod places;
@@ -76,7 +77,7 @@ pub(crate) struct Today {
 /// For this long after this machine's clock begins a day, the service may still be in the day before.
 const CLOCKS_DIFFER: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
 
-/// All limits of one provider instance.
+/// All limits of one account at one service, whichever instances share it.
 pub(crate) struct Limiter {
     account: String,
     calls: Places,

@@ -5,13 +5,13 @@
 //! when sends take different amounts. Waiters stand in a fair queue and only the first one waits for time, so there
 //! are no reservations that could all come due together at the end of a pause.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
+use super::gauge::Gauge;
 use super::headers::RateReport;
 use super::{Places, Slowed, Units};
 use crate::error::{Error, ErrorKind, Result};
@@ -63,131 +63,11 @@ pub struct Waiting {
     pub until: Instant,
 }
 
-#[derive(Debug)]
-struct Gauge {
-    bucket: String,
-    length: Duration,
-    /// The ceiling of the configuration; `None` for a bucket that only the service has spoken of.
-    configured: Option<u64>,
-    reported: Option<u64>,
-    /// A higher limit that the service reports replaces ours.
-    raises: bool,
-    log: VecDeque<Entry>,
-    in_log: u64,
-    next_free: Option<Instant>,
-    /// The service said that nothing is left until then.
-    empty_until: Option<Instant>,
-    waited: Duration,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    at: Instant,
-    amount: u64,
-    id: u64,
-}
-
 /// The window of limits that only response headers speak of: they name no length, and all known ones are per minute.
 const REPORTED_WINDOW: Duration = Duration::from_secs(60);
-/// How far a send may catch up with its schedule. Timers are late by about a millisecond each; without this a limit of
-/// 6,000 per minute would lose a tenth of itself.
-const CATCH_UP: Duration = Duration::from_millis(20);
 const ADAPTIVE_FIRST: Duration = Duration::from_millis(100);
 const ADAPTIVE_MOST: Duration = Duration::from_secs(10);
 const ADAPTIVE_LEAST: Duration = Duration::from_millis(5);
-
-impl Gauge {
-    fn new(bucket: String, length: Duration, configured: Option<u64>, raises: bool) -> Gauge {
-        Gauge {
-            bucket,
-            // The service measures arrivals, we departures: a hundredth more keeps jitter from making one too many.
-            length: length + length / 100,
-            configured,
-            reported: None,
-            raises,
-            log: VecDeque::new(),
-            in_log: 0,
-            next_free: None,
-            empty_until: None,
-            waited: Duration::ZERO,
-        }
-    }
-
-    fn limit(&self) -> Option<u64> {
-        match (self.configured, self.reported) {
-            (Some(_), Some(theirs)) if self.raises => Some(theirs),
-            (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
-            (ours, theirs) => ours.or(theirs),
-        }
-    }
-
-    /// The first moment from `now` on at which `amount` may pass.
-    fn earliest(&mut self, now: Instant, amount: u64) -> Result<Instant> {
-        let Some(limit) = self.limit() else {
-            return Ok(now);
-        };
-        if amount > limit {
-            return Err(Error::invalid(format!(
-                "one request takes {amount} {}, but only {limit} are allowed in {:?}",
-                self.bucket, self.length
-            ))
-            .hint("raise the limit in the provider's configuration if the account allows more"));
-        }
-        while let Some(oldest) = self.log.front()
-            && oldest.at + self.length <= now
-        {
-            self.in_log -= oldest.amount;
-            self.log.pop_front();
-        }
-        let mut at = [self.next_free, self.empty_until]
-            .into_iter()
-            .flatten()
-            .fold(now, Instant::max);
-        let mut over = (self.in_log + amount).saturating_sub(limit);
-        for entry in &self.log {
-            if over == 0 {
-                break;
-            }
-            at = at.max(entry.at + self.length);
-            over = over.saturating_sub(entry.amount);
-        }
-        Ok(at)
-    }
-
-    fn commit(&mut self, now: Instant, amount: u64, id: u64) {
-        let Some(limit) = self.limit().filter(|limit| *limit > 0) else {
-            return;
-        };
-        if amount == 0 {
-            return;
-        }
-        self.log.push_back(Entry { at: now, amount, id });
-        self.in_log += amount;
-        let spacing = self.length.mul_f64(ratio(amount, limit));
-        let schedule = self
-            .next_free
-            .map_or(now, |free| free.max(now.checked_sub(CATCH_UP).unwrap_or(now)));
-        self.next_free = Some(schedule.min(now) + spacing);
-    }
-
-    fn give_back(&mut self, id: u64) {
-        if let Some(place) = self.log.iter().rposition(|entry| entry.id == id)
-            && let Some(entry) = self.log.remove(place)
-        {
-            self.in_log -= entry.amount;
-            if place == self.log.len() {
-                // It was the newest: the next in line may have its moment.
-                self.next_free = Some(entry.at);
-            }
-        }
-    }
-}
-
-fn ratio(amount: u64, limit: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "limits are far below 2^52")]
-    let ratio = amount as f64 / limit as f64;
-    ratio
-}
 
 impl State {
     /// When a send that takes `units` may start, and the gauge that decides it; `None` for now.

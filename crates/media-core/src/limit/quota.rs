@@ -38,7 +38,8 @@ pub struct Day {
 /// Which allowance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct QuotaKey {
-    /// The account: a salted hash of the key, so that runs with the same key share it and nobody can read the key.
+    /// The account: a salted hash of the key, so that runs with the same key share it and nobody can read the key; or the name
+    /// of the instance, where there is no key.
     pub account: String,
     /// What is counted.
     pub bucket: String,

@@ -206,13 +206,7 @@ fn a_server_without_keys_says_so() {
     let folder = Folder::changed("/api_key_env", Value::Null);
     let config = folder.load().unwrap();
     assert_eq!(config.provider("acme").unwrap().api_key_env().unwrap(), None);
-    let keys = load_keys(
-        &config,
-        &BTreeSet::from(["acme".to_owned()]),
-        &BTreeMap::new(),
-        |_| None,
-    )
-    .unwrap();
+    let keys = load_keys(&config, &BTreeSet::from(["acme".to_owned()]), &BTreeMap::new()).unwrap();
     assert!(keys["acme"].is_none());
 }
 
@@ -448,7 +442,8 @@ fn overlays_come_last_and_are_named() {
 
 #[test]
 fn all_missing_keys_are_listed_at_once() {
-    let one = acme();
+    let mut one = acme();
+    one["key_page"] = json!("https://acme.test/keys");
     let mut two = acme();
     two["api_key_env"] = json!("OTHER_KEY");
     let folder = Folder::new(&[
@@ -459,10 +454,7 @@ fn all_missing_keys_are_listed_at_once() {
     let config = folder.load().unwrap();
     let used = BTreeSet::from(["acme".to_owned(), "other".to_owned()]);
     let environment = BTreeMap::from([("OTHER_KEY".to_owned(), " \n".to_owned())]);
-    let error = load_keys(&config, &used, &environment, |_| {
-        Some("see https://acme.test/keys")
-    })
-    .unwrap_err();
+    let error = load_keys(&config, &used, &environment).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::MissingApiKey);
     let text = error.to_string();
     for part in [
@@ -479,7 +471,7 @@ fn all_missing_keys_are_listed_at_once() {
         ("ACME_KEY".to_owned(), " 1234 \n".to_owned()),
         ("OTHER_KEY".to_owned(), "abc".to_owned()),
     ]);
-    let keys = load_keys(&config, &used, &environment, |_| None).unwrap();
+    let keys = load_keys(&config, &used, &environment).unwrap();
     assert_eq!(
         keys["acme"].as_ref().unwrap().expose(),
         "1234",
@@ -500,13 +492,7 @@ fn a_key_that_looks_like_a_number_is_never_shown() {
     hidden(format!("{config:?}"));
     let error = folder.own().unwrap_err();
     hidden(format!("{error:?} {}", error.full()));
-    let keys = load_keys(
-        &config,
-        &BTreeSet::from(["acme".to_owned()]),
-        &folder.environment,
-        |_| None,
-    )
-    .unwrap();
+    let keys = load_keys(&config, &BTreeSet::from(["acme".to_owned()]), &folder.environment).unwrap();
     hidden(format!("{keys:?}"));
     // Put where the name of the variable belongs.
     let mistaken = Folder::changed("/api_key_env", SECRET.parse::<u64>().unwrap().into());
@@ -514,7 +500,7 @@ fn a_key_that_looks_like_a_number_is_never_shown() {
     let error = config.provider("acme").unwrap().api_key_env().unwrap_err();
     hidden(format!("{error:?} {}", error.full()));
     let used = BTreeSet::from(["acme".to_owned()]);
-    let error = load_keys(&config, &used, &BTreeMap::new(), |_| None).unwrap_err();
+    let error = load_keys(&config, &used, &BTreeMap::new()).unwrap_err();
     hidden(format!("{error:?} {}", error.full()));
     // Put into the configuration under a name of one's own.
     let mut whole = acme();

@@ -34,6 +34,7 @@ impl Feeder<'_> {
                 provider: provider.clone(),
                 request: Some(prepared.checked.hash.short()),
                 tried,
+                is_simulated: self.shared.folder.is_simulated(),
             },
             output: output_name(spec),
             planned: Planned {
@@ -89,16 +90,14 @@ impl Feeder<'_> {
             shared.folder.ledger().planned(wish.planned);
             shared.folder.ledger().handed_over(&id);
             handed.note(&id, equal, wish.differs == Some(Status::Changed));
+            shared.stats.hand_over(&wish.subject.provider);
             return Ok(More::Yes);
         }
         let is_return = !start.buys;
         let equals = match (&start.prior, equal) {
-            (Prior::Perhaps, Some(_)) => self.equals_of(
-                &prepared,
-                &wish.subject.id,
-                &wish.subject.provider,
-                EQUALS_ASKED_FOR,
-            )?,
+            (Prior::Perhaps, Some(_)) => {
+                self.equals_of(&prepared, &wish.subject.id, &wish.subject.provider)?
+            }
             _ => Vec::new(),
         };
         let output_path = prepared.request.output_path.clone();
@@ -106,7 +105,7 @@ impl Feeder<'_> {
             Ok(taken) => taken,
             Err(error) => {
                 // A seed that would go on beyond what its provider takes is this row's affair.
-                let line = Line::failed_here(&wish.subject, &error, shared.folder.is_simulated());
+                let line = Line::failed_here(&wish.subject, &error);
                 shared.report(&line, &wish.output, None);
                 return Ok(More::Yes);
             }
@@ -155,13 +154,7 @@ impl Feeder<'_> {
     }
 
     /// Other rows that ask for the same: under any of their names it may have been bought.
-    pub(super) fn equals_of(
-        &mut self,
-        prepared: &Prepared,
-        id: &str,
-        provider: &str,
-        most: usize,
-    ) -> Result<Vec<String>> {
+    fn equals_of(&mut self, prepared: &Prepared, id: &str, provider: &str) -> Result<Vec<String>> {
         let equals = match &self.equals {
             Some(equals) => equals,
             None => {
@@ -170,12 +163,16 @@ impl Feeder<'_> {
             }
         };
         let ids = equals.get(&short_of(prepared)).into_iter().flatten();
-        Ok(ids.filter(|equal| *equal != id).take(most).cloned().collect())
+        Ok(ids
+            .filter(|equal| *equal != id)
+            .take(EQUALS_ASKED_FOR)
+            .cloned()
+            .collect())
     }
 
     fn read_equals(&self, provider: &str) -> Result<HashMap<u64, Vec<String>>> {
         let shared = self.shared;
-        let read = |name: &str, kind, key: &str, cell: &str| shared.project.read_param(name, kind, key, cell);
+        let read = shared.project.reader();
         let mut equals: HashMap<u64, Vec<String>> = HashMap::new();
         for job in shared.worklist.jobs(&read)? {
             let spec: JobSpec = job.map_err(|problems| changed(&problems))?;

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use media_core::{Error, ErrorKind, MediaFile, Result};
 
 use super::Feeder;
-use crate::book::Wish;
+use crate::book::{Told, Wish};
 use crate::decision::{Decision, Stay, stay};
 use crate::found::is_as_made;
 use crate::ledger::{JobStatus, Made, Planned, TakeRow, asked};
 use crate::line::{Line, Status};
+use crate::outcome::Beside;
 use crate::place;
 use crate::plan::Prepared;
 
@@ -25,7 +26,7 @@ pub(super) struct Copy {
 
 enum Of {
     /// What an equal row has got in this run.
-    Equal(Box<Line>),
+    Equal(Box<Told>),
     /// What this row, or an equal one, had got earlier.
     Take(Box<Taken>),
 }
@@ -39,15 +40,18 @@ struct Taken {
 }
 
 impl Copy {
-    pub(super) fn of_equal(wish: Wish, line: Line) -> Copy {
-        let of = Of::Equal(Box::new(line));
-        Copy { wish, of }
+    pub(super) fn of_equal(wish: Wish, told: Box<Told>) -> Copy {
+        Copy {
+            wish,
+            of: Of::Equal(told),
+        }
     }
 
     pub(super) fn of_take(mut wish: Wish, from: PathBuf, take: Box<TakeRow>, prepared: Prepared) -> Copy {
         let is_same = take.hash == prepared.checked.hash;
         // It stays what it was made for, so that a later run knows what has changed since.
         wish.planned.hash = take.hash;
+        wish.subject.request = Some(take.hash.short());
         let of = Of::Take(Box::new(Taken {
             from,
             to: prepared.request.output_path,
@@ -86,16 +90,15 @@ impl Feeder<'_> {
         }
         if let Err(error) = ledger.flush() {
             // Nothing of them has happened: the next run begins them anew.
-            let is_simulated = self.shared.folder.is_simulated();
             for Copy { wish, .. } in &copies {
-                let line = Line::not_begun(&wish.subject, is_simulated);
+                let line = Line::not_begun(&wish.subject);
                 self.shared.report(&line, &wish.output, None);
             }
             return self.shared.give_up(error);
         }
         for Copy { wish, of } in copies {
             match of {
-                Of::Equal(line) => self.shared.share(&line, &wish),
+                Of::Equal(told) => self.shared.share(&told, &wish),
                 Of::Take(taken) => self.put_take(&wish, &taken),
             }
         }
@@ -106,9 +109,8 @@ impl Feeder<'_> {
         if wish.planned.is_redo {
             return Ok(Some(wish.planned.clone()));
         }
-        let reader = self.resume.reader;
-        let entry = reader.map_or(Ok(None), |reader| reader.job(&wish.subject.id))?;
-        let (Some(reader), Some(entry)) = (reader, entry) else {
+        let entry = self.resume.entry(&wish.subject.id)?;
+        let (Some(reader), Some(entry)) = (self.resume.reader, entry) else {
             return Ok(Some(wish.as_own()));
         };
         let is_made = reader.take(&wish.subject.id, entry.take)?.is_some();
@@ -126,18 +128,14 @@ impl Feeder<'_> {
             is_same,
         } = taken;
         let shared = self.shared;
-        let is_simulated = shared.folder.is_simulated();
         let known = self
             .resume
             .reader
             .and_then(|reader| reader.job(&wish.subject.id).ok()?);
         let copied = self.placed(from, to, take);
         let (mut line, file) = match copied {
-            Ok(file) => (
-                Line::copied(&wish.subject, &file, &take.provenance, is_simulated),
-                Some(file),
-            ),
-            Err(error) => (Line::failed_here(&wish.subject, &error, is_simulated), None),
+            Ok(file) => (Line::copied(&wish.subject, &file, &take.provenance), Some(file)),
+            Err(error) => (Line::failed_here(&wish.subject, &error), None),
         };
         line.take = wish.planned.take;
         // A copy that failed changes nothing about what the ledger knows: the next run tries it again.
@@ -149,20 +147,24 @@ impl Feeder<'_> {
             let is_as_known =
                 from == to && !was_made && known.as_ref().is_some_and(|entry| entry.hash == take.hash);
             let planned = (!is_as_known).then(|| wish.planned.clone());
-            shared.write_down(wish, &line, planned, None, None, || {
-                Some(Made {
-                    path: wish.subject.path.clone(),
-                    file,
-                    provenance: take.provenance.clone(),
-                })
-            });
+            let made = Made {
+                path: wish.subject.path.clone(),
+                file,
+                provenance: take.provenance.clone(),
+            };
+            let beside = Beside {
+                planned,
+                made: Some(made),
+                ..Beside::default()
+            };
+            shared.write_down(wish, &line, beside);
             if from == to && *is_same && was_made {
                 // It is where it was, as far as anybody can tell.
                 let skipped = Stay {
                     take: Some(take.clone()),
                     ..Stay::new(Status::Skipped)
                 };
-                line = Line::stays(&wish.subject, &skipped, is_simulated);
+                line = Line::stays(&wish.subject, &skipped);
             }
             // What a kill had left out of the ledger was made for what the row asked for then.
             let was_changed = known.is_some_and(|entry| entry.asked != asked(&wish.planned.spec));
@@ -171,7 +173,7 @@ impl Feeder<'_> {
                 && was_changed
                 && let Decision::Stay(changed) = stay(Status::Changed, Some(take.clone()))
             {
-                line = Line::stays(&wish.subject, &changed, is_simulated);
+                line = Line::stays(&wish.subject, &changed);
             }
         }
         shared.report(&line, &wish.output, None);
@@ -184,7 +186,7 @@ impl Feeder<'_> {
                 let message = format!("{} was changed while it was looked at", to.display());
                 return Err(Error::new(ErrorKind::Storage, message).not_billed());
             }
-            place::copy(from, to, &self.shared.folder.inner(), &take.sha256)?;
+            place::copy(from, to, self.shared.folder.out(), &take.sha256)?;
         }
         place::describe(to, Some(&take.sha256))
     }

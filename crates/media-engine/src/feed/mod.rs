@@ -6,19 +6,20 @@ mod copy;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use media_core::{Client, Error, Order, Prior, RequestHash, Result};
+use media_core::{Client, Error, Order, Prior, Provenance, RequestHash, Result};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use self::copy::Copy;
-use crate::book::{Book, Wish};
+use crate::book::{Book, Told, Wish};
 use crate::chain::{Standing, own_standing};
 use crate::decision::{Decision, Stay};
 use crate::handed::{Handed, HandedOver};
 use crate::lane::Part;
-use crate::ledger::JobStatus;
+use crate::ledger::{JobStatus, Reader};
 use crate::line::{Line, Status, Subject};
-use crate::list::{JobSpec, RowProblem};
+use crate::list::{JobSpec, RowProblem, first_of};
+use crate::outcome::Beside;
 use crate::place;
 use crate::plan::Prepared;
 use crate::resume::{Case, Resume};
@@ -83,7 +84,6 @@ pub(crate) fn feed(
         resume: Resume {
             reader: reader.as_ref(),
             out: shared.folder.out(),
-            inner: shared.folder.inner(),
             is_lost: shared.folder.is_lost(),
             only_fetch: shared.only_fetch,
         },
@@ -124,9 +124,6 @@ struct Feeder<'a> {
     equals: Option<HashMap<u64, Vec<String>>>,
 }
 
-/// Equal rows that are looked at for what they have by the configuration before.
-const EQUALS_LOOKED_AT: usize = 100;
-
 /// Whether the rest of the list is still wanted.
 enum More {
     Yes,
@@ -137,7 +134,7 @@ impl Feeder<'_> {
     /// Goes through the list.
     fn list(&mut self, share: &Share) -> Result<()> {
         let shared = self.shared;
-        let read = |name: &str, kind, key: &str, cell: &str| shared.project.read_param(name, kind, key, cell);
+        let read = shared.project.reader();
         for job in shared.worklist.jobs(&read)? {
             if shared.stop.is_asked() {
                 return Ok(());
@@ -163,7 +160,11 @@ impl Feeder<'_> {
         for row in rows {
             // Whatever fails, no row is left out of the account.
             if failed.is_err() || self.shared.stop.is_asked() {
-                failed = failed.and(still_in_batch(self.shared, row, share));
+                let told = self
+                    .resume
+                    .reader
+                    .map_or(Ok(()), |reader| still_in_batch(self.shared, reader, row, share));
+                failed = failed.and(told);
             } else {
                 failed = self.row_of_batch(row, share);
             }
@@ -212,12 +213,7 @@ impl Feeder<'_> {
         let decision = if shared.worklist.is_redo() {
             self.resume.decide_anew(case)?
         } else {
-            match self.resume.decide(case)? {
-                Decision::Make(start) if is_shared && start.prior == Prior::Fresh => self
-                    .had_by_equal(case, start.take, &standing.provider)?
-                    .unwrap_or(Decision::Make(start)),
-                decision => decision,
-            }
+            self.resume.decide(case)?
         };
         let mut wish = self.wish(spec, &prepared, standing.tried);
         match decision {
@@ -262,14 +258,6 @@ impl Feeder<'_> {
         }
     }
 
-    fn had_by_equal(&mut self, case: Case<'_>, take: u32, provider: &str) -> Result<Option<Decision>> {
-        if self.resume.reader.is_none() || self.resume.only_fetch {
-            return Ok(None);
-        }
-        let others = self.equals_of(case.prepared, &case.spec.id, provider, EQUALS_LOOKED_AT)?;
-        self.resume.had_by_equal(case, &others, take)
-    }
-
     /// Nothing is done about a row; it may still come to share what an equal one is getting.
     fn stays(
         &mut self,
@@ -292,7 +280,7 @@ impl Feeder<'_> {
             wish.planned.is_redo = stay.next_take.is_some();
         }
         // What it has made for another request is not replaced by what an equal row has made for this one.
-        let may_join = !stay.is_held && (!stay.is_made || number.is_some());
+        let may_join = !stay.is_held && (!stay.keeps_row || number.is_some());
         if let Some(key) = equal.filter(|_| may_join && (is_open || is_just_made)) {
             // An equal row may be settling it just now, or has put this very file there a moment ago.
             wish = match self.join(key, wish) {
@@ -303,15 +291,23 @@ impl Feeder<'_> {
         if stay.is_broken {
             place::move_aside(shared.folder.out(), &prepared.request.output_path)?;
         }
-        let line = Line::stays(&wish.subject, stay, shared.folder.is_simulated());
-        if stay.status == Status::Skipped && stay.take.is_none() && self.was_in_doubt(&wish.subject.id)? {
-            shared.put_off(&line)?;
+        let line = Line::stays(&wish.subject, stay);
+        if let Some(reader) = self.resume.reader
+            && stay.status == Status::Skipped
+            && stay.take.is_none()
+            && was_in_doubt(reader, &wish.subject.id)?
+        {
+            shared.put_off(reader, &line)?;
         }
         let is_of_equal = stay.status == Status::Failed && stay.is_shared;
-        if (stay.status == Status::Unknown || is_of_equal) && !stay.is_made {
+        if (stay.status == Status::Unknown || is_of_equal) && !stay.keeps_row {
             // A kill left it open, or an equal row's purchase is, or was for nothing; from now on the ledger says it too.
             let planned = (!self.is_known(&wish)?).then(|| wish.as_own());
-            shared.write_down(&wish, &line, planned, None, None, || None);
+            let beside = Beside {
+                planned,
+                ..Beside::default()
+            };
+            shared.write_down(&wish, &line, beside);
         }
         shared.report(&line, &wish.output, None);
         Ok(())
@@ -326,35 +322,20 @@ impl Feeder<'_> {
             Status::Failed => self.has_open_attempt(&wish.subject.id)?,
             _ => false,
         };
-        let may_join = stay.status == Status::Unknown && !stay.is_held && !stay.is_made;
+        let may_join = stay.status == Status::Unknown && !stay.is_held && !stay.keeps_row;
         let alone = match equal.filter(|_| may_join) {
             Some(key) => self.join(key, wish),
             None => Some(wish),
         };
         if let Some(wish) = alone.filter(|_| is_wanted) {
-            let line = Line::stays(&wish.subject, stay, shared.folder.is_simulated());
+            let line = Line::stays(&wish.subject, stay);
             shared.report(&line, &wish.output, None);
         }
         Ok(())
     }
 
-    /// Whether the ledger has a row in doubt that has nothing of its own to be in doubt about: an equal one was, and is not any more.
-    fn was_in_doubt(&self, id: &str) -> Result<bool> {
-        let Some(reader) = self.resume.reader else {
-            return Ok(false);
-        };
-        let entry = reader.job(id)?;
-        let Some(entry) = entry.filter(|entry| entry.status == JobStatus::Unknown) else {
-            return Ok(false);
-        };
-        // What a lost ledger may have sent has no attempt either, and stays in doubt.
-        Ok(!reader.has_open_attempt(id)? && !reader.is_of_lost_ledger(&entry)?)
-    }
-
     fn is_known(&self, wish: &Wish) -> Result<bool> {
-        let reader = self.resume.reader;
-        let known = reader.map_or(Ok(None), |reader| reader.job(&wish.subject.id));
-        Ok(known?.is_some())
+        Ok(self.resume.entry(&wish.subject.id)?.is_some())
     }
 
     fn has_open_attempt(&self, id: &str) -> Result<bool> {
@@ -381,8 +362,8 @@ impl Feeder<'_> {
         // In this order: what leaves the book for a remote batch is noted there first.
         match joined {
             None => None,
-            Some((wish, Some(line))) => {
-                self.copy_later(Copy::of_equal(wish, line));
+            Some((wish, Some(told))) => {
+                self.copy_later(Copy::of_equal(wish, told));
                 None
             }
             Some((wish, None)) => match self.handed {
@@ -403,35 +384,49 @@ impl Feeder<'_> {
         for order in sent.err().into_iter().flatten() {
             let pending = lock(self.book).take(order.tag);
             if let Some(pending) = pending {
-                let line = Line::not_begun(&pending.wish.subject, self.shared.folder.is_simulated());
+                let line = Line::not_begun(&pending.wish.subject);
                 self.shared.report(&line, &pending.wish.output, None);
             }
         }
     }
 }
 
+/// Whether the ledger has a row in doubt that has nothing of its own to be in doubt about: an equal one was, and is not any more.
+fn was_in_doubt(reader: &Reader, id: &str) -> Result<bool> {
+    let entry = reader.job(id)?;
+    let Some(entry) = entry.filter(|entry| entry.status == JobStatus::Unknown) else {
+        return Ok(false);
+    };
+    // What a lost ledger may have sent has no attempt either, and stays in doubt.
+    Ok(!reader.has_open_attempt(id)? && !reader.is_of_lost_ledger(&entry)?)
+}
+
 /// Tells of a row whose batch did not come to its end in this run, and of those that share its purchase.
-pub(crate) fn still_in_batch(shared: &Shared, row: &Handed, share: &Share) -> Result<()> {
+pub(crate) fn still_in_batch(shared: &Shared, reader: &Reader, row: &Handed, share: &Share) -> Result<()> {
     let spec = &row.spec;
     let subject = Subject {
         id: spec.id.clone(),
         line: spec.line,
         path: spec.path.clone(),
         provider: share.provider.clone(),
+        is_simulated: shared.folder.is_simulated(),
         ..Subject::default()
     };
-    let line = Line::in_batch(&subject, shared.folder.is_simulated());
-    shared.put_off(&line)?;
+    let line = Line::in_batch(&subject);
+    shared.put_off(reader, &line)?;
     shared.report(&line, &output_name(spec), None);
+    let told = Told {
+        line,
+        provenance: Provenance::default(),
+    };
     for wish in &row.equals {
-        shared.share(&line, wish);
+        shared.share(&told, wish);
     }
     Ok(())
 }
 
 fn changed(problems: &[RowProblem]) -> Error {
-    let first = problems.first().map_or_else(String::new, ToString::to_string);
-    let message = format!("the list changed while it was being run: {first}");
+    let message = format!("the list changed while it was being run: {}", first_of(problems));
     Error::invalid(message)
 }
 

@@ -376,7 +376,7 @@ mod tests {
             number: 1,
         };
         let key = AttemptKey::compute("project", &attempt);
-        (key, Event::Sending { attempt, group: None })
+        (key, Event::Sending { attempt, batch: None })
     }
 
     /// A budget over a ledger in which these jobs were sent, each with what was set aside for it.

@@ -22,7 +22,7 @@ macro_rules! takes {
 
 macro_rules! attempts {
     () => {
-        "SELECT key, take, number, state, link, facts, sha256, staged, cost_micros, sends, first_sent_ms, bytes, cost_basis,
+        "SELECT key, take, number, state, link, facts, sha256, staged, cost_micros, sends, first_sent_ms, cost_basis,
              path, provider, model, group_key, account, reserved_micros, job, hash FROM attempts"
     };
 }
@@ -72,22 +72,21 @@ pub(super) fn attempt_row(row: &Row<'_>) -> rusqlite::Result<AttemptRow> {
         cost: usd(row, 8)?,
         sends: row.get(9)?,
         first_sent_ms: row.get(10)?,
-        bytes: row.get::<_, Option<i64>>(11)?.map(i64::unsigned_abs),
-        basis: basis(row, 12)?,
-        path: row.get(13)?,
-        provider: row.get(14)?,
-        model: row.get(15)?,
-        batch: row.get(16)?,
-        account: row.get(17)?,
-        reserved: usd(row, 18)?,
+        basis: basis(row, 11)?,
+        path: row.get(12)?,
+        provider: row.get(13)?,
+        model: row.get(14)?,
+        batch: row.get(15)?,
+        account: row.get(16)?,
+        reserved: usd(row, 17)?,
     })
 }
 
 pub(super) fn open_attempt(row: &Row<'_>) -> rusqlite::Result<OpenAttempt> {
     Ok(OpenAttempt {
         attempt: attempt_row(row)?,
-        job: row.get(19)?,
-        hash: hash(row, 20)?,
+        job: row.get(18)?,
+        hash: hash(row, 19)?,
     })
 }
 

@@ -121,13 +121,13 @@ impl Reader {
         self.ask(budget::spent(&self.db))
     }
 
-    /// Sends that may have been billed and had no price, so that they are in none of the sums.
+    /// What was sent, is not settled and had no price, so that it is in none of the sums.
     ///
     /// # Errors
     /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
-    pub fn unpriced(&self) -> Result<u64> {
+    pub fn unpriced_sends(&self) -> Result<u64> {
         let text = "SELECT count(*) FROM attempts
-            WHERE state = 'sending' AND sends > 0 AND coalesce(cost_micros, reserved_micros) IS NULL";
+            WHERE ended_ms IS NULL AND sends > 0 AND coalesce(cost_micros, reserved_micros) IS NULL";
         Ok(self.one(text, (), |row| count(row, 0))?.unwrap_or_default())
     }
 

@@ -16,11 +16,11 @@ use crate::list::JobSpec;
 /// How a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum JobStatus {
-    /// It was planned, and what came of it is not known or was nothing for good.
+    /// It was planned, and nothing came of it yet.
     Open,
     /// A take of it was made.
     Done,
-    /// It failed for good.
+    /// It failed. What may pass is tried again by the next run.
     Failed,
     /// It may have been billed, and nobody can tell.
     Unknown,
@@ -43,6 +43,17 @@ pub enum AttemptState {
     Spent,
     /// It may have been billed, and a person decided to go on without it.
     Abandoned,
+}
+
+impl AttemptState {
+    /// Whether what it was sent for is not settled.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(
+            self,
+            AttemptState::Sending | AttemptState::Linked | AttemptState::Have
+        )
+    }
 }
 
 macro_rules! names {
@@ -192,8 +203,6 @@ pub struct AttemptRow {
     pub facts: Facts,
     /// SHA-256 of the bytes that came.
     pub sha256: Option<String>,
-    /// Their length.
-    pub bytes: Option<u64>,
     /// Where they are staged.
     pub staged: Option<PathBuf>,
     /// What it cost, where that is known.
@@ -223,7 +232,7 @@ impl AttemptRow {
     ///
     /// # Errors
     /// Somebody has changed it.
-    pub fn parsed_key(&self) -> Result<AttemptKey> {
+    pub(crate) fn parsed_key(&self) -> Result<AttemptKey> {
         AttemptKey::parse(&self.key).ok_or_else(|| {
             Error::new(
                 ErrorKind::Storage,
@@ -235,7 +244,7 @@ impl AttemptRow {
 
 /// An attempt that was not seen to its end, with its job.
 #[derive(Clone, Debug)]
-pub struct OpenAttempt {
+pub(crate) struct OpenAttempt {
     /// The job's id.
     pub job: String,
     /// The request that it was made for.

@@ -1,4 +1,4 @@
-//! Takes by what they were made for and where: tables in memory, in place of indexes that each file would pay for.
+//! Takes, attempts and jobs by what they are for and where: tables in memory, in place of indexes that each file would pay for.
 
 use std::cell::OnceCell;
 use std::hash::{DefaultHasher, Hasher as _};
@@ -14,8 +14,8 @@ use super::reader::Reader;
 /// of them for each row.
 const EQUALS: usize = 1000;
 
-/// The same of jobs, of which each has come as far as the others or was never begun.
-const JOBS: usize = 20;
+/// The same of jobs. Each of many that ask the same has what the others have, or was never begun.
+const JOBS: usize = 100;
 
 /// A short hash of what is looked for, and the row that it is in; sorted. Read when it is first asked for: an index would
 /// cost more with each file that is made than this does with a run that asks.
@@ -87,8 +87,32 @@ impl Reader {
     /// when this was first asked.
     pub(crate) fn spent_equal(&self, job: &str, wanted: &RequestHash) -> Result<Option<String>> {
         let all = "SELECT hash, rowid FROM attempts WHERE state = 'spent'";
-        for row in self.ask(self.spent.rows(&self.db, all, short(wanted.bytes())))? {
-            let text = "SELECT job FROM attempts WHERE rowid = ?1 AND hash = ?2 AND job <> ?3";
+        let rows = self.ask(self.spent.rows(&self.db, all, short(wanted.bytes())))?;
+        let text = "SELECT job FROM attempts WHERE rowid = ?1 AND hash = ?2 AND job <> ?3";
+        self.first_job(rows, text, job, wanted)
+    }
+
+    /// A job other than this one whose attempt at an equal request was sent and is not settled. Of those that were open when
+    /// this was first asked.
+    ///
+    /// # Errors
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
+    pub fn open_equal(&self, job: &str, wanted: &RequestHash) -> Result<Option<String>> {
+        let all = "SELECT hash, rowid FROM attempts WHERE ended_ms IS NULL AND sends > 0";
+        let rows = self.ask(self.open.rows(&self.db, all, short(wanted.bytes())))?;
+        let text = "SELECT job FROM attempts
+            WHERE rowid = ?1 AND hash = ?2 AND job <> ?3 AND ended_ms IS NULL AND sends > 0";
+        self.first_job(rows, text, job, wanted)
+    }
+
+    fn first_job(
+        &self,
+        rows: impl Iterator<Item = i64>,
+        text: &str,
+        job: &str,
+        wanted: &RequestHash,
+    ) -> Result<Option<String>> {
+        for row in rows {
             let other = self.one(text, params![row, wanted.bytes(), job], |row| row.get(0))?;
             if other.is_some() {
                 return Ok(other);
@@ -146,7 +170,6 @@ impl Reader {
                 self.copies_of(&of, &hash, &mut made)?;
             }
         }
-        // Few are on their way at any time.
         let redone = "SELECT job, hash FROM redos WHERE path = ?1 AND job <> ?2";
         let redone: Vec<(String, RequestHash)> = self.all(redone, params![path, job], |row| {
             Ok((row.get::<_, String>(0)?, hash(row, 1)?))

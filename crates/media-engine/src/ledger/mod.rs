@@ -1,6 +1,7 @@
 //! The ledger: every job, send, cost and file of a project, in one SQLite file. It is the journal of the clients.
 
 mod budget;
+mod changes;
 mod columns;
 mod counts;
 mod entry;
@@ -10,21 +11,22 @@ mod rows;
 mod schema;
 mod writer;
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use media_core::{AttemptKey, Error, ErrorKind, Event, Journal, Result};
 
 pub use self::budget::{Bound, Caps, Left, Spending};
+pub(crate) use self::changes::Picked;
 pub(crate) use self::counts::{CostsSoFar, Timing};
 pub use self::counts::{RemoteBatch, Totals};
+pub(crate) use self::entry::OpenAttempt;
 pub(crate) use self::entry::has_format_of;
-pub use self::entry::{AttemptRow, AttemptState, Entry, JobStatus, OpenAttempt, TakeRow};
+pub use self::entry::{AttemptRow, AttemptState, Entry, JobStatus, TakeRow};
 pub use self::reader::Reader;
-pub(crate) use self::rows::{Finished, Made, Planned, Settled, modified_ns, retell};
+pub(crate) use self::rows::{Finished, Made, Planned, Settled, modified_ns};
 use self::writer::{Note, Writer};
 use crate::list::JobSpec;
 
@@ -81,72 +83,6 @@ impl Ledger {
         self.writer.handed_over(job);
     }
 
-    /// Notes facts of the whole ledger; an empty value is none.
-    ///
-    /// # Errors
-    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
-    pub(crate) fn note_meta(&self, facts: &[(&str, &str)]) -> Result<()> {
-        let facts: Vec<(String, String)> = facts
-            .iter()
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
-        self.change(move |db| {
-            for fact in &facts {
-                db.execute(
-                    "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)",
-                    (&fact.0, &fact.1),
-                )?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Lets these jobs be asked for again: what failed for good, or (`unknown`) what may have been billed, which is
-    /// given up by this.
-    ///
-    /// # Errors
-    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
-    pub fn ask_again(&self, jobs: Vec<String>, unknown: bool) -> Result<()> {
-        self.change(move |db| {
-            let now = Timestamp::now().as_millisecond();
-            for job in &jobs {
-                if unknown {
-                    db.execute(
-                        "UPDATE attempts SET state = 'abandoned', ended_ms = ?2
-                         WHERE job = ?1 AND state IN ('sending', 'linked')",
-                        (job, now),
-                    )?;
-                    // What a lost ledger may have sent has no attempt here; from now on it has one that is given up. Nor has what
-                    // shares the purchase of another row, but that is not its own to give up.
-                    db.execute(
-                        "INSERT INTO attempts (key, job, take, number, hash, state, ended_ms)
-                         SELECT '', id, take, 1, hash, 'abandoned', ?2 FROM jobs
-                         WHERE id = ?1 AND status = 'unknown' AND EXISTS (SELECT 1 FROM meta WHERE name = 'lost')
-                             AND NOT EXISTS (SELECT 1 FROM attempts WHERE job = ?1 OR (hash = jobs.hash AND ended_ms IS NULL))",
-                        (job, now),
-                    )?;
-                }
-                db.execute(
-                    "UPDATE jobs SET status = 'open' WHERE id = ?1 AND status <> 'done'",
-                    [job],
-                )?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Changes rows by hand, in one commit, after everything that was noted before.
-    ///
-    /// # Errors
-    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
-    pub(crate) fn change(
-        &self,
-        change: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()> + Send + 'static,
-    ) -> Result<()> {
-        self.writer.change(Box::new(change))
-    }
-
     /// Holds everything that is sent from now on under these ceilings.
     pub(crate) fn cap(&self, caps: Caps) -> Result<()> {
         self.writer.cap(caps)
@@ -187,21 +123,27 @@ fn lock(path: &Path) -> Result<File> {
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let lock_path = PathBuf::from(name);
+    let busy = format!("another run is at work with the ledger {}", path.display());
+    locked(Path::new(&name), busy)
+}
+
+/// Holds a file for this process alone. `busy`: what it means that another one has it.
+pub(crate) fn locked(path: &Path, busy: String) -> Result<File> {
     let lock = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
-        .open(&lock_path)
-        .map_err(|error| Error::storage("cannot open", &lock_path, error).not_billed())?;
-    if lock.try_lock().is_err() {
-        return Err(Error::config(format!(
-            "another run is at work with the ledger {}",
-            path.display()
-        ))
-        .hint("wait for it, or name another folder by --out"));
+        .open(path)
+        .map_err(|error| Error::storage("cannot open", path, error).not_billed())?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::config(busy).hint("wait for it, or name another folder by --out"))
+        }
+        Err(TryLockError::Error(error)) => Err(Error::storage("cannot lock", path, error)
+            .not_billed()
+            .hint("some network drives know no locks: name a folder on another one by --out")),
     }
-    Ok(lock)
 }
 
 fn failed(path: &Path, error: rusqlite::Error) -> Error {

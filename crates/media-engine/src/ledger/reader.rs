@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use media_core::{CostBasis, RequestHash, Result};
+use media_core::{RequestHash, Result};
 use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, params};
 
 use super::columns::{attempt_row, attempts, entry, jobs, open_attempt, parsed, take_row, takes};
@@ -19,8 +19,12 @@ pub struct Reader {
     path: PathBuf,
     /// Takes by the requests that they were made for.
     pub(super) hashes: Lookup,
+    /// Attempts that were billed and came to nothing, by their requests.
     pub(super) spent: Lookup,
-    /// Takes, and attempts of which the bytes came, by their paths.
+    /// Attempts that were sent and are not settled, by their requests.
+    pub(super) open: Lookup,
+    /// By its path all that a file may stand there for: takes, attempts of which the bytes came, former places of takes, and
+    /// jobs that have no file yet.
     pub(super) paths: Lookup,
     /// Jobs by what the list asked of them.
     pub(super) asked: Lookup,
@@ -45,6 +49,7 @@ impl Reader {
             path: path.to_owned(),
             hashes: Lookup::default(),
             spent: Lookup::default(),
+            open: Lookup::default(),
             paths: Lookup::default(),
             asked: Lookup::default(),
         }
@@ -106,7 +111,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
-    pub fn meta(&self, name: &str) -> Result<Option<String>> {
+    pub(crate) fn meta(&self, name: &str) -> Result<Option<String>> {
         self.one("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
     }
 
@@ -251,16 +256,6 @@ impl Reader {
         self.is(text, [job])
     }
 
-    /// A job other than this one whose attempt at an equal request is not settled.
-    ///
-    /// # Errors
-    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
-    pub fn open_equal(&self, job: &str, hash: &RequestHash) -> Result<Option<String>> {
-        let text = "SELECT job FROM attempts
-            WHERE ended_ms IS NULL AND sends > 0 AND hash = ?1 AND job <> ?2 LIMIT 1";
-        self.one(text, params![hash.bytes(), job], |row| row.get(0))
-    }
-
     /// What was sent to a provider since a moment (in milliseconds since 1970), remote batches left out, with when; oldest first.
     pub(crate) fn sent_since(&self, provider: &str, since_ms: i64) -> Result<Vec<(JobSpec, i64)>> {
         let text = "SELECT jobs.request, last_sent_ms FROM attempts JOIN jobs ON jobs.id = attempts.job
@@ -310,11 +305,8 @@ impl Reader {
     /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn is_of_lost_ledger(&self, job: &Entry) -> Result<bool> {
         let id = &job.spec.id;
-        let has_shared = job
-            .last_line()
-            .is_some_and(|line| line.cost_basis == CostBasis::Shared.as_str());
         Ok(job.status == JobStatus::Unknown
-            && !has_shared
+            && !job.shares_purchase()
             && self.meta("lost")?.is_some()
             && self.attempts(id)?.is_empty()
             && self.open_equal(id, &job.hash)?.is_none())

@@ -102,15 +102,24 @@ fn micros(usd: Option<Usd>) -> Option<i64> {
     usd.map(|usd| i64::try_from(usd.micros()).unwrap_or(i64::MAX))
 }
 
-pub(super) fn planned(db: &Transaction<'_>, job: &Planned, now: i64) -> rusqlite::Result<()> {
+/// The output folder of a folder's own place.
+pub(super) fn out_of(inner: &Path) -> &Path {
+    inner.parent().unwrap_or(inner)
+}
+
+pub(super) fn planned(db: &Transaction<'_>, job: &Planned, out: &Path, now: i64) -> rusqlite::Result<()> {
     // A kill may have left a copy for it at the place that it had.
     let mut moves = db.prepare_cached(
-        "SELECT hash FROM jobs WHERE id = ?1 AND path <> ?2 AND NOT EXISTS (SELECT 1 FROM takes WHERE job = ?1)",
+        "SELECT path, hash FROM jobs
+         WHERE id = ?1 AND path <> ?2 AND NOT EXISTS (SELECT 1 FROM takes WHERE job = ?1)",
     )?;
-    let moved: Option<Vec<u8>> = moves
-        .query_row(params![job.spec.id, job.spec.path], |row| row.get(0))
+    let moved: Option<(String, Vec<u8>)> = moves
+        .query_row(params![job.spec.id, job.spec.path], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
-    if let Some(hash) = moved {
+    let moved = moved.filter(|(path, _)| std::fs::symlink_metadata(out.join(path)).is_ok());
+    if let Some((_, hash)) = moved {
         let mut place = db.prepare_cached(
             "INSERT INTO former_places SELECT jobs.path, jobs.id, t.hash, t.bytes, t.sha256, NULL FROM jobs
                 JOIN takes t ON t.hash = ?2 WHERE jobs.id = ?1 GROUP BY t.sha256",
@@ -183,7 +192,7 @@ pub(super) fn event(
 ) -> rusqlite::Result<()> {
     let key = key.to_string();
     match event {
-        Event::Sending { attempt, group } => sending(db, &key, attempt, group.as_deref(), ask, now),
+        Event::Sending { attempt, batch } => sending(db, &key, attempt, batch.as_deref(), ask, now),
         Event::Found { attempt } => found(db, &key, attempt, ask),
         Event::InBatch { batch } => {
             let mut taken =
@@ -211,7 +220,7 @@ pub(super) fn event(
             cost,
         } => {
             let staged = staged.strip_prefix(inner).unwrap_or(staged).to_string_lossy();
-            let out = inner.parent().unwrap_or(inner);
+            let out = out_of(inner);
             let target = std::path::absolute(target).unwrap_or_else(|_| target.clone());
             let path = target
                 .strip_prefix(out)
@@ -348,9 +357,9 @@ fn linked(
     Ok(())
 }
 
-pub(super) fn finished(db: &Transaction<'_>, job: &Finished, now: i64) -> rusqlite::Result<()> {
+pub(super) fn finished(db: &Transaction<'_>, job: &Finished, out: &Path, now: i64) -> rusqlite::Result<()> {
     if let Some(job) = &job.planned {
-        planned(db, job, now)?;
+        planned(db, job, out, now)?;
     }
     if let Some(status) = job.status {
         let mut update = db.prepare_cached(

@@ -13,13 +13,14 @@ use super::failed;
 const APPLICATION_ID: i32 = 0x6d65_6469;
 
 /// One step for each version: the first makes the schema, each later one changes the one before.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     include_str!("schema.sql"),
     include_str!("schema-2.sql"),
     include_str!("schema-3.sql"),
     include_str!("schema-4.sql"),
     include_str!("schema-5.sql"),
     include_str!("schema-6.sql"),
+    include_str!("schema-7.sql"),
 ];
 
 fn refuse(path: &Path, what: &str, hint: &str) -> Error {

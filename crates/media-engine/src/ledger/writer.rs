@@ -358,6 +358,7 @@ fn write(
 ) -> rusqlite::Result<()> {
     let transaction = db.transaction()?;
     let now = Timestamp::now().as_millisecond();
+    let out = rows::out_of(inner);
     let event =
         |key, event: &Event, ask: Option<&Ask>| rows::event(&transaction, key, event, ask, inner, now);
     // Notes first: a job is written down before the first send of it.
@@ -365,12 +366,12 @@ fn write(
         match note {
             Note::Event(key, what) => event(*key, what, None)?,
             Note::Planned(job) if job.is_redo => rows::planned_redo(&transaction, job)?,
-            Note::Planned(job) => rows::planned(&transaction, job, now)?,
-            Note::Finished(job) => rows::finished(&transaction, job, now)?,
+            Note::Planned(job) => rows::planned(&transaction, job, out, now)?,
+            Note::Finished(job) => rows::finished(&transaction, job, out, now)?,
         }
     }
     for job in made {
-        rows::finished(&transaction, job, now)?;
+        rows::finished(&transaction, job, out, now)?;
     }
     for piece in work {
         match piece {

@@ -118,13 +118,17 @@ pub(super) fn escape(text: &str) -> String {
 pub(super) fn plain(html: &str) -> String {
     let mut out = String::with_capacity(html.len());
     let mut rest = html;
+    // Behind the last of these nothing that was begun is ended: looking for it again each time would take for ever.
+    let ends = |end: char| html.rfind(end).map_or(usize::MAX, |place| html.len() - place);
+    let (of_tags, of_sounds) = (ends('>'), ends(']'));
     while let Some(place) = rest.find(['<', '&', '[']) {
         let (before, from) = rest.split_at(place);
         out.push_str(before);
         let taken = match from.as_bytes().first() {
-            Some(b'<') => tag(from, &mut out),
+            Some(b'<') if from.len() > of_tags => tag(from, &mut out),
             Some(b'&') => entity(from, &mut out),
-            _ => sound(from),
+            Some(b'[') if from.len() > of_sounds => sound(from),
+            _ => None,
         };
         match taken {
             Some(after) => rest = after,

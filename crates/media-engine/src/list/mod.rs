@@ -26,6 +26,8 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
+
 pub(crate) use self::bind::BoundRecipe;
 pub use self::check::Findings;
 pub(crate) use self::check::{Check, Verdict};
@@ -33,10 +35,22 @@ pub use self::cut::{FieldChange, FieldCount, FieldCounts};
 pub use self::jobs::JobSpec;
 pub(crate) use self::jobs::{JobRows, Jobs, ReadParam};
 pub use self::problem::RowProblem;
+pub(crate) use self::problem::first_of;
 pub(crate) use self::recipe::Recipe;
 pub(crate) use self::repair::RepairWriter;
 pub(crate) use self::source::Source;
 pub(crate) use self::table::{Made, TableWriter};
+
+/// Opens a list, with the recipe that fits it where there is one.
+///
+/// # Errors
+/// One of them cannot be read, or they do not fit each other.
+pub(crate) fn open(list: &Path, recipe: Option<&Path>) -> media_core::Result<(Source, Option<BoundRecipe>)> {
+    let source = Source::open(list)?;
+    let recipe = recipe.map(Recipe::read).transpose()?;
+    let bound = recipe.map(|recipe| recipe.bind(&source)).transpose()?;
+    Ok((source, bound))
+}
 
 /// The largest cell, in bytes. No prompt and no word comes near it; a forgotten quote does.
 pub(crate) const MAX_CELL: usize = 1 << 20;

@@ -100,8 +100,6 @@ pub struct RowProblem {
     pub column: Option<String>,
     /// What is wrong and what to do.
     pub message: String,
-    /// Nothing after it can be read.
-    pub fatal: bool,
 }
 
 impl RowProblem {
@@ -111,7 +109,6 @@ impl RowProblem {
             line,
             column: None,
             message: message.into(),
-            fatal: false,
         }
     }
 
@@ -119,11 +116,11 @@ impl RowProblem {
         self.column = Some(name.into());
         self
     }
+}
 
-    pub(super) fn fatal(mut self) -> RowProblem {
-        self.fatal = true;
-        self
-    }
+/// The first of what is wrong with a row.
+pub(crate) fn first_of(problems: &[RowProblem]) -> Error {
+    Error::invalid(problems.first().map_or_else(String::new, ToString::to_string))
 }
 
 impl fmt::Display for RowProblem {

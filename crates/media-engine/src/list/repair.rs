@@ -1,8 +1,7 @@
 //! Rows of a list written again, with why they failed and what to do: to be mended and run as a list of their own.
 
-use std::io::Write;
+use std::io::{self, Write};
 
-use super::problem::ListError;
 use super::row::Row;
 use super::source::Source;
 use super::template::key_of;
@@ -33,19 +32,12 @@ impl<W: Write> std::fmt::Debug for RepairWriter<W> {
     }
 }
 
-fn failed(source: &Source, error: impl std::fmt::Display) -> ListError {
-    ListError::list(
-        source.path(),
-        format!("its rows cannot be written again: {error}"),
-    )
-}
-
 impl<W: Write> RepairWriter<W> {
     /// Begins with the header of the list, if it has one.
     ///
     /// # Errors
     /// It cannot be written.
-    pub(crate) fn new(source: &Source, out: W) -> Result<RepairWriter<W>, ListError> {
+    pub(crate) fn new(source: &Source, out: W) -> io::Result<RepairWriter<W>> {
         let Some(header) = source.header() else {
             return Ok(RepairWriter {
                 form: Form::Json(out),
@@ -55,13 +47,13 @@ impl<W: Write> RepairWriter<W> {
         let columns: Vec<String> = header.iter().filter(is_own).cloned().collect();
         let mut out = out;
         if source.has_mark() {
-            out.write_all(BOM).map_err(|error| failed(source, error))?;
+            out.write_all(BOM)?;
         }
         let mut out = csv::WriterBuilder::new()
             .delimiter(source.delimiter().unwrap_or(b','))
             .from_writer(out);
         let names = columns.iter().map(String::as_str).chain([WHY, NEXT]);
-        out.write_record(names).map_err(|error| failed(source, error))?;
+        out.write_record(names)?;
         Ok(RepairWriter {
             form: Form::Table {
                 out: Box::new(out),
@@ -74,19 +66,19 @@ impl<W: Write> RepairWriter<W> {
     ///
     /// # Errors
     /// It cannot be written.
-    pub(crate) fn row(&mut self, source: &Source, row: &Row, why: &str, next: &str) -> Result<(), ListError> {
+    pub(crate) fn row(&mut self, row: &Row, why: &str, next: &str) -> io::Result<()> {
         match &mut self.form {
             Form::Table { out, columns } => {
                 let cells = columns.iter().map(|name| row.text(name).unwrap_or_default());
-                out.write_record(cells.chain([why, next]))
-                    .map_err(|error| failed(source, error))
+                out.write_record(cells.chain([why, next]))?;
+                Ok(())
             }
             Form::Json(out) => {
                 let mut object = row.object();
                 object.insert(WHY.to_owned(), why.into());
                 object.insert(NEXT.to_owned(), next.into());
-                let line = serde_json::to_string(&object).map_err(|error| failed(source, error))?;
-                writeln!(out, "{line}").map_err(|error| failed(source, error))
+                let line = serde_json::to_string(&object)?;
+                writeln!(out, "{line}")
             }
         }
     }
@@ -95,10 +87,10 @@ impl<W: Write> RepairWriter<W> {
     ///
     /// # Errors
     /// They cannot be.
-    pub(crate) fn finish(self, source: &Source) -> Result<(), ListError> {
+    pub(crate) fn finish(self) -> io::Result<()> {
         match self.form {
-            Form::Table { mut out, .. } => out.flush().map_err(|error| failed(source, error)),
-            Form::Json(mut out) => out.flush().map_err(|error| failed(source, error)),
+            Form::Table { mut out, .. } => out.flush(),
+            Form::Json(mut out) => out.flush(),
         }
     }
 }

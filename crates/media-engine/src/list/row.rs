@@ -9,7 +9,7 @@ use super::layout::{Columns, TableLayout};
 use super::problem::{RowProblem, listed, quoted};
 use super::records::Record;
 use super::template::key_of;
-use super::text::refuse_cell;
+use super::text::text_of;
 use super::{MAX_CELL, anki};
 
 /// The longest line of JSON.
@@ -132,10 +132,7 @@ pub(super) fn table_row(path: &Arc<Path>, table: &TableLayout, record: Record) -
     }
     let mut cells = Vec::with_capacity(record.cells.len());
     for (n, bytes) in record.cells.into_iter().enumerate() {
-        if let Some(message) = refuse_cell(&bytes) {
-            return Err(problem(n, message));
-        }
-        let text = String::from_utf8(bytes).map_err(|_| problem(n, "is not UTF-8".to_owned()))?;
+        let text = text_of(bytes).map_err(|message| problem(n, message))?;
         cells.push(if table.html { anki::plain(&text) } else { text });
     }
     Ok(Row {
@@ -147,7 +144,7 @@ pub(super) fn table_row(path: &Arc<Path>, table: &TableLayout, record: Record) -
     })
 }
 
-pub(super) fn json_row(path: &Arc<Path>, line: u64, bytes: Option<&[u8]>) -> Result<Row, RowProblem> {
+pub(super) fn json_row(path: &Arc<Path>, line: u64, bytes: Option<Vec<u8>>) -> Result<Row, RowProblem> {
     let wrong = |message: String| RowProblem::new(path, line, message);
     let bytes = bytes.ok_or_else(|| {
         wrong(format!(
@@ -155,10 +152,7 @@ pub(super) fn json_row(path: &Arc<Path>, line: u64, bytes: Option<&[u8]>) -> Res
             MAX_LINE >> 20
         ))
     })?;
-    if let Some(message) = refuse_cell(bytes) {
-        return Err(wrong(format!("the line {message}")));
-    }
-    let text = String::from_utf8_lossy(bytes);
+    let text = text_of(bytes).map_err(|message| wrong(format!("the line {message}")))?;
     let json = Json::parse(&text).map_err(|error| {
         wrong(format!(
             "this is not JSON, at character {}: {}",

@@ -243,7 +243,7 @@ impl Rows {
                     .as_ref()
                     .is_none_or(|bytes| !bytes.iter().all(u8::is_ascii_whitespace))
                 {
-                    return Ok(Some(json_row(path, line, bytes.as_deref())));
+                    return Ok(Some(json_row(path, line, bytes)));
                 }
             },
             Layout::Table(table) => {
@@ -274,7 +274,11 @@ impl Iterator for Rows {
             Ok(None) => {
                 self.is_over = true;
                 self.is_changed().then(|| {
-                    Err(RowProblem::new(&path, 0, format!("the file is another one now: {CHANGED}")).fatal())
+                    Err(RowProblem::new(
+                        &path,
+                        0,
+                        format!("the file is another one now: {CHANGED}"),
+                    ))
                 })
             }
             Err(error) => {
@@ -283,8 +287,7 @@ impl Iterator for Rows {
                     &path,
                     0,
                     format!("the file cannot be read further: {error}"),
-                )
-                .fatal()))
+                )))
             }
         }
     }

@@ -30,14 +30,12 @@ pub(super) fn refuse(head: &[u8], whole: bool) -> Option<String> {
     (whole && blank).then(|| "the file is empty; write a header line and one row per file to make".to_owned())
 }
 
-/// What a cell with bytes that are no text is told.
-pub(super) fn refuse_cell(bytes: &[u8]) -> Option<String> {
+/// The text of a cell or a line; what is wrong with bytes that are none is told as a fragment.
+pub(super) fn text_of(bytes: Vec<u8>) -> Result<String, String> {
     if bytes.contains(&0) {
-        return Some(format!("has a zero byte: this is binary, not text; {SAVE}"));
+        return Err(format!("has a zero byte: this is binary, not text; {SAVE}"));
     }
-    std::str::from_utf8(bytes)
-        .is_err()
-        .then(|| format!("is not UTF-8; {SAVE}"))
+    String::from_utf8(bytes).map_err(|_| format!("is not UTF-8; {SAVE}"))
 }
 
 fn refuse_unicode(head: &[u8]) -> Option<String> {

@@ -1,7 +1,5 @@
 //! What other jobs have, or may have bought, for the same request, or at the same path.
 
-use std::path::Path;
-
 use media_core::{Charge, ErrorKind, Result};
 
 use super::{Case, Resume, in_doubt};
@@ -38,7 +36,7 @@ impl Resume<'_> {
         let hash = &case.prepared.checked.hash;
         let other = reader.map_or(Ok(None), |reader| reader.open_equal(&case.spec.id, hash))?;
         Ok(Decision::from(Stay {
-            is_made: true,
+            keeps_row: true,
             next_take: next,
             ..doubt_of(&other.unwrap_or_default())
         }))
@@ -48,13 +46,10 @@ impl Resume<'_> {
     /// numbered anew. It is not this one's, whatever its name says.
     pub(super) fn file_of_another_job(&self, case: Case<'_>, is_made: bool) -> Result<Option<Decision>> {
         let path = &case.prepared.request.output_path;
-        let (Some(reader), Some(place)) = (
-            self.reader,
-            path.strip_prefix(self.out).ok().and_then(Path::to_str),
-        ) else {
+        let Some(reader) = self.reader else {
             return Ok(None);
         };
-        for made in reader.made_at(place, &case.spec.id)? {
+        for made in reader.made_at(&case.spec.path, &case.spec.id)? {
             // The configuration may have made another request of the same row since; what that job asks for by now says
             // nothing of a file that it had made before.
             let is_same_row = |job: Entry| job.hash == made.hash && job.asked == asked(case.spec);
@@ -125,22 +120,18 @@ impl Resume<'_> {
         Ok(spent.map(|other| spent_on(&other).into()))
     }
 
-    /// What one of these rows, which ask for the same, has by the configuration before, or was sent by it: rows that share their
-    /// purchases share that too, and are outdated together.
-    pub(crate) fn had_by_equal(
-        &self,
-        case: Case<'_>,
-        others: &[String],
-        number: u32,
-    ) -> Result<Option<Decision>> {
+    /// What a row that asks for the same has by the configuration before, or was sent by it: rows that share their purchases
+    /// share that too, and are outdated together.
+    pub(super) fn had_by_equal(&self, case: Case<'_>, number: u32) -> Result<Option<Decision>> {
         let Some(reader) = self.reader else {
             return Ok(None);
         };
         let Case { spec, prepared, .. } = case;
-        for id in others {
-            let Some(entry) = reader.job(id)?.filter(|entry| entry.asks_for(spec)) else {
+        for entry in reader.jobs_asking(&asked(spec), &spec.id)? {
+            if !entry.asks_for(spec) {
                 continue;
-            };
+            }
+            let id = &entry.spec.id;
             if let Some(take) = reader.take(id, entry.take)? {
                 let path = self.out.join(&take.path);
                 let fits = take.fits(&prepared.request.output_path);
@@ -186,12 +177,10 @@ impl Resume<'_> {
 
     /// Whether another take is on its way to this path, for a row that shares it.
     pub(super) fn is_being_replaced(&self, case: Case<'_>) -> Result<bool> {
-        let path = &case.prepared.request.output_path;
-        let place = path.strip_prefix(self.out).ok().and_then(Path::to_str);
-        let (Some(reader), Some(place)) = (self.reader, place) else {
+        let Some(reader) = self.reader else {
             return Ok(false);
         };
-        for made in reader.made_at(place, &case.spec.id)? {
+        for made in reader.made_at(&case.spec.path, &case.spec.id)? {
             let Some(entry) = reader.job(&made.job)? else {
                 continue;
             };

@@ -3,7 +3,7 @@
 mod equal;
 mod open;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -25,8 +25,6 @@ pub(crate) struct Resume<'a> {
     /// `None` where there is no ledger yet.
     pub(crate) reader: Option<&'a Reader>,
     pub(crate) out: &'a Path,
-    /// The folder that staged files are named in.
-    pub(crate) inner: PathBuf,
     /// The ledger was lost: nobody knows what was sent.
     pub(crate) is_lost: bool,
     /// Nothing is bought: only what was bought earlier is wanted.
@@ -49,6 +47,16 @@ impl Resume<'_> {
     /// # Errors
     /// The ledger cannot be read.
     pub(crate) fn decide(&self, case: Case<'_>) -> Result<Decision> {
+        match self.decide_alone(case)? {
+            Decision::Make(start) if case.is_shared && !self.only_fetch && start.prior == Prior::Fresh => {
+                let had = self.had_by_equal(case, start.take)?;
+                Ok(had.unwrap_or(Decision::Make(start)))
+            }
+            decision => Ok(decision),
+        }
+    }
+
+    fn decide_alone(&self, case: Case<'_>) -> Result<Decision> {
         let entry = self.entry(&case.spec.id)?;
         let Some(entry) = entry else {
             return self.decide_new(case);
@@ -66,7 +74,7 @@ impl Resume<'_> {
         }
     }
 
-    fn entry(&self, id: &str) -> Result<Option<Entry>> {
+    pub(crate) fn entry(&self, id: &str) -> Result<Option<Entry>> {
         self.reader.map_or(Ok(None), |reader| reader.job(id))
     }
 
@@ -90,12 +98,11 @@ impl Resume<'_> {
         if take.is_none() {
             let last = reader.last_attempt(&case.spec.id, entry.take, &case.prepared.checked.hash)?;
             let number = last.as_ref().map_or(0, |attempt| attempt.number);
-            let open = [AttemptState::Sending, AttemptState::Linked, AttemptState::Have];
             // A redo of it was begun and came to nothing before it was sent: what was bought before that is still no good.
             let is_spent = last
                 .as_ref()
                 .is_some_and(|attempt| attempt.state == AttemptState::Spent);
-            let is_open = last.is_some_and(|attempt| open.contains(&attempt.state));
+            let is_open = last.is_some_and(|attempt| attempt.state.is_open());
             // A file that stands at its path is told as on any run.
             let is_free = matches!(
                 self.find(&case.prepared.request.output_path, None),
@@ -386,9 +393,8 @@ impl Resume<'_> {
 
 /// Whether something was bought by it, or may have been, and was not seen to its end.
 fn is_open(attempt: &AttemptRow) -> bool {
-    let open = [AttemptState::Sending, AttemptState::Linked, AttemptState::Have];
     // What costs nothing is not sent for money: a link of it is no purchase.
-    attempt.sends > 0 && open.contains(&attempt.state)
+    attempt.sends > 0 && attempt.state.is_open()
 }
 
 /// A file stands where something that was bought, or may have been, has its place. `there`: what is said of the file itself.

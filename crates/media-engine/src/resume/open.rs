@@ -6,6 +6,7 @@ use super::{Case, Resume, in_doubt, since};
 use crate::decision::{
     AsSent, Decision, GIVE_UP_TAKE, SEND_AGAIN, Start, Stay, in_doubt_by, in_the_way, start, with_its_key,
 };
+use crate::folder::inner_of;
 use crate::found::Found;
 use crate::ledger::{AttemptRow, AttemptState, Entry, JobStatus, OpenAttempt, has_format_of};
 use crate::line::Status;
@@ -15,7 +16,7 @@ use crate::list::JobSpec;
 fn made(decision: Decision) -> Decision {
     match decision {
         Decision::Stay(stay) => Decision::Stay(Box::new(Stay {
-            is_made: true,
+            keeps_row: true,
             ..*stay
         })),
         decision => decision,
@@ -106,7 +107,7 @@ impl Resume<'_> {
             case.spec.id
         );
         Ok(Some(Decision::from(Stay {
-            is_made,
+            keeps_row: is_made,
             is_held: true,
             ..Stay::new(Status::Unknown).because(in_doubt(message).next(next))
         })))
@@ -183,7 +184,7 @@ impl Resume<'_> {
             // It could not be placed when the program started.
             (AttemptState::Have, _, Some(sha256), Some(staged)) => again(Prior::Have {
                 sha256,
-                staged: self.inner.join(staged),
+                staged: inner_of(self.out).join(staged),
                 facts: Box::new(attempt.facts),
             }),
             // To another account a service says that there is nothing, and would take it on once more.

@@ -10,7 +10,7 @@ use super::{day_of, default_error, quota_answer};
 use crate::answer::{Answer, Piece};
 use crate::fault::{Op, Provider, Stage, Target};
 use crate::hash;
-use crate::media::{self, SoundFormat, SoundSpec, Tune};
+use crate::media::{self, SoundFormat, SoundSpec, length_of};
 use crate::server::{self, Incoming};
 use crate::state::Shared;
 
@@ -72,7 +72,7 @@ pub(crate) fn show(shared: &Shared, key: usize, recording: &Recording) -> Value 
     let grant = Grant {
         key,
         ogg: false,
-        length_ms: Tune::length_of(&recording.original),
+        length_ms: length_of(&recording.original),
         expires_ms: shared.clock.now_ms() + shared.scenario.forvo.link_ttl_s * 1000,
         id: recording.id,
     };

@@ -12,4 +12,4 @@ mod wav;
 
 pub(crate) use picture::{PictureFormat, PictureSpec, Print, Studio, picture};
 pub(crate) use spoil::spoil;
-pub(crate) use tune::{SoundFormat, SoundSpec, Tune};
+pub(crate) use tune::{SoundFormat, SoundSpec, length_of};

@@ -21,6 +21,14 @@ pub(crate) enum PictureFormat {
 }
 
 impl PictureFormat {
+    /// One that was not asked for.
+    pub(crate) fn other(self) -> PictureFormat {
+        match self {
+            Self::Png => Self::Jpeg,
+            _ => Self::Png,
+        }
+    }
+
     pub(crate) fn mime(self) -> &'static str {
         match self {
             Self::Png => "image/png",

@@ -20,6 +20,14 @@ pub(crate) enum SoundFormat {
 }
 
 impl SoundFormat {
+    /// One that was not asked for.
+    pub(crate) fn other(self) -> SoundFormat {
+        match self {
+            Self::Mp3 => Self::Wav,
+            _ => Self::Mp3,
+        }
+    }
+
     pub(crate) fn mime(self) -> &'static str {
         match self {
             Self::Mp3 => "audio/mpeg",
@@ -67,11 +75,6 @@ impl Tune {
             .map(|_| dice.pick(&SCALE).copied().unwrap_or(440.0))
             .collect();
         Self { notes, length_ms }
-    }
-
-    /// How long a text is spoken.
-    pub(crate) fn length_of(text: &str) -> u32 {
-        length_of(text)
     }
 
     /// The note at a time, in Hz.

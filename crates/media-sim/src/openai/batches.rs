@@ -266,11 +266,7 @@ pub(crate) fn answer(call: &Call<'_>, key: &Key<'_>, path: &str) -> Result<Answe
                 object(call.shared, batch)
             })
         }
-        (method, _) => Err(ApiError::new(
-            404,
-            "invalid_request_error",
-            format!("Invalid URL ({method} /v1{path})"),
-        )),
+        (method, _) => Err(ApiError::no_such_url(&method, path)),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::answer::{Answer, Piece};
 use crate::bill::ChargeId;
 use crate::fault::{Op, Provider, Stage};
 use crate::hash;
-use crate::media::{self, PictureFormat, Print, Tune};
+use crate::media::{self, PictureFormat, Print, length_of};
 use crate::scenario::CompatDelivery;
 use crate::server::{self, Incoming};
 use crate::state::{Shared, lock};
@@ -258,7 +258,7 @@ async fn sound(call: &Call<'_>) -> Answer {
         call.shared.scenario.openai.compat.latency_ms,
     ))
     .await;
-    let (sound, mime) = speech::sound(call, &request, Tune::length_of(&request.input));
+    let (sound, mime) = speech::sound(call, &request, length_of(&request.input));
     speech::audio(sound, mime).delivering(&call.shared.ledger, vec![(charge, None)])
 }
 

@@ -1,5 +1,6 @@
 //! OpenAI's errors: `{"error":{"message","type","param","code"}}`.
 
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
@@ -20,6 +21,11 @@ struct Parts {
 }
 
 impl ApiError {
+    pub(crate) fn no_such_url(method: &Method, path: &str) -> Self {
+        let message = format!("Invalid URL ({method} /v1{path})");
+        Self::new(404, "invalid_request_error", message)
+    }
+
     pub(crate) fn new(status: u16, kind: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
         Self(Box::new(Parts {

@@ -8,6 +8,7 @@ use super::Call;
 use super::auth::Key;
 use super::batches::{Done, call_of, incoming_of};
 use super::error::ApiError;
+use super::fields::missing;
 use super::image_request::{self, ImageRequest};
 use super::images;
 use crate::answer::{Answer, Piece};
@@ -50,11 +51,7 @@ pub(crate) async fn answer(call: &Call<'_>, key: &Key<'_>, path: &str) -> Result
                 &json!({"id": id, "object": "file", "deleted": true}),
             ))
         }
-        (method, _) => Err(ApiError::new(
-            404,
-            "invalid_request_error",
-            format!("Invalid URL ({method} /v1{path})"),
-        )),
+        (method, _) => Err(ApiError::no_such_url(&method, path)),
     }
 }
 
@@ -83,11 +80,6 @@ fn upload(call: &Call<'_>, key: &Key<'_>) -> Result<Answer, ApiError> {
     let text = |name: &str| {
         let part = form.iter().find(|part| part.name == name);
         part.map(|part| String::from_utf8_lossy(&part.content).into_owned())
-    };
-    let missing = |name: &str| {
-        ApiError::invalid(format!("Missing required parameter: '{name}'."))
-            .param(name)
-            .code("missing_required_parameter")
     };
     let purpose = text("purpose").ok_or_else(|| missing("purpose"))?;
     if purpose != "batch" {

@@ -185,11 +185,7 @@ pub(crate) async fn print(call: &Call<'_>, request: &ImageRequest, index: u64) -
         None => print,
         Some(fault) => {
             let other = || {
-                let format = if spec.format == PictureFormat::Png {
-                    PictureFormat::Jpeg
-                } else {
-                    PictureFormat::Png
-                };
+                let format = spec.format.other();
                 call.shared
                     .studio
                     .print(&PictureSpec {

@@ -178,11 +178,7 @@ async fn route(call: &Call<'_>, path: &str) -> Result<Answer, ApiError> {
         Op::Models => Method::GET,
         Op::File | Op::Batch | Op::Poll => method.clone(),
         _ => {
-            return Err(ApiError::new(
-                404,
-                "invalid_request_error",
-                format!("Invalid URL ({method} /v1{path})"),
-            ));
+            return Err(ApiError::no_such_url(method, path));
         }
     };
     if *method != allowed {

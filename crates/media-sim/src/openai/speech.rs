@@ -14,7 +14,7 @@ use super::{Call, limits, tokens_of};
 use crate::answer::{Answer, Piece};
 use crate::fault::{FaultKind, Stage};
 use crate::hash;
-use crate::media::{self, SoundFormat, SoundSpec, Tune};
+use crate::media::{self, SoundSpec, length_of};
 
 /// Audio goes out in chunks of this size: there is no length to go by.
 const CHUNK: usize = 4096;
@@ -69,7 +69,7 @@ pub(crate) async fn speak(call: &Call<'_>, key: &Key<'_>) -> Result<Answer, ApiE
 }
 
 fn length_ms(request: &SpeechRequest) -> u32 {
-    (f64::from(Tune::length_of(&request.input)) / request.speed) as u32
+    (f64::from(length_of(&request.input)) / request.speed) as u32
 }
 
 /// Makes the sound, damaged if a fault says so.
@@ -92,8 +92,7 @@ pub(crate) fn sound(call: &Call<'_>, request: &SpeechRequest, length_ms: u32) ->
         None => (sound, mime),
         Some(fault) => {
             let other = || {
-                let wav = request.format == SoundFormat::Mp3;
-                let format = if wav { SoundFormat::Wav } else { SoundFormat::Mp3 };
+                let format = request.format.other();
                 SoundSpec { format, ..spec }.record().to_vec()
             };
             let spoiled = media::spoil(&fault, sound.to_vec(), other);

@@ -12,7 +12,7 @@ use crate::answer::Piece;
 use crate::bill::ChargeId;
 use crate::fault::{Stage, Target};
 use crate::hash;
-use crate::media::{self, PictureFormat, PictureSpec, Print, SoundFormat, SoundSpec, Tune};
+use crate::media::{self, PictureFormat, PictureSpec, Print, SoundFormat, SoundSpec, length_of};
 use crate::state::Shared;
 
 /// An item, with base64 kept in shared pieces until it is sent.
@@ -176,7 +176,7 @@ fn sound(task: &Task, index: usize, voice: &str, format: SoundFormat) -> Bytes {
     ]);
     SoundSpec {
         seed,
-        length_ms: Tune::length_of(&task.content),
+        length_ms: length_of(&task.content),
         format,
         title: None,
     }
@@ -213,23 +213,12 @@ pub(crate) fn other(shared: &Shared, task: &Task, index: usize) -> Vec<u8> {
             quality,
             ..
         } => {
-            let format = if *format == PictureFormat::Png {
-                PictureFormat::Jpeg
-            } else {
-                PictureFormat::Png
-            };
+            let format = format.other();
             shared
                 .studio
                 .print(&picture(task, index, *width, *height, format, *quality))
                 .bytes()
         }
-        Kind::Sound { voice, format } => {
-            let format = if *format == SoundFormat::Mp3 {
-                SoundFormat::Wav
-            } else {
-                SoundFormat::Mp3
-            };
-            sound(task, index, voice, format).to_vec()
-        }
+        Kind::Sound { voice, format } => sound(task, index, voice, format.other()).to_vec(),
     }
 }

@@ -122,6 +122,26 @@ pub(crate) fn content_of(object: &Object) -> String {
     text.and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
+/// Whether a task will fail, and is billed.
+fn fate(shared: &Shared, target: &Target<'_>, object: &Object) -> (Option<TaskError>, bool) {
+    match shared.faults.take(Stage::Task, target) {
+        Some(FaultKind::TaskError {
+            code,
+            message,
+            billed,
+        }) => {
+            let failure = TaskError::new(status_of(&code), code, message);
+            (Some(failure.of(object)), billed)
+        }
+        _ if mentions(target.content, &shared.scenario.runware.moderation) => {
+            let message = "The prompt was refused by the content policy of the model.";
+            let failure = TaskError::new(400, "contentPolicyViolation", message).about("positivePrompt");
+            (Some(failure.of(object)), false)
+        }
+        _ => (None, true),
+    }
+}
+
 /// Accepts a task, or refuses it without a trace: a refused submit leaves its UUID unused and costs nothing.
 pub(crate) fn accept(
     shared: &Shared,
@@ -180,35 +200,7 @@ pub(crate) fn accept(
         path: "/runware/v1",
         content: &content,
     };
-    let task_of = Object::from_iter([
-        (
-            "taskUUID".to_owned(),
-            Value::from(object.get("taskUUID").and_then(Value::as_str).unwrap_or_default()),
-        ),
-        ("taskType".to_owned(), Value::from(kind)),
-    ]);
-    let (failure, billed) = match shared.faults.take(Stage::Task, &target) {
-        Some(FaultKind::TaskError {
-            code,
-            message,
-            billed,
-        }) => (
-            Some(TaskError::new(status_of(&code), code, message).of(&task_of)),
-            billed,
-        ),
-        _ if mentions(&content, &scenario.moderation) => {
-            let message = "The prompt was refused by the content policy of the model.";
-            (
-                Some(
-                    TaskError::new(400, "contentPolicyViolation", message)
-                        .about("positivePrompt")
-                        .of(&task_of),
-                ),
-                false,
-            )
-        }
-        _ => (None, true),
-    };
+    let (failure, billed) = fate(shared, &target, &object);
     let sent_uuid = object
         .get("taskUUID")
         .and_then(Value::as_str)

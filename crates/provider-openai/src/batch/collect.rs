@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::results::{Results, status_of};
 use super::{Batches, FETCH_OP, for_later, gone, is_gone, lost, pending};
 use crate::config::BATCH_GROUP;
-use crate::error::says_nothing;
+use crate::error::{says_nothing, shorten};
 use crate::map;
 use crate::wire::{Batch, Images};
 
@@ -28,13 +28,12 @@ pub(super) struct Waiting {
 }
 
 /// Results that could not be fetched, now or ever.
-fn unfetched(batch: &Batch, error: Option<&Error>) -> Error {
+fn unfetched(batch: &Batch, error: &Error) -> Error {
     let results = format!("the results of the batch {}", batch.id);
-    match error {
-        Some(error) if is_gone(error) => gone(&results, error),
-        Some(error) => pending(format!("{results} could not be fetched")).because(error.clone()),
-        None => pending(format!("{results} could not be fetched")),
+    if is_gone(error) {
+        return gone(&results, error);
     }
+    pending(format!("{results} could not be fetched")).because(error.clone())
 }
 
 fn received(told: Result<Result<Generated>, oneshot::error::RecvError>) -> Result<Generated> {
@@ -70,7 +69,7 @@ impl Batches {
                 match Box::pin(self.fetch(batch, &job.request().output_path)).await {
                     Ok(fetched) => *results = Some(fetched),
                     Err(error) => {
-                        let error = unfetched(batch, Some(&error));
+                        let error = unfetched(batch, &error);
                         for one in wanted {
                             let _ = one.answer.send(Err(error.clone()));
                         }
@@ -138,7 +137,10 @@ impl Batches {
                 "batch_expired" | "batch_cancelled" => ErrorKind::Cancelled,
                 _ => ErrorKind::ProviderFault,
             };
-            return Err(for_later(Error::new(kind, format!("in its batch: {said}"))));
+            return Err(for_later(Error::new(
+                kind,
+                format!("in its batch: {}", shorten(said)),
+            )));
         }
         let body = response.get("body").cloned().unwrap_or_default();
         let Some(status) = u16::try_from(status).ok().filter(|status| *status > 0) else {
@@ -176,14 +178,11 @@ impl Batches {
         if is_refused {
             let first = batch.errors.as_ref().and_then(|errors| errors.data.first());
             let said = first.and_then(|error| error.message.as_deref());
+            let told = said.map_or_else(|| "no reason was given".to_owned(), shorten);
             let line = first
                 .and_then(|error| error.line)
                 .map(|line| format!(", line {line}"));
-            let message = format!(
-                "the batch was refused{}: {}",
-                line.unwrap_or_default(),
-                said.unwrap_or("no reason was given")
-            );
+            let message = format!("the batch was refused{}: {told}", line.unwrap_or_default());
             // A code says more than that it was refused: no money is no matter of this batch.
             let code = first.and_then(|error| error.code.as_deref()).unwrap_or_default();
             if code == TOO_MUCH {
@@ -204,6 +203,9 @@ impl Batches {
             });
         }
         let is_accounted = completed.is_some_and(|completed| results.found() >= completed);
+        // A file that could not be fetched may be there next time.
+        let unread = results.unread();
+        let may_come = unread.filter(|error| error.kind() != ErrorKind::BadResponse);
         match batch.status.as_str() {
             "expired" | "cancelled" if is_accounted => {
                 let message = format!(
@@ -216,15 +218,11 @@ impl Batches {
                 );
                 for_later(Error::new(ErrorKind::Cancelled, message))
             }
-            // A file that could not be fetched may be there next time.
-            _ if results
-                .unread()
-                .is_some_and(|error| error.kind() != ErrorKind::BadResponse) =>
-            {
-                unfetched(batch, results.unread())
-            }
             status => {
-                let message = match results.unread() {
+                if let Some(error) = may_come {
+                    return unfetched(batch, error);
+                }
+                let message = match unread {
                     Some(error) => format!("the batch {} is {status}, and {error}", batch.id),
                     None => format!(
                         "the batch {} is {status}, and says nothing of this line",

@@ -13,9 +13,8 @@ use super::{ASK_OP, Batches, Known, MARK, for_later, gone, is_gone, pending};
 use crate::config::BATCH_GROUP;
 use crate::wire::{Batch, BatchList};
 
-/// Batches on one page of the list, and pages that are looked through for one.
+/// Batches on one page of the list: the most that the API gives.
 const PAGE: &str = "100";
-const PAGES: usize = 50;
 
 /// Whether waiting helps nothing: the key, its permission or the address is wrong.
 fn takes_a_person(kind: ErrorKind) -> bool {
@@ -90,8 +89,15 @@ impl Batches {
             match looked {
                 Ok(Some(batch)) => {
                     tracing::info!(key, status = batch.status, "batch");
-                    if batch.is_over() || !self.config.wait {
-                        return self.over(batch);
+                    if batch.is_over() {
+                        return Ok(batch);
+                    }
+                    if !self.config.wait {
+                        let counts = batch.request_counts.unwrap_or_default();
+                        return Err(pending(format!(
+                            "the batch {} is {}: {} of {} are done",
+                            batch.id, batch.status, counts.completed, counts.total
+                        )));
                     }
                 }
                 Ok(None) => {
@@ -115,19 +121,8 @@ impl Batches {
             if stop.or(tokio::time::sleep(delay)).await.is_none() {
                 return Err(pending(format!("the batch {key} is not done")));
             }
-            delay = (delay * 2).min(self.config.max_poll.0);
+            delay = delay.mul_f64(self.config.poll_growth).min(self.config.max_poll.0);
         }
-    }
-
-    fn over(&self, batch: Batch) -> Result<Batch> {
-        if batch.is_over() {
-            return Ok(batch);
-        }
-        let counts = batch.request_counts.unwrap_or_default();
-        Err(pending(format!(
-            "the batch {} is {}: {} of {} are done",
-            batch.id, batch.status, counts.completed, counts.total
-        )))
     }
 
     /// The batch as it is now; none where there is none of this key.
@@ -156,7 +151,7 @@ impl Batches {
     async fn find(&self, key: &str) -> Result<Option<Batch>> {
         let mut after: Option<String> = None;
         let mut unreadable = 0;
-        for _ in 0..PAGES {
+        for _ in 0..self.config.list_pages {
             let mut query = vec![("limit", PAGE)];
             query.extend(after.as_deref().map(|id| ("after", id)));
             let list: BatchList = self.get(&["batches"], &query).await?;

@@ -115,7 +115,7 @@ impl Batches {
             let model = job.resolved().model.as_str();
             let last = lots.iter_mut().rev().find(|lot| lot.model == model);
             let open = last.filter(|lot| {
-                lot.jobs.len() < self.config.images_per_file.max(1) && lot.lines.len() + line.len() <= most
+                lot.jobs.len() < self.config.images_per_file.get() && lot.lines.len() + line.len() <= most
             });
             match open {
                 Some(lot) => {

@@ -214,6 +214,7 @@ pub(crate) fn quick(url: &str) -> RunwareConfig {
     config.delivery.max_poll = Span(Duration::from_millis(10));
     config.retry.first_delay = Span(Duration::from_millis(2));
     config.retry.max_delay = Span(Duration::from_millis(10));
+    config.timeouts.connect = Span(Duration::from_millis(100));
     config.timeouts.total = Span::secs(20);
     config
 }

@@ -209,6 +209,25 @@ async fn a_refusal_after_a_task_was_left_open_proves_nothing() {
     }
 }
 
+/// Words without a code do not say that the task was not taken on: it is sent again under its key, and not bought anew.
+#[tokio::test]
+async fn mere_words_in_an_answer_prove_nothing() {
+    let fake = fake!(|_base, _call, tasks| match kind(tasks) {
+        "imageInference" => Reply::errors(
+            200,
+            vec![json!({"taskUUID": key(&tasks[0]), "message": "timed out, task goes on"})]
+        ),
+        _ => Reply::data(vec![]),
+    });
+    let failure = fake.one(|_| ()).await.outcome.unwrap_err();
+    assert_eq!(failure.charge(), Some(Charge::Unknown), "{failure}");
+    let keys = fake.keys("imageInference");
+    assert!(
+        keys.len() > 1 && keys.iter().all(|key| *key == keys[0]),
+        "{keys:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_task_missing_from_the_answer_is_sent_again_alone() {
     let fake = fake!(|base, call, tasks| match (call, kind(tasks)) {

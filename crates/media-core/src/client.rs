@@ -206,6 +206,7 @@ impl Client {
             outcome: Err(
                 Error::new(ErrorKind::Cancelled, "the work was given up").with_charge(Charge::Unknown)
             ),
+            take: 1,
             attempts: 0,
             elapsed: std::time::Duration::ZERO,
             cost: None,

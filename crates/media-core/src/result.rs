@@ -19,6 +19,8 @@ pub struct MediaResult {
     pub request: MediaRequest,
     /// The file on disk, or why there is none.
     pub outcome: Result<MediaFile, Error>,
+    /// The take that it is of: the one that was asked for, or a later one, which a run whose ledger was lost had made.
+    pub take: u32,
     /// The number of the attempt that it ended with, by whose key it can be asked for. They are counted on from process to
     /// process; 0 where none was begun.
     pub attempts: u32,

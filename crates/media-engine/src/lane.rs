@@ -103,9 +103,11 @@ async fn go_through(shared: &Arc<Shared>, share: &Share, client: &Client, part: 
         }
     };
     while let Some(Delivery { tag, result }) = deliveries.recv().await {
-        let Some(pending) = lock(&book).take(tag) else {
+        let Some(mut pending) = lock(&book).take(tag) else {
             continue;
         };
+        // Where the ledger was lost, another take may have been found than was asked for.
+        pending.wish.planned.take = result.take;
         let is_in_batch = client.info().capabilities.remote_batch_seconds.is_some()
             && matches!(&result.outcome, Err(error) if error.kind() == ErrorKind::Pending);
         if let Some(handed) = handed.as_ref().filter(|_| is_in_batch) {

@@ -66,10 +66,15 @@ impl Runware {
         let total = self.config.timeouts.total;
         let mut rounds = 0;
         let mut pauses = self.pauses();
+        // Why the last question failed, where it did.
+        let mut trouble = None;
         while !waiting.is_empty() {
             sleep(pauses.next().min(total.0.saturating_sub(began.elapsed()))).await;
             let mut states = match self.ask(&waiting).await {
-                Ok((states, _)) => states,
+                Ok((states, _)) => {
+                    trouble = None;
+                    states
+                }
                 Err(error) if error.kind().stops_lane() => {
                     for one in waiting {
                         one.job.finish(Err(error.clone()));
@@ -78,6 +83,7 @@ impl Runware {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a question about results failed");
+                    trouble = Some(error);
                     States::default()
                 }
             };
@@ -113,6 +119,10 @@ impl Runware {
             );
             // Accepted tasks are billed whether or not anybody waits for them: nothing is said about the charge.
             let error = Error::new(ErrorKind::Timeout, message);
+            let error = match &trouble {
+                Some(trouble) => error.because(trouble.clone()),
+                None => error,
+            };
             one.job
                 .finish(Err(one.unusable.unwrap_or(error).in_op(RESULT_OP)));
         }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use media_core::Usd;
-use media_engine::{Outcome, Status};
+use media_engine::{Account, Outcome, Status};
 
 use super::{counted, here, moment, needs_a_person, number, passes, quoted, roughly};
 use crate::exit::Exit;
@@ -12,7 +12,6 @@ use crate::exit::Exit;
 /// How a run went.
 pub(crate) fn summary(outcome: &Outcome, exit: Exit, then: Then<'_>) -> String {
     let mut text = String::new();
-    let accounts = || outcome.accounts.values();
     let is_fetch = matches!(then, Then::Fetch(_));
     let _ = writeln!(
         text,
@@ -20,6 +19,40 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, then: Then<'_>) -> String {
         headline(outcome, exit, then),
         roughly(outcome.elapsed)
     );
+    status_lines(&mut text, outcome, is_fetch);
+    let left = outcome.left();
+    // What a fetch does not come to is there, or was never bought.
+    if left > 0 && !is_fetch {
+        let _ = writeln!(text, "  {:<9}{:>7}   not come to", "left", number(left));
+    }
+    if outcome.unaffordable > 0 {
+        let count = number(outcome.unaffordable);
+        let _ = writeln!(text, "  {:<9}{count:>7}   over the budget, not made", "");
+    }
+    if let Some(spent) = spent(outcome) {
+        let _ = writeln!(text, "  {:<9}{:>7}   {spent}", "cost", "");
+    }
+    if outcome.spending.overshoot > Usd::ZERO {
+        let overshoot = outcome.spending.overshoot;
+        let _ = writeln!(
+            text,
+            "  {:<9}{:>7}   {overshoot} USD of it more than was set aside",
+            "", ""
+        );
+    }
+    for (name, account) in &outcome.accounts {
+        account_lines(&mut text, name, account);
+    }
+    slowed_lines(&mut text, outcome);
+    if let Some(next) = next(outcome, exit, then) {
+        let _ = writeln!(text, "next: {next}");
+    }
+    text
+}
+
+/// How many files ended how.
+fn status_lines(text: &mut String, outcome: &Outcome, is_fetch: bool) {
+    let accounts = || outcome.accounts.values();
     for status in Status::ALL {
         let total = outcome.count(status);
         if total == 0 {
@@ -47,59 +80,45 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, then: Then<'_>) -> String {
         };
         let _ = writeln!(text, "  {:<9}{:>7}   {detail}", status.as_str(), number(total));
     }
-    let left = outcome.left();
-    // What a fetch does not come to is there, or was never bought.
-    if left > 0 && !is_fetch {
-        let _ = writeln!(text, "  {:<9}{:>7}   not come to", "left", number(left));
+}
+
+/// What one provider did not make, and why.
+fn account_lines(text: &mut String, name: &str, account: &Account) {
+    if account.passed_on > 0 {
+        let files = counted(account.passed_on, "file");
+        let _ = writeln!(text, "{name}: {files} passed on to the next provider");
     }
-    if outcome.unaffordable > 0 {
-        let count = number(outcome.unaffordable);
-        let _ = writeln!(text, "  {:<9}{count:>7}   over the budget, not made", "");
-    }
-    if let Some(spent) = spent(outcome) {
-        let _ = writeln!(text, "  {:<9}{:>7}   {spent}", "cost", "");
-    }
-    if outcome.spending.overshoot > Usd::ZERO {
-        let overshoot = outcome.spending.overshoot;
+    for (kind, failure) in &account.failures {
+        let mut ids = failure.ids.join(", ");
+        let more = failure.count.saturating_sub(failure.ids.len() as u64);
+        if more > 0 {
+            let _ = write!(ids, " and {} more", number(more));
+        }
         let _ = writeln!(
             text,
-            "  {:<9}{:>7}   {overshoot} USD of it more than was set aside",
-            "", ""
+            "{name}: {} x {kind}: {}",
+            number(failure.count),
+            failure.message
         );
-    }
-    for (name, account) in &outcome.accounts {
-        if account.passed_on > 0 {
-            let files = counted(account.passed_on, "file");
-            let _ = writeln!(text, "{name}: {files} passed on to the next provider");
+        let _ = writeln!(text, "    {ids}");
+        if let Some(next) = &failure.next {
+            let mut next = here(next);
+            let ids = failure.next_ids.iter().map(|id| format!(" {}", quoted(id)));
+            next.extend(ids);
+            let _ = writeln!(text, "    {next}");
         }
-        for (kind, failure) in &account.failures {
-            let mut ids = failure.ids.join(", ");
-            let more = failure.count.saturating_sub(failure.ids.len() as u64);
-            if more > 0 {
-                let _ = write!(ids, " and {} more", number(more));
-            }
-            let _ = writeln!(
-                text,
-                "{name}: {} x {kind}: {}",
-                number(failure.count),
-                failure.message
-            );
-            let _ = writeln!(text, "    {ids}");
-            if let Some(next) = &failure.next {
-                let mut next = here(next);
-                let ids = failure.next_ids.iter().map(|id| format!(" {}", quoted(id)));
-                next.extend(ids);
-                let _ = writeln!(text, "    {next}");
-            }
-            if failure.has_others {
-                let other = here("not all of them say the same: media status, with an id, tells about each");
-                let _ = writeln!(text, "    {other}");
-            }
-        }
-        for (warning, count) in &account.warnings {
-            let _ = writeln!(text, "{name}: {} x attention: {warning}", number(*count));
+        if failure.has_others {
+            let other = here("not all of them say the same: media status, with an id, tells about each");
+            let _ = writeln!(text, "    {other}");
         }
     }
+    for (warning, count) in &account.warnings {
+        let _ = writeln!(text, "{name}: {} x attention: {warning}", number(*count));
+    }
+}
+
+/// Limits of the configuration that are lower than the account's.
+fn slowed_lines(text: &mut String, outcome: &Outcome) {
     for (name, slowed) in &outcome.slowed {
         if let Some(reported) = slowed.reported.filter(|reported| *reported > slowed.configured)
             && slowed.waited > Duration::from_secs(1)
@@ -114,10 +133,6 @@ pub(crate) fn summary(outcome: &Outcome, exit: Exit, then: Then<'_>) -> String {
             );
         }
     }
-    if let Some(next) = next(outcome, exit, then) {
-        let _ = writeln!(text, "next: {next}");
-    }
-    text
 }
 
 fn headline(outcome: &Outcome, exit: Exit, then: Then<'_>) -> String {

@@ -11,14 +11,11 @@ fn pictures(from: usize, count: usize) -> String {
         .map(|n| {
             (
                 format!("p{n:04}"),
+                "runware",
                 format!("picture {n}"),
                 format!("p{n:04}.webp"),
             )
         })
-        .collect();
-    let rows: Vec<_> = rows
-        .iter()
-        .map(|(id, text, path)| (&**id, "runware", &**text, &**path))
         .collect();
     jobs(&rows)
 }
@@ -268,11 +265,7 @@ fn speech_costs_what_its_length_costs() {
     let rows: Vec<_> = words
         .iter()
         .enumerate()
-        .map(|(n, word)| (format!("s{n}"), *word, format!("s{n}.wav")))
-        .collect();
-    let rows: Vec<_> = rows
-        .iter()
-        .map(|(id, word, path)| (&**id, "openai", *word, &**path))
+        .map(|(n, word)| (format!("s{n}"), "openai", *word, format!("s{n}.wav")))
         .collect();
     desk.file("list.jsonl", jobs(&rows));
     let ran = run(&desk, &["--max-cost", "1"]).ended(0);
@@ -292,11 +285,14 @@ fn what_one_size_costs_says_nothing_about_another_that_has_no_price() {
     let desk = Desk::with_sim();
     let rows = |from: usize, size: &str| {
         let rows: Vec<_> = (from..from + 6)
-            .map(|n| (format!("p{n}"), format!("picture {n}"), format!("p{n}.webp")))
-            .collect();
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|(id, text, path)| (&**id, "openai", &**text, &**path))
+            .map(|n| {
+                (
+                    format!("p{n}"),
+                    "openai",
+                    format!("picture {n}"),
+                    format!("p{n}.webp"),
+                )
+            })
             .collect();
         jobs(&rows).replace("1024x640", size)
     };

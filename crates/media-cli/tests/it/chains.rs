@@ -15,14 +15,6 @@ fn list(words: &[&str], chain: &[&str], next_when: &[&str]) -> String {
     rows.map(|row| format!("{row}\n")).collect()
 }
 
-fn lookups(desk: &Desk) -> usize {
-    desk.sim()
-        .calls()
-        .iter()
-        .filter(|call| call.path.contains("word-pronunciations"))
-        .count()
-}
-
 /// Forvo has no recording of these.
 fn desk() -> Desk {
     let mut scenario = Scenario::instant();
@@ -68,9 +60,9 @@ fn what_one_does_not_have_the_next_one_makes() {
     desk.assert_bill_is(2);
     desk.assert_clean("out");
     // A second run asks nobody.
-    let lookups_then = lookups(&desk);
+    let lookups_then = desk.lookups();
     let again = desk.make("list.jsonl").ended(0);
-    assert_eq!((again.count("skipped"), lookups(&desk)), (4, lookups_then));
+    assert_eq!((again.count("skipped"), desk.lookups()), (4, lookups_then));
     assert_eq!(again.line("xyzzya")["provider"], "runware");
     desk.assert_bill_is(2);
     let told = desk.run(&["status", "xyzzya", "--out", "out"]).ended(0).stdout;
@@ -156,10 +148,10 @@ fn a_run_that_ends_between_two_providers_goes_on_with_the_second() {
         ])
         .ended(1);
     delivered(&ran, "xyzzya", "forvo", &[("forvo", "not_found")]);
-    let asked = lookups(&desk);
+    let asked = desk.lookups();
     let ran = desk.make("list.jsonl").ended(0);
     delivered(&ran, "xyzzya", "runware", &[("forvo", "not_found")]);
-    assert_eq!(lookups(&desk), asked);
+    assert_eq!(desk.lookups(), asked);
     desk.assert_bill_is(1);
     // All of its keys are asked for before anything is sent.
     desk.unset("RUNWARE_API_KEY");
@@ -178,7 +170,7 @@ fn equal_rows_pass_on_together_and_buy_once() {
     desk.file("list.jsonl", format!("{rows}{other}{third}"));
     let ran = desk.make("list.jsonl").ended(0);
     assert_eq!(ran.count("done"), 3, "{ran:#?}");
-    assert_eq!(lookups(&desk), 1);
+    assert_eq!(desk.lookups(), 1);
     desk.assert_bill_is(1);
     assert_eq!(desk.outputs("out"), ["c.mp3", "xyzzya.mp3"]);
     assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 3);
@@ -367,7 +359,7 @@ fn an_equal_row_with_a_longer_chain_goes_on_by_its_own() {
     let ran = desk.make("list.jsonl").ended(1);
     assert_eq!(ran.line("xyzzya")["status"], "failed", "{ran:#?}");
     delivered(&ran, "second", "runware", &[("forvo", "not_found")]);
-    assert_eq!(lookups(&desk), 1);
+    assert_eq!(desk.lookups(), 1);
 }
 
 /// Two rows that come to the same request in different rounds buy it once.

@@ -1,7 +1,5 @@
 //! The first promise across runs: whatever happened, the same command again buys nothing a second time.
 
-use std::collections::BTreeMap;
-
 use media_sim::{Fault, FaultKind, Op, OpenAiKey, OpenAiTrait, Provider, Scenario};
 
 use crate::support::{Desk, jobs};
@@ -13,19 +11,10 @@ fn kettle(provider: &str, extension: &str) -> String {
     ])
 }
 
-/// How often each content was charged.
-fn by_content(desk: &Desk) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for charge in desk.sim().bill().charges {
-        *counts.entry(charge.content_sha256).or_insert(0) += 1;
-    }
-    counts
-}
-
 #[track_caller]
 fn assert_once(desk: &Desk) {
     assert!(
-        by_content(desk).values().all(|count| *count == 1),
+        desk.charges_by_content().values().all(|count| *count == 1),
         "bought twice: {:#?}",
         desk.sim().bill()
     );
@@ -88,11 +77,14 @@ fn a_run_that_was_killed_is_taken_up_without_buying_again() {
     scenario.runware.latency_ms.image = 400;
     let desk = Desk::with(scenario);
     let rows: Vec<_> = (0..10)
-        .map(|n| (format!("p{n}"), format!("picture {n}"), format!("p{n}.webp")))
-        .collect();
-    let rows: Vec<_> = rows
-        .iter()
-        .map(|(id, text, path)| (&**id, "runware", &**text, &**path))
+        .map(|n| {
+            (
+                format!("p{n}"),
+                "runware",
+                format!("picture {n}"),
+                format!("p{n}.webp"),
+            )
+        })
         .collect();
     desk.file("list.jsonl", jobs(&rows));
     let mut child = desk

@@ -2,7 +2,6 @@
 //!
 //! `cargo xtask crash-test` does this for long: `MEDIA_CRASH_KILLS` says how many kills, `MEDIA_CRASH_SEED` repeats a run.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -116,14 +115,6 @@ fn run_and_kill(desk: &Desk, out: &str, flags: &[&str], patience: Duration) -> b
     true
 }
 
-fn charges(desk: &Desk) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for charge in desk.sim().bill().charges {
-        *counts.entry(charge.content_sha256).or_insert(0) += 1;
-    }
-    counts
-}
-
 fn hash(content: &str) -> String {
     Sha256::digest(content)
         .iter()
@@ -134,7 +125,7 @@ fn hash(content: &str) -> String {
 /// What must hold whatever happened.
 fn check(desk: &Desk, rows: &[Row], ran: &Ran, seed: u64) {
     assert!(!ran.stderr.contains("error:"), "seed {seed}: {ran:#?}");
-    let billed = charges(desk);
+    let billed = desk.charges_by_content();
     let lines = ran.lines();
     for row in rows {
         let line = lines
@@ -295,7 +286,7 @@ fn whenever_it_is_killed_batches_are_found_again_and_chains_go_on() {
             ran = desk.run(&["run", "list.jsonl", "--out", "out", "--json", "--batch-api"]);
         }
         assert_eq!(ran.code, Some(0), "seed {seed}: {ran:#?}");
-        let billed = charges(&desk);
+        let billed = desk.charges_by_content();
         for content in &contents {
             let bought = billed.get(&hash(content)).copied().unwrap_or(0);
             let wanted = usize::from(!content.starts_with("palabra"));

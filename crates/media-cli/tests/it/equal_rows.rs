@@ -157,11 +157,7 @@ fn a_file_is_known_at_every_place_that_its_row_ever_had() {
 fn a_kill_among_the_copies_and_an_edit_leave_no_file_of_another_prompt() {
     let list = |prompt: &str| {
         let rows: Vec<_> = (0..300)
-            .map(|n| (format!("r{n}"), format!("r{n}.webp")))
-            .collect();
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|(id, path)| (&**id, "runware", prompt, &**path))
+            .map(|n| (format!("r{n}"), "runware", prompt, format!("r{n}.webp")))
             .collect();
         jobs(&rows)
     };

@@ -178,11 +178,14 @@ fn pictures_on_a_small_disk(count: usize, limits: &str) -> Option<(Desk, Mount)>
     let desk = Desk::with(scenario);
     let mount = Mount::of(limits, desk.path("out"))?;
     let rows: Vec<_> = (0..count)
-        .map(|n| (format!("p{n}"), format!("picture {n}"), format!("p{n}.png")))
-        .collect();
-    let rows: Vec<_> = rows
-        .iter()
-        .map(|(id, text, path)| (&**id, "openai", &**text, &**path))
+        .map(|n| {
+            (
+                format!("p{n}"),
+                "openai",
+                format!("picture {n}"),
+                format!("p{n}.png"),
+            )
+        })
         .collect();
     desk.file("list.jsonl", jobs(&rows));
     Some((desk, mount))
@@ -263,11 +266,14 @@ fn what_found_no_room_is_had_from_the_service_later() {
     // No link stays behind: the picture is in the answer.
     desk.configure("runware", "delivery__output", &json!("base64"));
     let rows: Vec<_> = (0..30)
-        .map(|n| (format!("p{n}"), format!("picture {n}"), format!("p{n}.png")))
-        .collect();
-    let rows: Vec<_> = rows
-        .iter()
-        .map(|(id, text, path)| (&**id, "runware", &**text, &**path))
+        .map(|n| {
+            (
+                format!("p{n}"),
+                "runware",
+                format!("picture {n}"),
+                format!("p{n}.png"),
+            )
+        })
         .collect();
     desk.file("list.jsonl", jobs(&rows));
     let full = desk.run(&[
@@ -316,12 +322,15 @@ fn what_a_full_ledger_could_not_write_down_is_known_to_the_next_run() {
             "--concurrency",
             "1",
         ];
-        let row = |n| (format!("p{n}"), format!("picture {n}"), format!("p{n}.png"));
+        let row = |n| {
+            (
+                format!("p{n}"),
+                "openai",
+                format!("picture {n}"),
+                format!("p{n}.png"),
+            )
+        };
         let rows: Vec<_> = (0..6).map(row).collect();
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|(id, text, path)| (&**id, "openai", &**text, &**path))
-            .collect();
         desk.file("list.jsonl", jobs(&rows[..1]));
         desk.run(&args).ended(0);
         // Fills all but so many kB.

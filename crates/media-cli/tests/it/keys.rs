@@ -285,14 +285,16 @@ fn a_key_that_was_put_into_the_configuration_is_not_shown() {
 fn a_refused_key_stops_its_provider_and_no_other() {
     let mut desk = Desk::with_sim();
     let rows: Vec<_> = (0..12)
-        .map(|n| (format!("p{n}"), format!("picture {n}"), format!("p{n}.webp")))
+        .map(|n| {
+            (
+                format!("p{n}"),
+                "openai",
+                format!("picture {n}"),
+                format!("p{n}.webp"),
+            )
+        })
         .collect();
-    let mut text = jobs(
-        &rows
-            .iter()
-            .map(|(id, c, p)| (&**id, "openai", &**c, &**p))
-            .collect::<Vec<_>>(),
-    );
+    let mut text = jobs(&rows);
     text.push_str(&jobs(&[
         ("q", "runware", "a cap", "q.webp"),
         ("s", "forvo", "gato", "s.mp3"),

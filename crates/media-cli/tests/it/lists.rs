@@ -216,11 +216,7 @@ fn paths_refused(paths: &[&str]) {
     let rows: Vec<_> = paths
         .iter()
         .enumerate()
-        .map(|(n, path)| (format!("id{n}"), *path))
-        .collect();
-    let rows: Vec<_> = rows
-        .iter()
-        .map(|(id, path)| (&**id, "runware", "a hat", *path))
+        .map(|(n, path)| (format!("id{n}"), "runware", "a hat", *path))
         .collect();
     let ran = refused("list.jsonl", jobs(&rows).replace("audio", "image"), &[]);
     for (n, path) in paths.iter().enumerate() {

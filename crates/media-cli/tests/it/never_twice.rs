@@ -3,6 +3,7 @@
 use std::fs;
 
 use media_sim::{Fault, FaultKind, Op, Provider, Scenario};
+use serde_json::json;
 
 use crate::decode::decode;
 use crate::support::{Desk, Ran, jobs, until};
@@ -433,12 +434,28 @@ fn after_a_lost_ledger_the_newest_take_is_found() {
     let newest = files();
     assert_eq!(desk.charges(), 4);
     fs::remove_file(desk.path("out/.media/ledger.sqlite")).unwrap();
-    for name in ["a", "b"] {
-        fs::remove_file(desk.path(&format!("out/{name}.webp"))).unwrap();
-    }
-    desk.make("list.jsonl").ended(0);
+    let move_away = || {
+        for name in ["a", "b"] {
+            fs::remove_file(desk.path(&format!("out/{name}.webp"))).unwrap();
+        }
+    };
+    move_away();
+    let ran = desk.make("list.jsonl").ended(0);
     assert_eq!(desk.charges(), 4);
     assert_eq!(files(), newest);
+    assert_eq!(
+        (&ran.line("a")["take"], &ran.line("b")["take"]),
+        (&json!(2), &json!(2))
+    );
+    // Under their own keys they are also asked for once their links are dead.
+    move_away();
+    let dead = Fault::new(Provider::Runware, FaultKind::status(404));
+    desk.sim().arm(dead.on(Op::Media).times(2));
+    desk.make("list.jsonl").ended(0);
+    assert_eq!((desk.charges(), files() == newest), (4, true));
+    // And another one is bought under another.
+    desk.run(&["redo", "b", "--out", "out", "--yes"]).ended(0);
+    assert_eq!((desk.charges(), files() == newest), (5, false));
 }
 
 /// A row is known by its id, what was paid for by what was asked.

@@ -106,11 +106,14 @@ fn a_reader_that_pauses_stops_no_work() {
     use std::io::Read as _;
     let desk = Desk::with_sim();
     let rows: Vec<_> = (0..400)
-        .map(|n| (format!("p{n}"), format!("picture {n}"), format!("p{n}.webp")))
-        .collect();
-    let rows: Vec<_> = rows
-        .iter()
-        .map(|(id, text, path)| (&**id, "runware", &**text, &**path))
+        .map(|n| {
+            (
+                format!("p{n}"),
+                "runware",
+                format!("picture {n}"),
+                format!("p{n}.webp"),
+            )
+        })
         .collect();
     desk.file("list.jsonl", jobs(&rows));
     for (out, flags) in [("results", ["--json", "-q"]), ("talk", ["-v", "-v"])] {

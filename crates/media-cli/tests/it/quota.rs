@@ -21,10 +21,9 @@ fn desk(per_day: u64) -> Desk {
 }
 
 fn list(words: &[&str]) -> String {
-    let rows: Vec<_> = words.iter().map(|word| (*word, format!("{word}.mp3"))).collect();
-    let rows: Vec<_> = rows
+    let rows: Vec<_> = words
         .iter()
-        .map(|(word, path)| (*word, "forvo", *word, &**path))
+        .map(|word| (*word, "forvo", *word, format!("{word}.mp3")))
         .collect();
     jobs(&rows)
 }

@@ -10,21 +10,9 @@ use crate::support::{Desk, files, jobs, until};
 fn pictures(provider: &str, names: &[&str]) -> String {
     let rows: Vec<_> = names
         .iter()
-        .map(|name| (*name, format!("a {name}"), format!("{name}.webp")))
-        .collect();
-    let rows: Vec<_> = rows
-        .iter()
-        .map(|(name, text, path)| (*name, provider, &**text, &**path))
+        .map(|name| (*name, provider, format!("a {name}"), format!("{name}.webp")))
         .collect();
     jobs(&rows)
-}
-
-fn lookups(desk: &Desk) -> usize {
-    let calls = desk.sim().calls();
-    calls
-        .iter()
-        .filter(|call| call.path.contains("word-pronunciations"))
-        .count()
 }
 
 /// Run, move all files away, run again: the bill is unchanged. What the service gives back for nothing is there again.
@@ -102,25 +90,21 @@ fn words_without_a_recording_are_looked_up_once() {
     scenario.forvo.missing = (0..40).map(|n| format!("nadie{n}")).collect();
     let desk = Desk::with(scenario);
     let rows: Vec<_> = (0..40)
-        .map(|n| (format!("w{n}"), format!("nadie{n}"), format!("w{n}.mp3")))
-        .collect();
-    let rows: Vec<_> = rows
-        .iter()
-        .map(|(id, word, path)| (&**id, "forvo", &**word, &**path))
+        .map(|n| (format!("w{n}"), "forvo", format!("nadie{n}"), format!("w{n}.mp3")))
         .collect();
     desk.file("list.jsonl", jobs(&rows));
     for _ in 0..3 {
         let ran = desk.make("list.jsonl").ended(1);
         assert_eq!(ran.count("failed"), 40);
         assert_eq!(ran.line("w7")["error"]["kind"], "not_found");
-        assert_eq!(lookups(&desk), 40);
+        assert_eq!(desk.lookups(), 40);
     }
     // Asked for by a person, and when the row changes.
     desk.run(&["retry", "w7", "--out", "out", "--json"]).ended(1);
-    assert_eq!(lookups(&desk), 41);
+    assert_eq!(desk.lookups(), 41);
     desk.file("list.jsonl", jobs(&[("w7", "forvo", "perro", "w7.mp3")]));
     assert_eq!(desk.make("list.jsonl").ended(0).count("done"), 1);
-    assert_eq!(lookups(&desk), 42);
+    assert_eq!(desk.lookups(), 42);
 }
 
 #[test]
@@ -163,14 +147,12 @@ fn equal_requests_are_bought_once_and_copied() {
     assert_eq!(ran.line("four")["cost_basis"], "shared");
     desk.assert_bill_is(2);
     // However many newer ones there were, and are gone, an older one that stands serves.
-    let many: Vec<_> = (0..20).map(|n| (format!("m{n}"), format!("m{n}.webp"))).collect();
-    let rows: Vec<_> = many
-        .iter()
-        .map(|(id, path)| (&**id, "openai", "a red kite", &**path))
+    let many: Vec<_> = (0..20)
+        .map(|n| (format!("m{n}"), "openai", "a red kite", format!("m{n}.webp")))
         .collect();
-    desk.file("many.jsonl", jobs(&rows));
+    desk.file("many.jsonl", jobs(&many));
     desk.run(&["run", "many.jsonl", "--out", "out"]).ended(0);
-    for (_, path) in &many {
+    for (.., path) in &many {
         fs::remove_file(desk.path("out").join(path)).unwrap();
     }
     desk.file(
@@ -589,15 +571,15 @@ fn no_new_work_is_taken_after_the_time_that_was_given() {
 #[test]
 fn a_row_that_shares_a_file_of_this_run_is_done_however_late_it_is_read() {
     let desk = Desk::with_sim();
-    let words: Vec<(String, String)> = (0..200).map(|n| (format!("w{n}"), format!("w{n}.mp3"))).collect();
-    let mut rows = vec![("a", "forvo", "perro", "perro.mp3")];
-    rows.extend(
-        words
-            .iter()
-            .map(|(word, path)| (&**word, "forvo", &**word, &**path)),
-    );
-    rows.push(("z", "forvo", "perro", "perro.mp3"));
-    desk.file("list.jsonl", jobs(&rows));
+    let words: Vec<_> = (0..200)
+        .map(|n| (format!("w{n}"), "forvo", format!("w{n}"), format!("w{n}.mp3")))
+        .collect();
+    let list = [
+        jobs(&[("a", "forvo", "perro", "perro.mp3")]),
+        jobs(&words),
+        jobs(&[("z", "forvo", "perro", "perro.mp3")]),
+    ];
+    desk.file("list.jsonl", list.concat());
     let ran = desk.make("list.jsonl").ended(0);
     assert_eq!(ran.line("z")["status"], "done", "{ran:#?}");
     assert_eq!(ran.count("done"), 202);

@@ -156,16 +156,13 @@ fn a_longer_list_buys_what_is_new() {
     let row = |n: usize| {
         (
             format!("id{n}"),
+            "runware",
             format!("picture number {n}"),
             format!("p{n}.webp"),
         )
     };
     let list = |count: usize| {
         let rows: Vec<_> = (0..count).map(row).collect();
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|(id, text, path)| (&**id, "runware", &**text, &**path))
-            .collect();
         jobs(&rows)
     };
     desk.file("list.jsonl", list(30));

@@ -23,11 +23,14 @@ impl Running {
         let mut desk = Desk::with(scenario);
         desk.configure(provider, "limits__concurrency", &serde_json::json!(2));
         let rows: Vec<_> = (0..40)
-            .map(|n| (format!("p{n}"), format!("picture {n}"), format!("p{n}.webp")))
-            .collect();
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|(id, text, path)| (&**id, provider, &**text, &**path))
+            .map(|n| {
+                (
+                    format!("p{n}"),
+                    provider,
+                    format!("picture {n}"),
+                    format!("p{n}.webp"),
+                )
+            })
             .collect();
         desk.file("list.jsonl", jobs(&rows));
         let mut command = desk.command(&["run", "list.jsonl", "--out", "out", "--json"]);

@@ -267,6 +267,24 @@ impl Desk {
         }
     }
 
+    /// Charges by the hash of what was asked for.
+    pub(crate) fn charges_by_content(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for charge in self.sim().bill().charges {
+            *counts.entry(charge.content_sha256).or_insert(0) += 1;
+        }
+        counts
+    }
+
+    /// Words that were looked up.
+    pub(crate) fn lookups(&self) -> usize {
+        let calls = self.sim().calls();
+        calls
+            .iter()
+            .filter(|call| call.path.contains("word-pronunciations"))
+            .count()
+    }
+
     /// How many charges there are on the bill.
     pub(crate) fn charges(&self) -> usize {
         self.sim().bill().charges.len()
@@ -366,9 +384,11 @@ impl Ran {
 }
 
 /// A job list as JSON lines: (id, provider, content, path); the extension decides about the kind.
-pub(crate) fn jobs(rows: &[(&str, &str, &str, &str)]) -> String {
+pub(crate) fn jobs(rows: &[(impl AsRef<str>, impl AsRef<str>, impl AsRef<str>, impl AsRef<str>)]) -> String {
     let mut text = String::new();
     for (id, provider, content, path) in rows {
+        let (id, provider) = (id.as_ref(), provider.as_ref());
+        let (content, path) = (content.as_ref(), path.as_ref());
         let is_image = ["png", "jpg", "jpeg", "webp"]
             .iter()
             .any(|extension| path.ends_with(extension));
@@ -376,7 +396,7 @@ pub(crate) fn jobs(rows: &[(&str, &str, &str, &str)]) -> String {
             "id": id, "kind": if is_image { "image" } else { "audio" }, "provider": [provider], "content": content,
             "output_path": path,
         });
-        match (*provider, is_image) {
+        match (provider, is_image) {
             ("forvo", _) => job["language"] = json!("es"),
             ("runware", true) => job["params"] = json!({ "runware": { "width": 256, "height": 128 } }),
             ("openai", true) => job["params"] = json!({ "openai": { "size": "1024x640" } }),

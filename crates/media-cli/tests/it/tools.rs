@@ -181,11 +181,14 @@ fn what_is_there_is_planned_as_there() {
 fn a_quota_of_days_is_planned_in_days() {
     let desk = Desk::new();
     let rows: Vec<_> = (0..600)
-        .map(|n| (format!("w{n}"), format!("palabra{n}"), format!("w{n}.mp3")))
-        .collect();
-    let rows: Vec<_> = rows
-        .iter()
-        .map(|(id, word, path)| (&**id, "forvo", &**word, &**path))
+        .map(|n| {
+            (
+                format!("w{n}"),
+                "forvo",
+                format!("palabra{n}"),
+                format!("w{n}.mp3"),
+            )
+        })
         .collect();
     desk.file("list.jsonl", jobs(&rows));
     let plan: Value =

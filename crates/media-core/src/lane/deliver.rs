@@ -53,6 +53,7 @@ impl Lane {
         let result = MediaResult {
             cost: self.cost(&task.resolved, &outcome, &facts),
             provenance: self.provenance(Some(&task.resolved), &facts),
+            take: task.attempt.take,
             attempts: task.attempt.number,
             elapsed: task.began.elapsed(),
             outcome,

@@ -192,23 +192,24 @@ impl Lane {
                 asks.attempt.take = of_take;
                 asks.turn_to(number, self.client.project());
                 // What was bought under another name is this one's first attempt, as far as this ledger knows.
-                let is_own = *by == id && of_take == take;
-                asked.push(if is_own { number } else { 1 });
+                let is_own = *by == id;
+                asked.push(if is_own { (of_take, number) } else { (take, 1) });
                 self.job(&asks, prior.clone())
             })
             .unzip();
         self.client.provider().recover(&jobs).await;
         let (mut doubt, mut spent) = (None, None);
-        for (number, mut answer) in asked.into_iter().zip(answers) {
+        for ((of_take, number), mut answer) in asked.into_iter().zip(answers) {
             match answer.try_recv() {
                 Ok(Ok(generated)) => {
+                    task.attempt.take = of_take;
                     task.turn_to(number, self.client.project());
                     self.found_sent(&task).await;
                     return self.conclude(task, generated).await;
                 }
                 // Bought, and no good; a later key may have brought a better one.
                 Ok(Err(error)) if error.charge() == Some(Charge::Certain) => {
-                    spent.get_or_insert((number, error));
+                    spent.get_or_insert((of_take, number, error));
                 }
                 Ok(Err(error)) if error.kind().stops_lane() || error.charge() == Some(Charge::Unknown) => {
                     doubt.get_or_insert(error);
@@ -222,7 +223,8 @@ impl Lane {
             task.attempt.number = 0;
             return self.fail(task, error).await;
         }
-        if let Some((number, error)) = spent {
+        if let Some((of_take, number, error)) = spent {
+            task.attempt.take = of_take;
             task.turn_to(number, self.client.project());
             self.found_sent(&task).await;
             return self.fail(task, error).await;

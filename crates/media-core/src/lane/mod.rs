@@ -332,6 +332,7 @@ impl Lane {
                 let result = MediaResult {
                     request: order.request,
                     outcome: Err(error.with_charge(charge)),
+                    take: order.take,
                     attempts: number_of_unbegun(&order.prior, order.attempt),
                     elapsed: began.elapsed(),
                     cost: (charge == Charge::None).then_some(Cost::NOTHING),

@@ -73,6 +73,8 @@ pub(crate) struct Timing {
     /// Its last send; of a free one, when its link came.
     pub(crate) sent_ms: Option<i64>,
     pub(crate) have_ms: Option<i64>,
+    /// It went in a remote batch, which takes hours.
+    pub(crate) is_in_batch: bool,
 }
 
 impl Reader {
@@ -182,7 +184,7 @@ impl Reader {
     /// Every attempt's times and cost.
     pub(crate) fn each_timing(&self, mut each: impl FnMut(Timing)) -> Result<()> {
         let text = "SELECT coalesce(a.provider, j.provider), coalesce(a.model, j.model), a.cost_micros,
-                coalesce(a.last_sent_ms, a.linked_ms), a.have_ms
+                coalesce(a.last_sent_ms, a.linked_ms), a.have_ms, a.group_key IS NOT NULL
             FROM attempts a JOIN jobs j ON j.id = a.job";
         let timing = |row: &rusqlite::Row<'_>| {
             Ok(Timing {
@@ -191,6 +193,7 @@ impl Reader {
                 cost: usd(row, 2)?,
                 sent_ms: row.get(3)?,
                 have_ms: row.get(4)?,
+                is_in_batch: row.get(5)?,
             })
         };
         self.each(text, timing, |timing| {

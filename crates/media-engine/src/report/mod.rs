@@ -298,13 +298,24 @@ fn models(page: &mut impl Write, numbers: &Numbers) -> std::io::Result<()> {
     )?;
     for ((provider, model), told) in &numbers.by_model {
         let each = told.cost.micros().checked_div(told.costed).map(Usd::from_micros);
-        let seconds = |percent| match quantile(&told.latencies, percent) {
+        let time = |latencies: &[u64], percent| match quantile(latencies, percent) {
+            Some(ms) if ms >= 600_000 => format!("{} min", ms / 60_000),
             Some(ms) => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
             None => "-".to_owned(),
         };
+        let seconds = |percent| time(&told.latencies, percent);
+        let of_batches = &told.latencies_in_batches;
+        let in_batches = match of_batches.is_empty() {
+            true => String::new(),
+            false => format!(
+                "<br><span class=\"soft\">in batches: median {}, 95 % {}</span>",
+                time(of_batches, 50),
+                time(of_batches, 95)
+            ),
+        };
         writeln!(
             page,
-            "<tr><td>{}<td>{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}\
+            "<tr><td>{}<td>{}{in_batches}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}\
              <td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}</tr>",
             Text(provider),
             Text(model),

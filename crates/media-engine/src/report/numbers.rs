@@ -42,6 +42,8 @@ pub(super) struct Model {
     pub(super) costed: u64,
     /// Milliseconds from the last send to the bytes, sorted.
     pub(super) latencies: Vec<u64>,
+    /// The same of what went in remote batches.
+    pub(super) latencies_in_batches: Vec<u64>,
 }
 
 /// Failures of one kind at one provider.
@@ -101,6 +103,7 @@ impl Numbers {
         numbers.add_passed_on();
         for model in numbers.by_model.values_mut() {
             model.latencies.sort_unstable();
+            model.latencies_in_batches.sort_unstable();
         }
         for moments in numbers.moments.values_mut() {
             moments.sort_unstable();
@@ -175,7 +178,11 @@ impl Numbers {
         }
         if let (Some(sent), Some(have)) = (timing.sent_ms, timing.have_ms) {
             // A clock that was set back in between tells nothing.
-            model.latencies.extend(u64::try_from(have - sent).ok());
+            let latencies = match timing.is_in_batch {
+                true => &mut model.latencies_in_batches,
+                false => &mut model.latencies,
+            };
+            latencies.extend(u64::try_from(have - sent).ok());
         }
         self.spent += timing.cost.unwrap_or_default();
         if let Some(have) = timing.have_ms {

@@ -32,16 +32,7 @@ pub const FACTORY: media_core::Factory = media_core::Factory {
     config: SHIPPED,
     params: PARAMS,
     batches: None,
-    build: |setup| {
-        let config = setup.section.parse()?;
-        match Forvo::with_wiring(setup.section.name(), config, setup.key, setup.wiring) {
-            Ok(forvo) => Ok(std::sync::Arc::new(forvo)),
-            Err(error) => Err(setup.section.complaint(&error)),
-        }
-    },
-    check_config: |section| {
-        let checked = section.parse::<ForvoConfig>()?.validate();
-        checked.map_err(|error| section.complaint(&error))
-    },
+    build: |setup| setup.make(Forvo::with_wiring),
+    check_config: |section| section.check(ForvoConfig::validate),
     schema: media_core::config::provider_schema::<ForvoConfig>,
 };

@@ -113,15 +113,12 @@ fn named(formats: &[Format]) -> String {
     names.join(" or ")
 }
 
-fn resolve_image(
+/// What is sent beside model and prompt: what the request says, else what is configured; refused where it does not go together.
+fn chosen_params(
     config: &ImageConfig,
-    prices: &Prices,
-    request: &MediaRequest,
     params: Params<'_>,
     format: Format,
-) -> Result<Resolved> {
-    check_length("text", &request.content, config.max_characters)?;
-    let model = params.text("model").unwrap_or(&config.model).to_owned();
+) -> Result<BTreeMap<String, Value>> {
     let mut chosen = BTreeMap::new();
     let mut choose = |name: &str, configured: Option<Value>| {
         if let Some(value) = params.get(name).cloned().or(configured) {
@@ -178,6 +175,19 @@ fn resolve_image(
         let message = format!("\"output_compression\" is {least} to {most}, not {level}");
         return Err(refuse(message));
     }
+    Ok(chosen)
+}
+
+fn resolve_image(
+    config: &ImageConfig,
+    prices: &Prices,
+    request: &MediaRequest,
+    params: Params<'_>,
+    format: Format,
+) -> Result<Resolved> {
+    check_length("text", &request.content, config.max_characters)?;
+    let model = params.text("model").unwrap_or(&config.model).to_owned();
+    let chosen = chosen_params(config, params, format)?;
     let dimensions = match chosen.get("size").and_then(Value::as_str) {
         None | Some("auto") => None,
         Some(size) => Some(parse_size(size).ok_or_else(|| {

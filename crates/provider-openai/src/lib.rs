@@ -33,16 +33,7 @@ pub const FACTORY: media_core::Factory = media_core::Factory {
         on: r#"{ "image": { "delivery": "batch" } }"#,
         leave: r#"{ "batch": { "wait": false } }"#,
     }),
-    build: |setup| {
-        let config = setup.section.parse()?;
-        match OpenAi::with_wiring(setup.section.name(), config, setup.key, setup.wiring) {
-            Ok(openai) => Ok(std::sync::Arc::new(openai)),
-            Err(error) => Err(setup.section.complaint(&error)),
-        }
-    },
-    check_config: |section| {
-        let checked = section.parse::<OpenAiConfig>()?.validate();
-        checked.map_err(|error| section.complaint(&error))
-    },
+    build: |setup| setup.make(OpenAi::with_wiring),
+    check_config: |section| section.check(OpenAiConfig::validate),
     schema: media_core::config::provider_schema::<OpenAiConfig>,
 };

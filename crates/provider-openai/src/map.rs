@@ -13,26 +13,17 @@ use crate::wire::{ImageBody, Images, SpeechBody, Usage};
 
 /// The body of an image request.
 pub(crate) fn image_body<'a>(config: &ImageConfig, resolved: &'a Resolved) -> ImageBody<'a> {
-    let names = [
-        "size",
-        "quality",
-        "background",
-        "moderation",
-        "output_compression",
-        "style",
-    ];
-    let mut params: BTreeMap<&'static str, Value> = names
-        .into_iter()
-        .filter_map(|name| Some((name, resolved.params.get(name)?.clone())))
-        .collect();
+    // By the names that the API has for them too.
+    let mut params = resolved.params.clone();
+    let mut put = |name: &str, value: Value| params.insert(name.to_owned(), value);
     match config.dialect {
         Dialect::GptImage => {
-            params.insert("output_format", Value::from(resolved.format.name()));
+            put("output_format", Value::from(resolved.format.name()));
             if config.delivery == Delivery::Stream {
-                params.insert("stream", Value::from(true));
+                put("stream", Value::from(true));
                 // Azure takes 1 to 3 only; none is what all do by themselves.
                 if config.partial_images > 0 {
-                    params.insert("partial_images", Value::from(config.partial_images));
+                    put("partial_images", Value::from(config.partial_images));
                 }
             }
         }
@@ -41,8 +32,8 @@ pub(crate) fn image_body<'a>(config: &ImageConfig, resolved: &'a Resolved) -> Im
                 ResponseFormat::B64Json => "b64_json",
                 ResponseFormat::Url => "url",
             };
-            params.insert("response_format", Value::from(form));
-            params.insert("n", Value::from(1));
+            put("response_format", Value::from(form));
+            put("n", Value::from(1));
         }
     }
     ImageBody {

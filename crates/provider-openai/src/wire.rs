@@ -15,7 +15,7 @@ pub(crate) struct ImageBody<'a> {
     pub(crate) prompt: &'a str,
     /// Everything else, by its own name.
     #[serde(flatten)]
-    pub(crate) params: BTreeMap<&'static str, Value>,
+    pub(crate) params: BTreeMap<String, Value>,
 }
 
 /// Body of `POST /audio/speech`.

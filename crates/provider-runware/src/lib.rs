@@ -31,17 +31,7 @@ pub const FACTORY: media_core::Factory = media_core::Factory {
     config: SHIPPED,
     params: PARAMS,
     batches: None,
-    build: |setup| {
-        let config: RunwareConfig = setup.section.parse()?;
-        let runware = Runware::with_wiring(setup.section.name(), config, setup.key, setup.wiring);
-        match runware {
-            Ok(runware) => Ok(std::sync::Arc::new(runware)),
-            Err(error) => Err(setup.section.complaint(&error)),
-        }
-    },
-    check_config: |section| {
-        let checked = section.parse::<RunwareConfig>()?.validate();
-        checked.map_err(|error| section.complaint(&error))
-    },
+    build: |setup| setup.make(Runware::with_wiring),
+    check_config: |section| section.check(RunwareConfig::validate),
     schema: media_core::config::provider_schema::<RunwareConfig>,
 };

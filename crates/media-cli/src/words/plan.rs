@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use media_core::Usd;
-use media_engine::{Plan, ProviderPlan, Status};
+use media_engine::{FieldCount, Plan, ProviderPlan, Status};
 use serde_json::json;
 
 use super::{cents, counted, moment, number, roughly};
@@ -48,70 +48,80 @@ pub(crate) fn plan(plan: &Plan, list: &List) -> String {
         "", "make", "there", "cost"
     );
     for ((name, provider), cost) in plan.providers.iter().zip(costs) {
-        let time = match provider.days() {
-            Some(days) => format!(
-                "{}: {} now, {} a day after {}",
-                counted(days.days(), "day"),
-                number(days.files_today().min(provider.make)),
-                number(days.files_per_day()),
-                moment(days.resets),
-            ),
-            None if provider.make == 0 => String::new(),
-            None if provider.time.as_secs() == 0 => format!("under a second ({})", provider.because),
-            None => format!("about {} ({})", roughly(provider.time), provider.because),
-        };
-        let _ = writeln!(
-            text,
-            "{name:<12}{:>7}{:>7}   {}",
-            number(provider.make),
-            number(provider.there()),
-            format!("{cost:<wide$}{time}").trim_end()
-        );
-        let others = others(provider);
-        if !others.is_empty() {
-            let _ = writeln!(text, "{:<12}  beside: {}", "", others.join(", "));
-        }
-        if provider.fallback > 0 {
-            let mut cost = match provider.fallback_cost {
-                Usd::ZERO => String::new(),
-                cost => format!(", {} USD at most", cents(cost)),
-            };
-            if provider.fallback_unpriced > 0 {
-                let _ = write!(cost, ", {} without a price", number(provider.fallback_unpriced));
-            }
-            let files = counted(provider.fallback, "file");
-            let _ = writeln!(
-                text,
-                "{:<12}  and of {files} those that the providers before it do not have{cost}",
-                ""
-            );
-        }
+        provider_lines(&mut text, name, provider, &cost, wide);
     }
     for field in &plan.fields.fields {
-        let mut rules = Vec::new();
-        let prefixes: u64 = field.dropped_prefix.iter().map(|(_, count)| count).sum();
-        if prefixes > 0 {
-            let which: Vec<_> = field
-                .dropped_prefix
-                .iter()
-                .map(|(prefix, _)| format!("{:?}", prefix.trim()))
-                .collect();
-            rules.push(format!(
-                "{} lose a prefix ({})",
-                number(prefixes),
-                which.join(", ")
-            ));
-        }
-        for (cut, count) in &field.cut_at {
-            rules.push(format!("{} end at the first {cut:?}", number(*count)));
-        }
-        if field.dropped_characters > 0 {
-            rules.push(format!("{} lose characters", number(field.dropped_characters)));
-        }
-        let rules = rules.join(", ");
-        let _ = writeln!(text, "field {}: {rules}   (--verbose lists them)", field.field);
+        field_line(&mut text, field);
     }
     text
+}
+
+/// What one provider makes, in how long, at what price. `wide`: the column of prices.
+fn provider_lines(text: &mut String, name: &str, provider: &ProviderPlan, cost: &str, wide: usize) {
+    let time = match provider.days() {
+        Some(days) => format!(
+            "{}: {} now, {} a day after {}",
+            counted(days.days(), "day"),
+            number(days.files_today().min(provider.make)),
+            number(days.files_per_day()),
+            moment(days.resets),
+        ),
+        None if provider.make == 0 => String::new(),
+        None if provider.time.as_secs() == 0 => format!("under a second ({})", provider.because),
+        None => format!("about {} ({})", roughly(provider.time), provider.because),
+    };
+    let _ = writeln!(
+        text,
+        "{name:<12}{:>7}{:>7}   {}",
+        number(provider.make),
+        number(provider.there()),
+        format!("{cost:<wide$}{time}").trim_end()
+    );
+    let others = others(provider);
+    if !others.is_empty() {
+        let _ = writeln!(text, "{:<12}  beside: {}", "", others.join(", "));
+    }
+    if provider.fallback > 0 {
+        let mut cost = match provider.fallback_cost {
+            Usd::ZERO => String::new(),
+            cost => format!(", {} USD at most", cents(cost)),
+        };
+        if provider.fallback_unpriced > 0 {
+            let _ = write!(cost, ", {} without a price", number(provider.fallback_unpriced));
+        }
+        let files = counted(provider.fallback, "file");
+        let _ = writeln!(
+            text,
+            "{:<12}  and of {files} those that the providers before it do not have{cost}",
+            ""
+        );
+    }
+}
+
+/// What the rules of a recipe do to one of its fields.
+fn field_line(text: &mut String, field: &FieldCount) {
+    let mut rules = Vec::new();
+    let prefixes: u64 = field.dropped_prefix.iter().map(|(_, count)| count).sum();
+    if prefixes > 0 {
+        let which: Vec<_> = field
+            .dropped_prefix
+            .iter()
+            .map(|(prefix, _)| format!("{:?}", prefix.trim()))
+            .collect();
+        rules.push(format!(
+            "{} lose a prefix ({})",
+            number(prefixes),
+            which.join(", ")
+        ));
+    }
+    for (cut, count) in &field.cut_at {
+        rules.push(format!("{} end at the first {cut:?}", number(*count)));
+    }
+    if field.dropped_characters > 0 {
+        rules.push(format!("{} lose characters", number(field.dropped_characters)));
+    }
+    let rules = rules.join(", ");
+    let _ = writeln!(text, "field {}: {rules}   (--verbose lists them)", field.field);
 }
 
 fn cost_of(provider: &ProviderPlan) -> String {

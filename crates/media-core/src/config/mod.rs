@@ -10,13 +10,16 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use self::schema::{file_schema, provider_schema};
 pub use self::section::Section;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Wiring;
+use crate::provider::MediaProvider;
 use crate::secret::ApiKey;
 
 /// Variables with this prefix are ours: `MEDIA_CONFIG__openai__image__quality=high`. No other is looked at.
@@ -54,6 +57,23 @@ pub struct Setup {
     pub key: Option<ApiKey>,
     /// What surrounds it.
     pub wiring: Wiring,
+}
+
+impl Setup {
+    /// Makes the instance with the constructor of its type; what is wrong with its configuration is told by file and key.
+    ///
+    /// # Errors
+    /// The configuration cannot be read, or what the constructor says.
+    pub fn make<C: DeserializeOwned, P: MediaProvider + 'static>(
+        self,
+        with_wiring: impl FnOnce(&str, C, Option<ApiKey>, Wiring) -> Result<P>,
+    ) -> Result<Arc<dyn MediaProvider>> {
+        let Setup { section, key, wiring } = self;
+        match with_wiring(section.name(), section.parse()?, key, wiring) {
+            Ok(provider) => Ok(Arc::new(provider)),
+            Err(error) => Err(section.complaint(&error)),
+        }
+    }
 }
 
 impl Config {

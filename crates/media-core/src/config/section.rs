@@ -222,6 +222,14 @@ impl Section {
         self.own.extract().map_err(|error| self.complain_about(error))
     }
 
+    /// The same, and whether it makes sense.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) naming file and key.
+    pub fn check<T: DeserializeOwned>(&self, validate: impl FnOnce(&T) -> Result<()>) -> Result<()> {
+        validate(&self.parse()?).map_err(|error| self.complaint(&error))
+    }
+
     /// One value of it, such as `prices`.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 
 use std::error::Error as _;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -94,9 +95,9 @@ impl Read for Sipped {
         cx: &mut Context<'_>,
         mut into: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut bytes = [0; READ_AT_ONCE];
+        let mut bytes = [const { MaybeUninit::uninit() }; READ_AT_ONCE];
         let room = into.remaining().min(READ_AT_ONCE);
-        let mut read = ReadBuf::new(bytes.get_mut(..room).unwrap_or_default());
+        let mut read = ReadBuf::uninit(bytes.get_mut(..room).unwrap_or_default());
         let came = Pin::new(&mut self.0).poll_read(cx, read.unfilled());
         into.put_slice(read.filled());
         came

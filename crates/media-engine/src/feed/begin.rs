@@ -8,7 +8,7 @@ use super::{Feeder, More, changed, output_name};
 use crate::book::{Pending, Wish};
 use crate::chain::Tried;
 use crate::count::short_of;
-use crate::decision::Start;
+use crate::decision::{AsSent, Start};
 use crate::ledger::{Planned, asked};
 use crate::line::{Line, Status, Subject};
 use crate::list::JobSpec;
@@ -62,21 +62,8 @@ impl Feeder<'_> {
     ) -> Result<More> {
         let shared = self.shared;
         if let Some(sent) = &start.as_sent {
-            // It is what it was sent as, and no equal of what the row asks for now.
-            wish.planned.hash = sent.hash;
-            wish.planned.spec.clone_from(&sent.spec);
-            let is_changed = std::mem::replace(&mut wish.planned.asked, sent.asked) != sent.asked;
-            wish.differs = Some(match is_changed || self.is_changed {
-                true => Status::Changed,
-                false => Status::Outdated,
-            });
-            wish.subject.request = Some(sent.hash.short());
-            let Checked { resolved, hash } = &mut prepared.checked;
-            *hash = sent.hash;
-            // By its model it is priced. What size was asked for nobody knows any more.
-            wish.planned.model.clone_from(&sent.model);
-            resolved.model.clone_from(&sent.model);
-            resolved.dimensions = None;
+            self.as_sent(&mut wish, &mut prepared.checked, sent);
+            // It is no equal of what the row asks for now.
             equal = None;
         } else if self.is_changed {
             wish.differs = Some(Status::Changed);
@@ -151,6 +138,23 @@ impl Feeder<'_> {
         let is_over = sent.is_err();
         self.take_back(sent);
         Ok(if is_over { More::No } else { More::Yes })
+    }
+
+    /// Makes a row what it was sent as.
+    fn as_sent(&self, wish: &mut Wish, checked: &mut Checked, sent: &AsSent) {
+        wish.planned.hash = sent.hash;
+        wish.planned.spec.clone_from(&sent.spec);
+        let is_changed = std::mem::replace(&mut wish.planned.asked, sent.asked) != sent.asked;
+        wish.differs = Some(match is_changed || self.is_changed {
+            true => Status::Changed,
+            false => Status::Outdated,
+        });
+        wish.subject.request = Some(sent.hash.short());
+        checked.hash = sent.hash;
+        // By its model it is priced. What size was asked for nobody knows any more.
+        wish.planned.model.clone_from(&sent.model);
+        checked.resolved.model.clone_from(&sent.model);
+        checked.resolved.dimensions = None;
     }
 
     /// Other rows that ask for the same: under any of their names it may have been bought.

@@ -11,9 +11,9 @@ use crate::decision::{Decision, Stay, stay};
 use crate::found::is_as_made;
 use crate::ledger::{JobStatus, Made, Planned, TakeRow, asked};
 use crate::line::{Line, Status};
-use crate::outcome::Beside;
 use crate::place;
 use crate::plan::Prepared;
+use crate::results::Beside;
 
 /// Copies that are noted together.
 const HANDFUL: usize = 64;

@@ -96,33 +96,7 @@ impl Resume<'_> {
         }
         let take = self.take(&case.spec.id, entry.take)?;
         if take.is_none() {
-            let last = reader.last_attempt(&case.spec.id, entry.take, &case.prepared.checked.hash)?;
-            let number = last.as_ref().map_or(0, |attempt| attempt.number);
-            // A redo of it was begun and came to nothing before it was sent: what was bought before that is still no good.
-            let is_spent = last
-                .as_ref()
-                .is_some_and(|attempt| attempt.state == AttemptState::Spent);
-            let is_open = last.is_some_and(|attempt| attempt.state.is_open());
-            // A file that stands at its path is told as on any run.
-            let is_free = matches!(
-                self.find(&case.prepared.request.output_path, None),
-                Found::Nothing
-            );
-            let has_failed = entry.status == JobStatus::Failed || is_spent;
-            if is_open || !has_failed || !is_free {
-                let decision = self.decide_unmade(case, &entry)?;
-                return self.or_anew(case, decision, start(entry.take, number + 1, Prior::Fresh));
-            }
-            if self.is_in_doubt_elsewhere(case)? {
-                // What is known of it stays written down.
-                return self.waits_for_equal(case, None);
-            }
-            if let Some(copy @ Decision::Copy { .. }) = self.made_for_equal(case, Some(&entry), entry.take)? {
-                return Ok(copy);
-            }
-            // What failed for good is asked again on a person's word, which this is; what was billed and came to nothing
-            // is bought again.
-            return Ok(Decision::Make(start(entry.take, number + 1, Prior::Fresh)));
+            return self.anew_of_unmade(case, reader, &entry);
         }
         let path = &case.prepared.request.output_path;
         let found = self.find(path, take.as_ref());
@@ -143,6 +117,37 @@ impl Resume<'_> {
             is_redo: true,
             ..start(next, 1, Prior::Fresh)
         }))
+    }
+
+    /// Another take of a job of which none was made.
+    fn anew_of_unmade(&self, case: Case<'_>, reader: &Reader, entry: &Entry) -> Result<Decision> {
+        let last = reader.last_attempt(&case.spec.id, entry.take, &case.prepared.checked.hash)?;
+        let number = last.as_ref().map_or(0, |attempt| attempt.number);
+        // A redo of it was begun and came to nothing before it was sent: what was bought before that is still no good.
+        let is_spent = last
+            .as_ref()
+            .is_some_and(|attempt| attempt.state == AttemptState::Spent);
+        let is_open = last.is_some_and(|attempt| attempt.state.is_open());
+        // A file that stands at its path is told as on any run.
+        let is_free = matches!(
+            self.find(&case.prepared.request.output_path, None),
+            Found::Nothing
+        );
+        let has_failed = entry.status == JobStatus::Failed || is_spent;
+        if is_open || !has_failed || !is_free {
+            let decision = self.decide_unmade(case, entry)?;
+            return self.or_anew(case, decision, start(entry.take, number + 1, Prior::Fresh));
+        }
+        if self.is_in_doubt_elsewhere(case)? {
+            // What is known of it stays written down.
+            return self.waits_for_equal(case, None);
+        }
+        if let Some(copy @ Decision::Copy { .. }) = self.made_for_equal(case, Some(entry), entry.take)? {
+            return Ok(copy);
+        }
+        // What failed for good is asked again on a person's word, which this is; what was billed and came to nothing
+        // is bought again.
+        Ok(Decision::Make(start(entry.take, number + 1, Prior::Fresh)))
     }
 
     /// What an equal row has lost, or has bought in vain, is no answer to a person who wants this one.
@@ -207,12 +212,7 @@ impl Resume<'_> {
 
     /// A take of it was made.
     fn decide_made(&self, case: Case<'_>, entry: &Entry, take: TakeRow) -> Result<Decision> {
-        let Case {
-            client,
-            spec,
-            prepared,
-            ..
-        } = case;
+        let Case { spec, prepared, .. } = case;
         let is_same = take.hash == prepared.checked.hash;
         let path = &prepared.request.output_path;
         let differs = if entry.asked == asked(spec) && take.fits(path) {
@@ -247,16 +247,34 @@ impl Resume<'_> {
             Found::Nothing => false,
             Found::Broken(_) => true,
         };
-        // Gone. What costs nothing is brought back: the file of this row, by whatever configuration it was made.
+        self.bring_back(case, take, is_same || differs == Status::Outdated, is_broken)
+    }
+
+    /// Its file is gone. What costs nothing is brought back: the file of this row, by whatever configuration it was made.
+    /// `is_its_own`: the row still asks for it.
+    fn bring_back(
+        &self,
+        case: Case<'_>,
+        take: TakeRow,
+        is_its_own: bool,
+        is_broken: bool,
+    ) -> Result<Decision> {
+        let Case {
+            client,
+            spec,
+            prepared,
+            ..
+        } = case;
+        let path = &prepared.request.output_path;
         let former = self.out.join(&take.path);
         if former != *path && self.is_made_at(&former, &take) {
-            if is_same || differs == Status::Outdated {
+            if is_its_own {
                 let number = take.take;
                 return Ok(copy(former, take, number, is_broken));
             }
             return Ok(gone_to(&former, is_broken));
         }
-        if !is_same {
+        if take.hash != prepared.checked.hash {
             return Ok(gone(take, is_broken));
         }
         if let Some(equal) = self.identical_file(&take, is_broken)? {

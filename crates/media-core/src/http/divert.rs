@@ -8,13 +8,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use memchr::{memchr, memchr2, memchr3};
 use serde::de::Deserializer;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::output::{Intake, StageWriter, Staged};
 
 /// The value of a field that holds media: taken out of the answer, or a text that is none (a link).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
     /// The place of the media in the list that came with the answer.
     Staged(usize),

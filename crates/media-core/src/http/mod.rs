@@ -304,11 +304,7 @@ impl Http {
         fields: &[&str],
         output: &Path,
     ) -> Result<(serde_json::Value, Vec<Staged>)> {
-        let failed = |error: std::io::Error| {
-            Error::new(ErrorKind::Storage, format!("cannot read {}", file.display()))
-                .because(error)
-                .without_charge()
-        };
+        let failed = |error| Error::storage("cannot read", file, error);
         let mut open = tokio::fs::File::open(file).await.map_err(failed)?;
         open.seek(std::io::SeekFrom::Start(part.start))
             .await

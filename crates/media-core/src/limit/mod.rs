@@ -133,12 +133,7 @@ impl Limiter {
     /// What senders wait for, by group.
     pub(crate) fn waiting(&self) -> Vec<Waiting> {
         let groups = lock(&self.groups);
-        let waiting = groups.iter().filter_map(|(group, pacer)| {
-            let mut waiting = pacer.waiting()?;
-            waiting.group.clone_from(group);
-            Some(waiting)
-        });
-        waiting.collect()
+        groups.values().filter_map(|pacer| pacer.waiting()).collect()
     }
 
     /// The pacer of a group; groups without configured limits get one that only learns and pauses.
@@ -148,8 +143,8 @@ impl Limiter {
             return Arc::clone(pacer);
         }
         let pacer = Arc::new(match lock(&self.configured).get(group) {
-            Some(limits) => Pacer::new(limits.windows(), limits.raise_to_reported),
-            None => Pacer::new(Vec::new(), true),
+            Some(limits) => Pacer::new(group, limits.windows(), limits.raise_to_reported),
+            None => Pacer::new(group, Vec::new(), true),
         });
         groups.insert(group.to_owned(), Arc::clone(&pacer));
         pacer
@@ -264,15 +259,7 @@ impl Limiter {
     /// Which configured ceilings made senders wait.
     pub(crate) fn slowed(&self) -> Vec<Slowed> {
         let groups = lock(&self.groups);
-        groups
-            .iter()
-            .flat_map(|(group, pacer)| {
-                pacer.slowed().into_iter().map(move |mut slowed| {
-                    group.clone_into(&mut slowed.group);
-                    slowed
-                })
-            })
-            .collect()
+        groups.values().flat_map(|pacer| pacer.slowed()).collect()
     }
 }
 

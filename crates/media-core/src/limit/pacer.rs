@@ -31,6 +31,8 @@ pub struct Window {
 /// Lets sends of one limit group through, in order.
 #[derive(Debug)]
 pub struct Pacer {
+    /// The limit group.
+    group: String,
     /// Held by the waiter who is first in line. Tokio's semaphore is fair, and a dropped waiter leaves the queue.
     turn: Semaphore,
     state: Mutex<State>,
@@ -122,14 +124,15 @@ impl Drop for NotedWait<'_> {
 }
 
 impl Pacer {
-    /// A pacer with these ceilings. With `raise_to_reported`, a higher limit that the service reports replaces ours.
+    /// The pacer of a limit group with these ceilings. With `raise_to_reported`, a higher limit that the service reports replaces ours.
     #[must_use]
-    pub fn new(windows: Vec<Window>, raise_to_reported: bool) -> Pacer {
+    pub fn new(group: &str, windows: Vec<Window>, raise_to_reported: bool) -> Pacer {
         let gauges = windows
             .into_iter()
             .map(|w| Gauge::new(w.bucket, w.length, Some(w.limit), raise_to_reported))
             .collect();
         Pacer {
+            group: group.to_owned(),
             turn: Semaphore::new(1),
             state: Mutex::new(State {
                 gauges,
@@ -200,7 +203,7 @@ impl Pacer {
                 };
                 let bucket = slowest.and_then(|index| Some(state.gauges.get(index)?.bucket.clone()));
                 state.waiting = Some(Waiting {
-                    group: String::new(),
+                    group: self.group.clone(),
                     bucket,
                     until: at,
                 });
@@ -318,7 +321,7 @@ impl Pacer {
         let state = self.state();
         let slowed = state.gauges.iter().filter_map(|gauge| {
             Some(Slowed {
-                group: String::new(),
+                group: self.group.clone(),
                 bucket: gauge.bucket.clone(),
                 configured: gauge.configured?,
                 reported: gauge.reported,
@@ -372,7 +375,7 @@ mod tests {
             limit: 1,
             length: Duration::from_secs(60),
         };
-        let pacer = Arc::new(Pacer::new(vec![minute], false));
+        let pacer = Arc::new(Pacer::new("image", vec![minute], false));
         let places = Arc::new(Places::new(1));
         let (grant, place) = pacer.wait_for(&Units::default(), &places).await.unwrap();
         grant.spend();

@@ -51,7 +51,7 @@ impl Schedule {
                 limit: *limit,
                 length: Duration::from_secs(*seconds),
             });
-        Arc::new(Pacer::new(windows.collect(), false))
+        Arc::new(Pacer::new("image", windows.collect(), false))
     }
 
     fn amounts(&self, waiter: &Waiter) -> Vec<u64> {
@@ -247,7 +247,7 @@ async fn share_of(limit: u64) -> f64 {
         limit,
         length: Duration::from_secs(60),
     };
-    let pacer = Arc::new(Pacer::new(vec![window], false));
+    let pacer = Arc::new(Pacer::new("image", vec![window], false));
     let count = (limit * 3).min(3000) as u32;
     let began = Instant::now();
     for place in 0..=count {
@@ -278,7 +278,7 @@ async fn what_never_fits_is_refused_at_once() {
         limit: 1000,
         length: Duration::from_secs(60),
     };
-    let pacer = Arc::new(Pacer::new(vec![window], false));
+    let pacer = Arc::new(Pacer::new("image", vec![window], false));
     let began = Instant::now();
     let error = pacer
         .wait(&Units::default().with("tokens", 1001))

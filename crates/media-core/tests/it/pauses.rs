@@ -15,7 +15,7 @@ fn window(bucket: &str, limit: u64, seconds: u64) -> Window {
 }
 
 fn pacer(windows: Vec<Window>, raise: bool) -> Arc<Pacer> {
-    Arc::new(Pacer::new(windows, raise))
+    Arc::new(Pacer::new("image", windows, raise))
 }
 
 fn report(limit: u64) -> RateReport {

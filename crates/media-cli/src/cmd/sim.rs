@@ -17,15 +17,21 @@ pub(crate) async fn run(args: &args::Sim) -> Result<Exit> {
             .not_billed()
     })?;
     let url = sim.url();
+    // The longest of the addresses, and two spaces.
+    let width = url.len() + "/runware/v1  ".len();
     for (service, path) in [
         ("openai", "openai/v1"),
         ("runware", "runware/v1"),
         ("forvo", "forvo"),
     ] {
         let key = sim.key(service).unwrap_or("(none in the scenario)");
-        put!("{service:<9}{:<26}key {key}", format!("{url}/{path}"));
+        put!("{service:<9}{:<width$}key {key}", format!("{url}/{path}"));
     }
-    put!("bill     {url}/_sim/bill   faults: POST {url}/_sim/faults");
+    put!(
+        "{:<9}{:<width$}faults: POST {url}/_sim/faults",
+        "bill",
+        format!("{url}/_sim/bill")
+    );
     if let Some(mut signals) = Signals::new() {
         signals.next().await;
     } else {

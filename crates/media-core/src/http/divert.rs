@@ -7,8 +7,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use memchr::{memchr, memchr2, memchr3};
-use serde::de::Deserializer;
 use serde::Deserialize;
+use serde::de::Deserializer;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::output::{Intake, StageWriter, Staged};

@@ -171,36 +171,41 @@ impl Batches {
         Ok(generated)
     }
 
+    /// Why a batch was refused as a whole.
+    fn refusal(&self, batch: &Batch) -> Error {
+        let first = batch.errors.as_ref().and_then(|errors| errors.data.first());
+        let said = first.and_then(|error| error.message.as_deref());
+        let told = said.map_or_else(|| "no reason was given".to_owned(), shorten);
+        let line = first
+            .and_then(|error| error.line)
+            .map(|line| format!(", line {line}"));
+        let message = format!("the batch was refused{}: {told}", line.unwrap_or_default());
+        // A code says more than that it was refused: no money is no matter of this batch.
+        let code = first.and_then(|error| error.code.as_deref()).unwrap_or_default();
+        if code == TOO_MUCH {
+            // Nothing is wrong with it: its turn did not come.
+            let hint = "run the same command again when other batches of the account are done";
+            return for_later(Error::new(ErrorKind::Cancelled, message).hint(hint));
+        }
+        let complaint = json!({ "error": { "code": code, "message": said } }).to_string();
+        let judged = self.http.judge_part("batch", 400, complaint.as_bytes());
+        let judged = judged.err();
+        let judged = judged.filter(|error| error.kind().stops_lane() || error.kind().stops_model());
+        for_later(match judged {
+            Some(judged) => match judged.next() {
+                Some(next) => Error::new(judged.kind(), message).hint(next),
+                None => Error::new(judged.kind(), message),
+            },
+            None => Error::new(ErrorKind::BadResponse, message),
+        })
+    }
+
     /// Why a batch says nothing of a line. Not billed is only what its own counts leave no place for.
     fn missing(&self, batch: &Batch, results: &Results) -> Error {
         let completed = batch.request_counts.map(|counts| counts.completed);
         let is_refused = batch.status == "failed" && completed.unwrap_or(0) == 0 && results.found() == 0;
         if is_refused {
-            let first = batch.errors.as_ref().and_then(|errors| errors.data.first());
-            let said = first.and_then(|error| error.message.as_deref());
-            let told = said.map_or_else(|| "no reason was given".to_owned(), shorten);
-            let line = first
-                .and_then(|error| error.line)
-                .map(|line| format!(", line {line}"));
-            let message = format!("the batch was refused{}: {told}", line.unwrap_or_default());
-            // A code says more than that it was refused: no money is no matter of this batch.
-            let code = first.and_then(|error| error.code.as_deref()).unwrap_or_default();
-            if code == TOO_MUCH {
-                // Nothing is wrong with it: its turn did not come.
-                let hint = "run the same command again when other batches of the account are done";
-                return for_later(Error::new(ErrorKind::Cancelled, message).hint(hint));
-            }
-            let complaint = json!({ "error": { "code": code, "message": said } }).to_string();
-            let judged = self.http.judge_part("batch", 400, complaint.as_bytes());
-            let judged = judged.err();
-            let judged = judged.filter(|error| error.kind().stops_lane() || error.kind().stops_model());
-            return for_later(match judged {
-                Some(judged) => match judged.next() {
-                    Some(next) => Error::new(judged.kind(), message).hint(next),
-                    None => Error::new(judged.kind(), message),
-                },
-                None => Error::new(ErrorKind::BadResponse, message),
-            });
+            return self.refusal(batch);
         }
         let is_accounted = completed.is_some_and(|completed| results.found() >= completed);
         // A file that could not be fetched may be there next time.

@@ -7,10 +7,12 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// Where the workspace is.
+/// Where the workspace is. As cargo says when it runs this: one that was built in another checkout may be run here, where
+/// both share a target folder.
 pub(crate) fn root() -> PathBuf {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask).to_path_buf()
+    let built_in = || env!("CARGO_MANIFEST_DIR").into();
+    let xtask: PathBuf = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(built_in, Into::into);
+    xtask.parent().unwrap_or(&xtask).to_path_buf()
 }
 
 /// A cargo command, to be completed by the caller.

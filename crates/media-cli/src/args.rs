@@ -78,13 +78,13 @@ pub(crate) enum Command {
     Init(Init),
     /// Make every file of a list; the same command again makes what is missing
     Run(Run),
-    /// Say what a run would do, how long it takes and what it costs; no network, no keys
+    /// Say what a run would do, how long it takes and what it costs; no network, no keys; exit code 3 where a budget does not allow it
     Plan(Plan),
     /// Say what the ledger knows: what is done, failed, may have been billed; or all about one job
     Status(Status),
     /// Ask again for what failed; with --unknown, send again what may have been billed
     Retry(Retry),
-    /// Fetch what was paid for and never delivered, and buy nothing
+    /// Fetch what was paid for and never delivered, and buy nothing; with a LIST also what a lost ledger no longer knows
     Rescue(Rescue),
     /// End remote batches early; what is done by then is delivered by the next run, the rest is not billed
     Cancel(Cancel),
@@ -227,7 +227,6 @@ pub(crate) struct Plan {
     /// As for media run: have files made in remote batches
     #[arg(long)]
     pub(crate) batch_api: bool,
-    /// With a budget the exit code is 3 when it does not allow all of it
     #[command(flatten)]
     pub(crate) budget: BudgetArgs,
     /// Print the plan as JSON
@@ -264,7 +263,6 @@ pub(crate) struct Retry {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rescue {
-    /// With a LIST, also what a lost ledger no longer knows is asked for
     #[command(flatten)]
     pub(crate) list: ListArgs,
     #[command(flatten)]

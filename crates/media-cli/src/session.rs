@@ -248,7 +248,10 @@ impl<'a> Session<'a> {
         if args.list.is_some() {
             return self.list(args);
         }
-        Ok(self.place(&args.place))
+        Ok(List {
+            providers: args.provider.clone(),
+            ..self.place(&args.place)
+        })
     }
 
     pub(crate) fn is_simulated(&self) -> bool {
@@ -265,9 +268,9 @@ impl<'a> Session<'a> {
             let mut keys = BTreeMap::new();
             for name in instances {
                 let kind = self.config.provider(name)?.provider_type()?;
-                let key = simulation
-                    .key(&kind)
-                    .ok_or_else(|| Error::config(format!("there is no simulator of {kind} (for {name})")))?;
+                let key = simulation.key(&kind).ok_or_else(|| {
+                    Error::config(format!("the simulator has no key for {kind} (for {name})"))
+                })?;
                 keys.insert(name.clone(), Some(key));
             }
             return Ok(keys);

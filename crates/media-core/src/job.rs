@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::error::{Charge, Error, ErrorKind, Result};
 use crate::key::{Attempt, AttemptKey};
+use crate::lane::Halts;
 use crate::limit::HoldSlot;
 use crate::provider::{Facts, Generated, Link, Resolved};
 use crate::request::MediaRequest;
@@ -142,6 +143,7 @@ pub struct Job {
     hold: HoldSlot,
     mark: Option<Arc<SentMark>>,
     waits: bool,
+    halts: Option<Arc<Halts>>,
     request_id: Mutex<Option<String>>,
     answer: Mutex<Option<oneshot::Sender<Result<Generated>>>>,
 }
@@ -177,6 +179,7 @@ impl Job {
             hold: HoldSlot::default(),
             mark: None,
             waits: true,
+            halts: None,
             request_id: Mutex::new(None),
             answer: Mutex::new(Some(send)),
         };
@@ -199,6 +202,17 @@ impl Job {
     pub(crate) fn waiting(mut self, waits: bool) -> Job {
         self.waits = waits;
         self
+    }
+
+    /// Calls it off where it waits to be sent, once its lane is halted.
+    pub(crate) fn unless_halted(mut self, halts: &Arc<Halts>) -> Job {
+        self.halts = Some(Arc::clone(halts));
+        self
+    }
+
+    /// Why it is not to be sent any more, or again, if so.
+    pub(crate) fn called_off(&self) -> Option<Error> {
+        self.halts.as_ref()?.of(&self.resolved)
     }
 
     /// Whether somebody waits for the remote batch that it is sent in. Otherwise it is answered with

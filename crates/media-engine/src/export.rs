@@ -51,7 +51,8 @@ pub fn export_results(reader: &Reader, out: &mut impl Write) -> Result<u64> {
     Ok(count)
 }
 
-/// The rows of a list of which a file failed, with why and what to do; gives their number.
+/// The rows of a list of which a file failed, with why and what to do; gives their number. `only`: of these providers, if any
+/// are named.
 ///
 /// # Errors
 /// The list or the ledger cannot be read or `out` not be written.
@@ -59,6 +60,7 @@ pub fn export_failed(
     project: &Project,
     list: &Path,
     recipe: Option<&Path>,
+    only: &[String],
     reader: &Reader,
     out: &mut impl Write,
 ) -> Result<u64> {
@@ -77,6 +79,7 @@ pub fn export_failed(
             let Some(entry) = reader
                 .job(&spec.id)?
                 .filter(|job| job.status == JobStatus::Failed)
+                .filter(|job| only.is_empty() || only.contains(&job.provider))
             else {
                 continue;
             };

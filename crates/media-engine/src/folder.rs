@@ -100,12 +100,19 @@ impl Folder {
         let busy = format!("another run is at work in {}", out.display());
         let lock = locked(&inner.join("lock"), busy)?;
         let was_used = inner.join(PROJECT).exists();
-        check_mark(out, &inner, simulated, was_used)?;
         let named = project_of(out, &inner)?;
         let named_elsewhere = check_ledger_place(out, ledger)?;
         let ledger = Ledger::open(&ledger_path(out, ledger), &inner)?;
         let reader = ledger.reader()?;
-        check_ledger_mark(&reader, simulated)?;
+        // A run that was refused before it began anything has left marks and nothing that they are true of.
+        let is_blank = reader.meta(MARK)?.is_some()
+            && reader.is_empty()?
+            && reader.meta("lost")?.is_none()
+            && reader.meta(ADOPTED)?.is_none();
+        if !is_blank {
+            check_mark(out, &inner, simulated, was_used)?;
+            check_ledger_mark(&reader, simulated)?;
+        }
         let known = reader.meta("project")?;
         // A ledger that knows nothing in a folder that was used: what was sent from here is known to nobody.
         let is_lost = reader.meta("lost")?.is_some() || (known.is_none() && was_used);
@@ -129,10 +136,14 @@ impl Folder {
             mark(ELSEWHERE, &place)?;
         }
         // After the ledger knows it: a kill in between must not look like a folder whose ledger was lost.
+        if simulated {
+            mark(MARK, "")?;
+        } else if let Err(error) = fs::remove_file(inner.join(MARK))
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(Error::storage("cannot remove", &inner.join(MARK), error));
+        }
         if !was_used {
-            if simulated {
-                mark(MARK, "")?;
-            }
             mark(PROJECT, &project)?;
         }
         let was_empty = reader.is_empty()?;
@@ -246,8 +257,8 @@ impl Folder {
 /// A simulated run marks its folder; afterwards only runs of the same sort may use it.
 fn check_mark(out: &Path, inner: &Path, simulated: bool, was_used: bool) -> Result<()> {
     match (simulated, inner.join(MARK).exists()) {
-        (false, true) => Err(holds(&out.display().to_string(), true)),
-        (true, false) if was_used => Err(holds(&out.display().to_string(), false)),
+        (false, true) => Err(holds(&out.display().to_string(), true, OTHER_FOLDER)),
+        (true, false) if was_used => Err(holds(&out.display().to_string(), false, OTHER_FOLDER)),
         _ => Ok(()),
     }
 }
@@ -255,24 +266,21 @@ fn check_mark(out: &Path, inner: &Path, simulated: bool, was_used: bool) -> Resu
 /// And so does a ledger that is kept elsewhere.
 fn check_ledger_mark(reader: &Reader, simulated: bool) -> Result<()> {
     match reader.meta(MARK)?.as_deref() {
-        Some("yes") if !simulated => Err(holds("the ledger", true)),
-        Some("no") if simulated => Err(holds("the ledger", false)),
+        Some("yes") if !simulated => Err(holds("the ledger", true, OTHER_LEDGER)),
+        Some("no") if simulated => Err(holds("the ledger", false, OTHER_LEDGER)),
         _ => Ok(()),
     }
 }
 
-fn holds(what: &str, simulated: bool) -> Error {
-    if simulated {
-        Error::config(format!(
-            "{what} holds simulated results, which a real run does not mix with real ones"
-        ))
-        .hint("name another folder by --out, or delete this one")
-    } else {
-        Error::config(format!(
-            "{what} holds real results, which a simulation does not touch"
-        ))
-        .hint("name another folder by --out")
-    }
+const OTHER_FOLDER: &str = "name another folder by --out";
+const OTHER_LEDGER: &str = "name another ledger by --ledger";
+
+fn holds(what: &str, simulated: bool, next: &str) -> Error {
+    let message = match simulated {
+        true => format!("{what} holds simulated results, which a real run does not mix with real ones"),
+        false => format!("{what} holds real results, which a simulation does not touch"),
+    };
+    Error::config(message).hint(next)
 }
 
 /// The folder's first absolute path, kept in it. So keys stay the same when the folder is moved, and when the ledger is
@@ -450,6 +458,19 @@ mod tests {
         };
         assert!(refused(out.path(), None, true).contains("another run"));
         simulated.close().unwrap();
+        // One that knows of nothing belongs to nobody yet: a run that was refused leaves it like this.
+        for simulated in [false, true] {
+            Folder::open(out.path(), None, simulated)
+                .unwrap()
+                .close()
+                .unwrap();
+        }
+        let job = "INSERT INTO jobs (id, line, path, provider, model, request, asked, hash, take, status, updated_ms)
+            VALUES ('a', 1, 'a.png', 'p', 'm', '{}', x'', x'', 1, 'done', 0)";
+        rusqlite::Connection::open(ledger_path(out.path(), None))
+            .unwrap()
+            .execute(job, ())
+            .unwrap();
         assert!(refused(out.path(), None, false).contains("simulated results"));
         // A ledger elsewhere knows it too, and is used by one at a time.
         let ledger = ledger_path(out.path(), None);

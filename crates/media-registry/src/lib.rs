@@ -5,8 +5,8 @@ use std::sync::Arc;
 use media_core::config::{Section, Setup};
 use media_core::{Error, Factory, MediaProvider, Result};
 
-/// Providers that exist here, and the feature of this crate that builds each in.
-const KNOWN: [(&str, &str); 3] = [("openai", "openai"), ("runware", "runware"), ("forvo", "forvo")];
+/// Providers that exist here; a feature of this crate by the same name builds each in.
+const KNOWN: [&str; 3] = ["openai", "runware", "forvo"];
 
 /// The providers a program can make instances of.
 #[derive(Clone, Debug, Default)]
@@ -57,14 +57,20 @@ impl Registry {
             return Ok(factory);
         }
         let known: Vec<_> = self.factories.iter().map(|factory| factory.name).collect();
-        let message = match KNOWN.iter().find(|(known, _)| *known == name) {
-            Some((_, feature)) => format!(
-                "the provider {name:?} is not built in: turn on the feature {feature:?} of media-registry (or of media-cli)"
+        let message = match KNOWN.contains(&name) {
+            true => format!(
+                "the provider {name:?} is not built in: turn on the feature {name:?} of media-registry (or of media-cli)"
             ),
-            None if known.is_empty() => format!("there is no provider {name:?}: none is built in"),
-            None => format!("there is no provider {name:?}: there are {}", known.join(", ")),
+            false if known.is_empty() => format!("there is no provider {name:?}: none is built in"),
+            false => format!("there is no provider {name:?}: there are {}", known.join(", ")),
         };
         Err(Error::config(message))
+    }
+
+    /// Whether a provider of this type name exists and is left out of this program.
+    #[must_use]
+    pub fn is_left_out(&self, name: &str) -> bool {
+        KNOWN.contains(&name) && self.factory(name).is_err()
     }
 
     /// Makes the instance that a configuration section describes.

@@ -1,7 +1,7 @@
 //! The configuration of one OpenAI account or compatible server.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use media_core::{
     Error, Format, ImageRules, Limits, Prices, Result, RetrySettings, ServiceSettings, Size, Span, Timeouts,
@@ -119,7 +119,7 @@ pub struct BatchConfig {
     /// By what the wait grows each time.
     pub poll_growth: f64,
     /// Pages of the account's list of batches, of 100 each, that are looked through for one whose id is not known.
-    pub list_pages: u32,
+    pub list_pages: NonZeroU32,
     /// How long the service may take, in whole hours.
     pub completion_window: Span,
     /// After this long a batch that the account does not list counts as never created, and a line that a finished batch

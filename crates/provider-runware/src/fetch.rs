@@ -136,6 +136,7 @@ impl Runware {
             .map(Waiting::in_doubt)
             .collect();
         let delivery = &self.config.delivery;
+        let (began, total) = (Instant::now(), self.config.timeouts.total.0);
         let mut pauses = self.pauses();
         let (mut rounds, mut unknown_rounds) = (0, 0);
         while !open.is_empty() {
@@ -159,9 +160,10 @@ impl Runware {
                 }
             }
             rounds += 1;
-            // Once the pauses have reached their maximum, this call stops waiting.
+            // Once the pauses have reached their maximum, or the time is over, this call stops waiting.
             let is_unknown = unknown_rounds >= delivery.unknown_rounds;
-            if is_unknown || (rounds >= delivery.least_rounds && pauses.at_most()) {
+            let is_late = pauses.at_most() || began.elapsed() >= total;
+            if is_unknown || (rounds >= delivery.least_rounds && is_late) {
                 let error = Error::new(ErrorKind::Timeout, "the service is still at work on it");
                 for one in running {
                     one.job.finish(Err(error.clone().in_op(RESULT_OP)));

@@ -286,7 +286,13 @@ impl Reader {
             let cost = item.error.iter().map(|error| error.cost).chain([item.cost]);
             let cost = cost.flatten().max_by(f64::total_cmp);
             let error = item.error.into_iter().next().unwrap_or(flat);
-            return State::Failed(TaskError { cost, ..error });
+            // What the item says of itself is said of its error.
+            let status = error.status.clone().or(item.status);
+            return State::Failed(TaskError {
+                cost,
+                status,
+                ..error
+            });
         }
         // Words without a code, of what goes on or of what nothing is known.
         if media.is_none()

@@ -340,6 +340,9 @@ pub(crate) async fn rescue(
         })?;
         plan_jobs(&project, specs, How::Resumed, place)?
     };
+    if !list.providers.is_empty() {
+        plan.keep_only(&list.providers)?;
+    }
     plan.without_fallbacks();
     let work = Work {
         session: &session,

@@ -3,6 +3,7 @@
 use media_core::{Error, ErrorKind, Result, Usd};
 use media_engine::{Bound, Caps, Left, Plan, ProviderPlan, Reader};
 
+use crate::say;
 use crate::words::{counted, number};
 
 /// What a budget leaves to a run.
@@ -11,6 +12,8 @@ pub(crate) struct Budget {
     left: Option<Left>,
     /// Earlier sends that may have been billed and had no price.
     unpriced: u64,
+    /// Settled purchases that had none, so that they count nothing.
+    uncounted: u64,
 }
 
 impl Budget {
@@ -23,7 +26,18 @@ impl Budget {
                 .map(Reader::unpriced_sends)
                 .transpose()?
                 .unwrap_or_default(),
+            uncounted: ledger.map(Reader::uncounted).transpose()?.unwrap_or_default(),
         })
+    }
+
+    /// Says what a ceiling knows nothing of.
+    pub(crate) fn tell_uncounted(&self) {
+        if self.left.is_some() && self.uncounted > 0 {
+            say!(
+                "{} of earlier runs may have been billed and had no price: the cap counts nothing for them",
+                counted(self.uncounted, "request")
+            );
+        }
     }
 
     /// What may still be spent; `None` without a ceiling.

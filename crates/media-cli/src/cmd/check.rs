@@ -20,12 +20,15 @@ pub(crate) async fn run(registry: &Registry, global: &Global, args: &Check) -> R
     // All of them before the first is asked: a wrong configuration is told before anything is done.
     let mut clients = Vec::new();
     for name in names {
+        let section = session.config.provider(&name)?;
+        let left_out = session.registry.is_left_out(&section.provider_type()?);
+        if !left_out {
+            (session.registry.factory_of(section)?.check_config)(section)?;
+        }
         match session.alone(&name) {
             Ok(client) => clients.push((name, client)),
-            // Nobody needs the keys of services that they do not use, nor those services. What is configured wrongly is wrong.
-            Err(error)
-                if all && (error.kind() == ErrorKind::MissingApiKey || !session.is_built_in(&name)?) =>
-            {
+            // Nobody needs the keys of services that they do not use, nor those services.
+            Err(error) if all && (error.kind() == ErrorKind::MissingApiKey || left_out) => {
                 put!("{name}: not asked: {}", words::of_error(&error));
             }
             Err(error) => return Err(error),

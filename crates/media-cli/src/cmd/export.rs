@@ -28,8 +28,14 @@ pub(crate) fn run(registry: &Registry, global: &Global, args: &Export) -> Result
             let list = noted.map_or_else(|| session.list(list), Ok)?;
             let reader = list.reader()?;
             let project = session.offline()?;
-            let rows =
-                media_engine::export_failed(&project, &list.path, list.recipe.as_deref(), &reader, &mut out)?;
+            let rows = media_engine::export_failed(
+                &project,
+                &list.path,
+                list.recipe.as_deref(),
+                &list.providers,
+                &reader,
+                &mut out,
+            )?;
             if rows == 0 {
                 say!("no row has failed");
             } else {

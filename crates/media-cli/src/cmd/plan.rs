@@ -83,6 +83,7 @@ pub(crate) fn make(
     media_engine::check_ledger_place(&list.out, list.named_ledger())?;
     let ledger = Reader::open(&list.ledger())?;
     let budget = Budget::of(caps, ledger.as_ref())?;
+    budget.tell_uncounted();
     let place = Place {
         left: budget.left(),
         only: &list.providers,

@@ -51,7 +51,8 @@ fn totals_as_json(reader: &Reader) -> Result<Value> {
             "at_stake_usd": totals.at_stake, "unpriced": totals.unpriced,
             "remote_batches": batches.len(), "in_batches": files, "set_aside_usd": set_aside,
             "unfetched": totals.unfetched, "unfetched_usd": totals.unfetched_usd,
-            "given_up": totals.given_up, "given_up_usd": totals.given_up_usd }),
+            "given_up": totals.given_up, "given_up_usd": totals.given_up_usd,
+            "uncounted": totals.uncounted }),
     )
 }
 
@@ -93,6 +94,12 @@ fn put_totals(place: &List, reader: &Reader, is_simulated: bool) -> Result<()> {
             "given up: {} may have been billed too, {} USD as estimated",
             counted(totals.given_up, "send"),
             totals.given_up_usd
+        );
+    }
+    if totals.uncounted > 0 {
+        put!(
+            "uncounted: {} whose price nobody knew; in none of these sums, and nothing against a budget",
+            counted(totals.uncounted, "request"),
         );
     }
     for batch in reader.remote_batches()? {

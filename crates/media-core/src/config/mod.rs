@@ -124,6 +124,8 @@ impl Config {
             section.lay(values, source)?;
         }
         for section in providers.values() {
+            section.api_key_env()?;
+            section.key_page()?;
             section.check_address()?;
         }
         Ok(Config {

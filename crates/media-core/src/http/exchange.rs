@@ -387,12 +387,13 @@ impl Http {
             return text;
         };
         // Error pages of gateways repeat the address, which may hold it.
-        let in_address: String = url::form_urlencoded::byte_serialize(key.as_bytes()).collect();
+        let in_query: String = url::form_urlencoded::byte_serialize(key.as_bytes()).collect();
         let text = without(text, key.as_bytes());
-        if in_address == key {
-            return text;
-        }
-        without(text, in_address.as_bytes())
+        let in_path = in_path(key);
+        [in_query, in_path]
+            .into_iter()
+            .filter(|encoded| encoded != key)
+            .fold(text, |text, encoded| without(text, encoded.as_bytes()))
     }
 
     pub(crate) fn scrub(&self, error: Error) -> Error {
@@ -401,6 +402,16 @@ impl Http {
             None => error,
         }
     }
+}
+
+/// A text as a segment of a path, with everything encoded that may have to be.
+fn in_path(text: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    let encoded = text.bytes().map(|byte| match plain(&byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    });
+    encoded.collect()
 }
 
 fn without(text: Vec<u8>, key: &[u8]) -> Vec<u8> {

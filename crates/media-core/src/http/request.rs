@@ -217,6 +217,13 @@ impl<'a> Request<'a> {
         self.jobs.iter().any(|job| job.is_in_doubt())
     }
 
+    /// Why none of its jobs is to be sent any more, if so. One that still may takes the others along: they cost nothing
+    /// where the service refuses their model.
+    pub(super) fn called_off(&self) -> Option<Error> {
+        let reasons: Option<Vec<Error>> = self.jobs.iter().map(|job| job.called_off()).collect();
+        reasons?.into_iter().next()
+    }
+
     /// Whether stopping now could lose something that may have been paid for.
     pub(super) fn must_be_finished(&self) -> bool {
         self.foreign || self.jobs.iter().any(|job| job.is_at_stake())

@@ -87,7 +87,7 @@ impl Lane {
         };
         let key = task.key;
         if let Err(error) = self.http().journal().record(&[(key, linked)]).await {
-            self.halt_all(&error);
+            self.halts.halt_all(&error);
         }
         let mut request = Request::download(link.url.clone(), &task.request.output_path);
         if let Some(group) = &link.group {
@@ -118,7 +118,7 @@ impl Lane {
         };
         let Finished { placed, unrecorded } = self.finisher.finish(piece).await?;
         if let Some(error) = &unrecorded {
-            self.halt_all(error);
+            self.halts.halt_all(error);
         }
         let (file, warning) = placed?;
         self.space.saw(file.bytes);

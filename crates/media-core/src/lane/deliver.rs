@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Lane, Task, probe_key};
+use super::{Lane, Task};
 use crate::client::Delivery;
 use crate::error::{Charge, Error, ErrorKind, Result};
 use crate::money::Usd;
 use crate::provider::{Facts, Resolved};
 use crate::result::{Cost, CostBasis, MediaFile, MediaResult, Provenance};
-use crate::sync::lock;
 
 impl Lane {
     pub(super) async fn fail(&self, task: Task, error: Error) {
@@ -25,23 +24,11 @@ impl Lane {
             && error.charge() != Some(Charge::None)
             && std::fs::symlink_metadata(&task.request.output_path).is_err();
         if kind.stops_model() {
-            self.halt_for(Some(probe_key(&task.resolved)), &error);
+            self.halts.halt_model(&task.resolved, &error);
         } else if kind.stops_lane() || cannot_keep {
-            self.halt_all(&error);
+            self.halts.halt_all(&error);
         }
         self.deliver(task, Err(error), facts).await;
-    }
-
-    /// Begins nothing more, for this reason.
-    pub(super) fn halt_all(&self, error: &Error) {
-        self.halt_for(None, error);
-    }
-
-    fn halt_for(&self, what: Option<String>, error: &Error) {
-        let mut halted = lock(&self.halted);
-        halted
-            .entry(what)
-            .or_insert_with(|| error.clone().with_charge(Charge::None));
     }
 
     pub(super) async fn deliver(&self, task: Task, outcome: Result<MediaFile>, facts: Facts) {

@@ -147,7 +147,7 @@ impl Lane {
             let again = task.buys && error.charge() == Some(Charge::None) && error.retry() == Retry::Later;
             let Some(delay) = delays
                 .next()
-                .filter(|_| again && self.halt(&task.resolved).is_none())
+                .filter(|_| again && self.halts.of(&task.resolved).is_none())
             else {
                 return self.fail(task, error).await;
             };
@@ -276,7 +276,7 @@ impl Lane {
     async fn place_for(&self, task: &Task) -> Option<OwnedSemaphorePermit> {
         let stop = &self.http().wiring().stop;
         let place = stop.or(Arc::clone(&self.calls).acquire_owned()).await?.ok()?;
-        self.halt(&task.resolved).is_none().then_some(place)
+        self.halts.of(&task.resolved).is_none().then_some(place)
     }
 
     /// One more attempt, alone, after a wait. `None` when nothing more is to be begun by then.

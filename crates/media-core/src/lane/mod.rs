@@ -8,9 +8,10 @@ mod accept;
 mod deliver;
 mod finish;
 mod follow;
+mod halt;
 mod space;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -23,7 +24,10 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use self::finish::Finisher;
+use self::halt::model_key;
 use self::space::Space;
+
+pub(crate) use self::halt::Halts;
 use crate::client::{CheckLevel, Checked, Client, Delivery, Order};
 use crate::error::{Charge, Error, ErrorKind, Result};
 use crate::http::Http;
@@ -56,9 +60,9 @@ pub(crate) struct Lane {
     jobs: usize,
     /// Whether remote batches are waited for.
     waits: bool,
-    /// Why nothing more is begun: of one model, or (under no name) of any.
-    halted: Mutex<HashMap<Option<String>, Error>>,
-    /// Models of which one job was tried alone; what stops a model is in `halted`.
+    /// Why nothing more is begun.
+    halts: Arc<Halts>,
+    /// Models of which one job was tried alone; what stops a model is in `halts`.
     tried: Mutex<HashSet<String>>,
     /// Folders that were seen to be writable.
     folders: Mutex<HashSet<PathBuf>>,
@@ -124,7 +128,7 @@ impl Lane {
             room: Arc::new(Semaphore::new(jobs)),
             jobs,
             waits,
-            halted: Mutex::default(),
+            halts: Arc::default(),
             tried: Mutex::default(),
             folders: Mutex::default(),
             space: Space::default(),
@@ -156,7 +160,7 @@ impl Lane {
             let mut call = Some(call);
             while let Some(first) = unit.iter().position(|task| !self.is_tried(task)) {
                 let task = unit.swap_remove(first);
-                let model = probe_key(&task.resolved);
+                let model = model_key(&task.resolved);
                 let Some(call) = self.call(call.take()).await else {
                     self.cancel(vec![task]).await;
                     break;
@@ -272,16 +276,8 @@ impl Lane {
         // What was sent earlier is only asked about, and after a halt nothing is sent: nothing to try out.
         !matches!(task.prior, Prior::Fresh | Prior::Perhaps)
             || self.is_remote()
-            || self.halt(resolved).is_some()
-            || lock(&self.tried).contains(&probe_key(resolved))
-    }
-
-    fn halt(&self, resolved: &Resolved) -> Option<Error> {
-        let halted = lock(&self.halted);
-        halted
-            .get(&None)
-            .or_else(|| halted.get(&Some(probe_key(resolved))))
-            .cloned()
+            || self.halts.of(resolved).is_some()
+            || lock(&self.tried).contains(&model_key(resolved))
     }
 
     fn check(&self, request: &MediaRequest) -> Result<Checked> {
@@ -378,7 +374,7 @@ impl Lane {
         let mut jobs = Vec::new();
         let mut under_way = JoinSet::new();
         for task in unit {
-            if let Some(halt) = self.halt(&task.resolved) {
+            if let Some(halt) = self.halts.of(&task.resolved) {
                 // A disk that failed another file says nothing about this one.
                 let why = if halt.kind() == ErrorKind::Storage {
                     Error::new(ErrorKind::Cancelled, "it was not begun, because the disk failed")
@@ -451,7 +447,7 @@ impl Lane {
         let folder = output::parent(&task.request.output_path);
         let checked = self.space.check(folder, files as u64, unwritten as u64);
         if let Err(error) = &checked {
-            self.halt_all(error);
+            self.halts.halt_all(error);
         }
         checked
     }
@@ -465,7 +461,7 @@ impl Lane {
             prior,
         );
         let job = job.spending(&task.hold).marking(&task.mark);
-        (job.waiting(self.waits), answer)
+        (job.waiting(self.waits).unless_halted(&self.halts), answer)
     }
 }
 
@@ -475,8 +471,4 @@ fn number_of_unbegun(prior: &Prior, number: u32) -> u32 {
         Prior::Fresh | Prior::Perhaps => 0,
         Prior::Sent { .. } | Prior::Linked { .. } | Prior::Have { .. } => number,
     }
-}
-
-fn probe_key(resolved: &Resolved) -> String {
-    format!("{}/{}", resolved.group, resolved.model)
 }

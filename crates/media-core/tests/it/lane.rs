@@ -139,6 +139,21 @@ async fn nothing_is_begun_again_once_the_lane_is_halted() {
     }
 }
 
+/// Nor must what waits to be sent again, or for its turn, below the lane.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_again_once_the_lane_is_halted() {
+    let turned_away = Scripted::new(429, "later").header("retry-after", "5");
+    let refused = Scripted::new(402, "no money").after(SECOND / 10);
+    let lab = Lab::script(Mode::Media, vec![Scripted::new(200, png()), turned_away, refused]).concurrency(2);
+    let requests = lab.images(3);
+    let results = lab.client().generate_batch(requests.clone()).collect().await;
+    assert_each_once(&requests, &results);
+    assert_eq!(lab.sent().len(), 3, "what was turned away was sent again");
+    for result in results.iter().filter(|result| result.outcome.is_err()) {
+        assert_eq!(failure(result), (ErrorKind::InsufficientCredit, Charge::None));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn other_failures_stop_only_themselves() {
     let lab = Lab::new(Mode::Media, |request| {

@@ -28,6 +28,9 @@ pub struct Totals {
     pub given_up: u64,
     /// What those are expected to have cost at most.
     pub given_up_usd: Usd,
+    /// What is settled, was billed or may have been, and neither had a price nor was told one: it is in none of the sums,
+    /// and counts nothing against a budget.
+    pub uncounted: u64,
 }
 
 /// A remote batch that is not settled.
@@ -107,10 +110,12 @@ impl Reader {
                 given_up_usd: sum(row, 5)?,
                 unfetched: count(row, 6)?,
                 unfetched_usd: sum(row, 7)?,
+                uncounted: 0,
             })
         })?;
         Ok(Totals {
             jobs,
+            uncounted: self.uncounted()?,
             ..totals.unwrap_or_default()
         })
     }
@@ -130,6 +135,16 @@ impl Reader {
     pub fn unpriced_sends(&self) -> Result<u64> {
         let text = "SELECT count(*) FROM attempts
             WHERE ended_ms IS NULL AND sends > 0 AND coalesce(cost_micros, reserved_micros) IS NULL";
+        Ok(self.one(text, (), |row| count(row, 0))?.unwrap_or_default())
+    }
+
+    /// What was sent, is settled otherwise than as never billed, and had no price.
+    ///
+    /// # Errors
+    /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
+    pub fn uncounted(&self) -> Result<u64> {
+        let text = "SELECT count(*) FROM attempts WHERE state IN ('done', 'spent', 'abandoned')
+            AND sends > 0 AND coalesce(cost_micros, reserved_micros) IS NULL";
         Ok(self.one(text, (), |row| count(row, 0))?.unwrap_or_default())
     }
 

@@ -175,7 +175,8 @@ impl Batches {
     fn refusal(&self, batch: &Batch) -> Error {
         let first = batch.errors.as_ref().and_then(|errors| errors.data.first());
         let said = first.and_then(|error| error.message.as_deref());
-        let told = said.map_or_else(|| "no reason was given".to_owned(), shorten);
+        let told = said.map(shorten).filter(|said| !said.is_empty());
+        let told = told.unwrap_or_else(|| "no reason was given".to_owned());
         let line = first
             .and_then(|error| error.line)
             .map(|line| format!(", line {line}"));

@@ -151,7 +151,7 @@ impl Batches {
     async fn find(&self, key: &str) -> Result<Option<Batch>> {
         let mut after: Option<String> = None;
         let mut unreadable = 0;
-        for _ in 0..self.config.list_pages {
+        for _ in 0..self.config.list_pages.get() {
             let mut query = vec![("limit", PAGE)];
             query.extend(after.as_deref().map(|id| ("after", id)));
             let list: BatchList = self.get(&["batches"], &query).await?;

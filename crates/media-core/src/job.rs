@@ -210,9 +210,16 @@ impl Job {
         self
     }
 
-    /// Why it is not to be sent any more, or again, if so.
+    /// Why it is not to be sent any more, or again, if so. What halted its lane befell another one, so that this one is not
+    /// failed by it: a later run makes it.
     pub(crate) fn called_off(&self) -> Option<Error> {
-        self.halts.as_ref()?.of(&self.resolved)
+        let reason = self.halts.as_ref()?.of(&self.resolved)?;
+        let message = "it was not sent, because nothing more is to be";
+        Some(
+            Error::new(ErrorKind::Cancelled, message)
+                .not_billed()
+                .because(reason),
+        )
     }
 
     /// Whether somebody waits for the remote batch that it is sent in. Otherwise it is answered with

@@ -355,8 +355,9 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn measure_rate() {
     // `cargo xtask bench` builds it.
     let without_ledger = std::env::var_os("MEDIA_BENCH_NO_LEDGER").map(PathBuf::from);
-    for check in ["structure", "full"] {
-        let lab = Lab::new(&scenario(Duration::ZERO, 0), AT_ONCE, check);
+    let settings = [AT_ONCE, LARGE_AT_ONCE].map(|at_once| [(at_once, "structure"), (at_once, "full")]);
+    for (at_once, check) in settings.into_iter().flatten() {
+        let lab = Lab::new(&scenario(Duration::ZERO, 0), at_once, check);
         lab.media(1000);
         let rate = |(seconds, _): (f64, u64)| JOBS as f64 / seconds;
         let mut sides = [(); 4].map(|()| Vec::new());
@@ -366,10 +367,10 @@ fn measure_rate() {
                 sides[1].push(rate(lab.media_without_ledger(program, JOBS)));
             }
             sides[2].push(rate(lab.client(JOBS, check)));
-            sides[3].push(rate(lab.bare(JOBS, AT_ONCE)));
+            sides[3].push(rate(lab.bare(JOBS, at_once)));
         }
         let [program, unledgered, library, bare] = sides;
-        println!("rate, check {check}: {JOBS} jobs, {AT_ONCE} at once, median of {ROUNDS} rounds");
+        println!("rate, check {check}: {JOBS} jobs, {at_once} at once, median of {ROUNDS} rounds");
         for (name, rates) in [
             ("media run", &program),
             ("without ledger", &unledgered),

@@ -56,9 +56,9 @@ pub use self::request::MediaRequest;
 pub use self::result::{Cost, CostBasis, MediaFile, MediaResult, Provenance};
 pub use self::secret::ApiKey;
 pub use self::settings::{
-    GroupLimits, Limits, RetrySettings, ServiceSettings, SizeLimits, Timeouts, check_base_url,
+    GroupLimits, Limits, RetrySettings, ServiceSettings, SizeLimits, Timeouts, check_address, check_base_url,
 };
 pub use self::shipped::{read_shipped, strip_remarks};
 pub use self::stop::Stop;
-pub use self::text::{one_line, quoted};
+pub use self::text::{is_unseen, one_line, quoted};
 pub use self::units::{DayStart, Size, Span};

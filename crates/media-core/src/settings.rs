@@ -301,9 +301,17 @@ impl Timeouts {
 /// # Errors
 /// [`ErrorKind::Config`](crate::ErrorKind::Config) naming the key `base_url`.
 pub fn check_base_url(url: &Url) -> Result<()> {
-    let refuse = |what: &str| Err(Error::config(format!("base_url: {what}")));
+    check_address("base_url", url)
+}
+
+/// The same of another address of the configuration, such as a service's website.
+///
+/// # Errors
+/// [`ErrorKind::Config`](crate::ErrorKind::Config) naming `key`.
+pub fn check_address(key: &str, url: &Url) -> Result<()> {
+    let refuse = |what: &str| Err(Error::config(format!("{key}: {what}")));
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return refuse("an http or https address is wanted, such as https://api.example.com/v1");
+        return refuse("an http or https address is wanted, such as https://example.com/path");
     }
     if !url.username().is_empty() || url.password().is_some() {
         return refuse("a user name or password may not stand in it");
@@ -352,6 +360,19 @@ pub struct RetrySettings {
 }
 
 impl RetrySettings {
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) naming the key.
+    pub fn check(&self) -> Result<()> {
+        if self.attempts == 0 {
+            return Err(Error::config(
+                "retry.attempts: it counts the first try too, so that 1 is the least",
+            ));
+        }
+        Ok(())
+    }
+
     /// The waits between tries, each about twice the last, with jitter.
     pub(crate) fn delays(&self) -> ExponentialBackoff {
         self.growing(2.0)

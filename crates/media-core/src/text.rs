@@ -9,11 +9,18 @@ pub fn quoted(text: &str) -> String {
     format!("\"{shown}\"")
 }
 
-/// On one line of at most so many characters, without what a terminal would take for a command.
+/// Whether a character, put in a message as it is, could change what is read: a command to the terminal, or a mark that turns
+/// the direction of what follows.
+#[must_use]
+pub fn is_unseen(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// On one line of at most so many characters, without what [`is_unseen`].
 #[must_use]
 pub fn one_line(text: &str, most: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars().filter(|c| !c.is_control()).take(most).collect()
+    line.chars().filter(|c| !is_unseen(*c)).take(most).collect()
 }
 
 #[cfg(test)]
@@ -33,5 +40,16 @@ mod tests {
         ] {
             assert_eq!(quoted(text), shown);
         }
+    }
+
+    #[test]
+    fn a_line_has_nothing_that_cannot_be_seen() {
+        assert_eq!(
+            one_line("no\u{202e}\u{1b}[31m\n such\u{2067} word", 100),
+            "no[31m such word"
+        );
+        // What a script is written with stays.
+        assert_eq!(one_line("من\u{200c}فضل", 100), "من\u{200c}فضل");
+        assert_eq!(one_line("abcdef", 3), "abc");
     }
 }

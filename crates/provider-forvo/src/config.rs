@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 
 use http::HeaderValue;
 use media_core::{
-    Error, Format, Limits, Prices, Result, RetrySettings, ServiceSettings, Timeouts, check_base_url,
+    Error, Format, Limits, Prices, Result, RetrySettings, ServiceSettings, Timeouts, check_address,
+    check_base_url,
 };
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
@@ -148,6 +149,8 @@ impl ForvoConfig {
     pub fn validate(&self) -> Result<()> {
         self.check_base_url()?;
         self.timeouts.check()?;
+        self.retry.check()?;
+        check_address("website", &self.website)?;
         if !matches!(self.format, Format::Mp3 | Format::Ogg) {
             return wrong("format", format!("forvo has mp3 and ogg, not {}", self.format));
         }

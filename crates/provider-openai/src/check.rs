@@ -104,13 +104,15 @@ pub(crate) fn is_custom(voice: &str) -> bool {
     voice.starts_with("voice_")
 }
 
-/// Formats by their names, for messages.
-fn named(formats: &[Format]) -> String {
+/// That something goes with these formats only; none where the configuration names none in its list `key`.
+fn only_for(what: &str, formats: &[Format], key: &str) -> Error {
     if formats.is_empty() {
-        return "none of this instance's formats".to_owned();
+        return refuse(format!(
+            "{what} goes with no format of this instance: image.{key} names none"
+        ));
     }
     let names: Vec<_> = formats.iter().map(|format| format.name()).collect();
-    names.join(" or ")
+    refuse(format!("{what} needs {}", names.join(" or "))).hint("change the path's extension")
 }
 
 /// What is sent beside model and prompt: what the request says, else what is configured; refused where it does not go together.
@@ -138,10 +140,8 @@ fn chosen_params(
             if config.compressed_formats.contains(&format) {
                 choose("output_compression", config.output_compression.map(Value::from));
             } else if params.get("output_compression").is_some() {
-                let of = named(&config.compressed_formats);
-                return Err(refuse(format!(
-                    "\"output_compression\" is for {of}, not for {format}"
-                )));
+                let what = "\"output_compression\"";
+                return Err(only_for(what, &config.compressed_formats, "compressed_formats"));
             }
         }
         Dialect::DallE => {
@@ -163,10 +163,8 @@ fn chosen_params(
     }
     let is = |name: &str, value: &str| chosen.get(name).and_then(Value::as_str) == Some(value);
     if is("background", "transparent") && !config.transparent_formats.contains(&format) {
-        let of = named(&config.transparent_formats);
-        return Err(
-            refuse(format!("a transparent background needs {of}")).hint("change the path's extension")
-        );
+        let what = "a transparent background";
+        return Err(only_for(what, &config.transparent_formats, "transparent_formats"));
     }
     if let Some(level) = chosen.get("output_compression").and_then(Value::as_i64)
         && let Some([least, most]) = config.compression_range
@@ -297,7 +295,7 @@ mod tests {
         assert!(said(base().param("size", "1000x1000")).contains("multiples of 16"));
         assert!(said(base().param("size", "big")).contains("neither auto"));
         assert!(said(base().param("style", "vivid")).contains("style"));
-        assert!(said(base().param("output_compression", 50)).contains("for jpeg or webp, not for png"));
+        assert!(said(base().param("output_compression", 50)).contains("needs jpeg or webp"));
         assert!(
             said(MediaRequest::image("x".repeat(32_001), "x.png"))
                 .contains("at most 32000 characters, found 32001")

@@ -287,6 +287,7 @@ impl OpenAiConfig {
     pub fn validate(&self) -> Result<()> {
         check_base_url(&self.base_url)?;
         self.timeouts.check()?;
+        self.retry.check()?;
         self.limits.check(&[
             (IMAGE_GROUP, &["requests", "images", "tokens"]),
             (SPEECH_GROUP, &["requests", "tokens"]),
@@ -320,8 +321,14 @@ impl OpenAiConfig {
             }
         }
         let image = self.image.as_ref()?;
-        if image.compression_range.is_some_and(|[least, most]| least > most) {
-            return Some("image.compression_range is the least and then the most");
+        if let Some([least, most]) = image.compression_range {
+            if least > most {
+                return Some("image.compression_range is the least and then the most");
+            }
+            let level = image.output_compression.map(i64::from);
+            if level.is_some_and(|level| !(least..=most).contains(&level)) {
+                return Some("image.output_compression is not within image.compression_range");
+            }
         }
         if image.delivery == Delivery::Stream && image.dialect == Dialect::DallE {
             return Some(

@@ -214,6 +214,7 @@ impl RunwareConfig {
         let refuse = |message: String| Err(Error::config(message));
         check_base_url(&self.base_url)?;
         self.timeouts.check()?;
+        self.retry.check()?;
         self.limits.check(&[
             (IMAGE_GROUP, &["requests", "images"]),
             (SPEECH_GROUP, &["requests"]),

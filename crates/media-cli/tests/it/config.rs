@@ -18,6 +18,7 @@ fn refused(file: &str, change: impl FnOnce(&mut Value), parts: &[&str]) {
     for key in ["limits", "retry", "delivery"] {
         desk.unset(&format!("MEDIA_CONFIG__runware__{key}"));
     }
+    desk.unset("MEDIA_CONFIG__openai__base_url");
     let mut value: Value = serde_json::from_str(&desk.read(file)).unwrap();
     change(&mut value);
     desk.file(file, value.to_string());
@@ -86,6 +87,36 @@ fn unknown_keys_and_wrong_types_are_named() {
         "config/providers/openai.json",
         |v| v["speech"]["speed"] = json!("fast"),
         &["speed"],
+    );
+    refused(
+        "config/providers/openai.json",
+        |v| v["image"]["output_compression"] = json!(101),
+        &["image.output_compression is not within image.compression_range"],
+    );
+    refused(
+        "config/providers/openai.json",
+        |v| v["image"]["formats"] = json!([5]),
+        &["image.formats", "text, one of the names", "found 5"],
+    );
+    refused(
+        "config/providers/openai.json",
+        |v| v["base_url"] = json!("api.openai.com"),
+        &["base_url", "a whole address, such as https://example.com"],
+    );
+    refused(
+        runware,
+        |v| v["retry"]["attempts"] = json!(0),
+        &["retry.attempts", "1 is the least"],
+    );
+    refused(
+        "config/providers/forvo.json",
+        |v| v["website"] = json!("mailto:info@forvo.com"),
+        &["website", "an http or https address"],
+    );
+    refused(
+        "config/providers/forvo.json",
+        |v| v["website"] = json!("https://me:secret@forvo.com"),
+        &["website", "user name or password"],
     );
     refused(
         "config/providers/forvo.json",

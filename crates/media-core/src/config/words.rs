@@ -17,8 +17,17 @@ pub(super) fn of(kind: &Kind) -> String {
             format!("{name:?} is not known; the known ones are: {}", known.join(", "))
         }
         Kind::MissingField(name) => format!("the key {name:?} is missing"),
+        Kind::Message(text) => half_an_address(text).unwrap_or_else(|| text.clone()),
         other => other.to_string(),
     }
+}
+
+/// What `url` says of an address that lacks its beginning.
+fn half_an_address(text: &str) -> Option<String> {
+    let found = text.strip_prefix("relative URL without a base: ")?;
+    Some(format!(
+        "expected a whole address, such as https://example.com, found {found}"
+    ))
 }
 
 fn expected(wanted: &str) -> &str {
@@ -37,6 +46,7 @@ fn expected(wanted: &str) -> &str {
         "sequence" => "a list",
         "map" => "an object {…}",
         name if name.starts_with("struct ") => "an object {…}",
+        name if name.starts_with("enum ") => "text, one of the names that `media config schema` lists",
         _ => wanted,
     }
 }
@@ -112,6 +122,14 @@ mod tests {
                 "the key \"kye\" is not known; the known ones are: key",
             ),
             (wrong::<bool>(json!({})), "the key \"key\" is missing"),
+            (
+                wrong::<crate::Format>(json!({ "key": 5 })),
+                "expected text, one of the names that `media config schema` lists, found 5",
+            ),
+            (
+                wrong::<url::Url>(json!({ "key": "example.com" })),
+                "expected a whole address, such as https://example.com, found \"example.com\"",
+            ),
         ];
         for (said, wanted) in cases {
             assert_eq!(said, wanted);

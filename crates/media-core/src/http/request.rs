@@ -218,8 +218,11 @@ impl<'a> Request<'a> {
     }
 
     /// Why none of its jobs is to be sent any more, if so. One that still may takes the others along: they cost nothing
-    /// where the service refuses their model.
+    /// where the service refuses their model. What costs nothing, or looks after a purchase, is never called off.
     pub(super) fn called_off(&self) -> Option<Error> {
+        if !self.is_paid() && (!self.counted || self.must_be_finished()) {
+            return None;
+        }
         let reasons: Option<Vec<Error>> = self.jobs.iter().map(|job| job.called_off()).collect();
         reasons?.into_iter().next()
     }

@@ -105,10 +105,9 @@ impl Http {
             .unwrap_or_else(|| {
                 Err(Error::new(ErrorKind::Cancelled, "it was stopped before it was sent").not_billed())
             })?;
-        // While it waited, somebody may have heard that there is no more money, or no more room for what it buys.
-        if request.is_paid()
-            && let Some(reason) = request.called_off()
-        {
+        // While it waited, somebody may have heard that there is no more money, or no more room for what it buys. A call of
+        // the day's that is not made is there for a later run.
+        if let Some(reason) = request.called_off() {
             return Err(reason);
         }
         // Checked here, after the last wait. The window runs from the key's first send, whichever request or process made it.

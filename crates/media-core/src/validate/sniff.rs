@@ -2,6 +2,7 @@
 
 use super::walk::{array, head, tail};
 use crate::format::Format;
+use crate::text::is_unseen;
 use std::fmt;
 
 /// How many bytes at the front decide.
@@ -272,7 +273,7 @@ pub(super) fn excerpt(bytes: &[u8], more: bool) -> String {
     }
     let whole = String::from_utf8_lossy(bytes);
     let line = whole.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut quote: String = line.chars().filter(|c| !c.is_control()).take(QUOTE).collect();
+    let mut quote: String = line.chars().filter(|c| !is_unseen(*c)).take(QUOTE).collect();
     if more || quote.chars().count() < line.chars().count() {
         quote.push('…');
     }

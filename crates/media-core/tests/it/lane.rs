@@ -142,18 +142,30 @@ async fn nothing_is_begun_again_once_the_lane_is_halted() {
 /// Nor must what waits to be sent again, or for its turn, below the lane.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_sent_again_once_the_lane_is_halted() {
-    let turned_away = Scripted::new(429, "later").header("retry-after", "5");
-    let refused = Scripted::new(402, "no money").after(SECOND / 10);
-    let lab = Lab::script(Mode::Media, vec![Scripted::new(200, png()), turned_away, refused]).concurrency(2);
-    let requests = lab.images(3);
-    let results = lab.client().generate_batch(requests.clone()).collect().await;
-    assert_each_once(&requests, &results);
-    assert_eq!(lab.sent().len(), 3, "what was turned away was sent again");
-    let failed = results.iter().filter(|result| result.outcome.is_err());
-    let mut failed: Vec<_> = failed.map(failure).collect();
-    failed.sort_by_key(|(kind, _)| *kind == ErrorKind::Cancelled);
-    let expected = [ErrorKind::InsufficientCredit, ErrorKind::Cancelled];
-    assert_eq!(failed, expected.map(|kind| (kind, Charge::None)));
+    let ok = || Scripted::new(200, png());
+    let turned_away = || Scripted::new(429, "later").header("retry-after", "5");
+    let refused = || Scripted::new(402, "no money").after(SECOND / 10);
+    for (mode, answers) in [
+        (Mode::Media, vec![ok(), turned_away(), refused()]),
+        // Calls of a day's quota are left for a later run.
+        (Mode::Word, vec![link(), ok(), turned_away(), refused()]),
+    ] {
+        let sends = answers.len();
+        let lab = Lab::script(mode, answers).concurrency(2);
+        let requests = lab.images(3);
+        let results = lab.client().generate_batch(requests.clone()).collect().await;
+        assert_each_once(&requests, &results);
+        assert_eq!(
+            lab.sent().len(),
+            sends,
+            "{mode:?}: what was turned away was sent again"
+        );
+        let failed = results.iter().filter(|result| result.outcome.is_err());
+        let mut failed: Vec<_> = failed.map(failure).collect();
+        failed.sort_by_key(|(kind, _)| *kind == ErrorKind::Cancelled);
+        let expected = [ErrorKind::InsufficientCredit, ErrorKind::Cancelled];
+        assert_eq!(failed, expected.map(|kind| (kind, Charge::None)), "{mode:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
-use media_core::{ErrorKind, MediaKind, MediaRequest};
+use media_core::{ErrorKind, MediaKind, MediaRequest, is_unseen};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -68,8 +68,10 @@ pub(super) fn id_problem(id: &str) -> Option<String> {
     if id.is_empty() {
         return Some("is empty; give every row an id of its own".to_owned());
     }
-    if id.contains(char::is_control) {
-        return Some("has a line break or another control character; an id is one line of text".to_owned());
+    if id.contains(is_unseen) {
+        return Some(
+            "has a line break or another character that cannot be seen; an id is one line of text".to_owned(),
+        );
     }
     (id.len() > MOST).then(|| format!("is longer than {MOST} bytes; give a shorter id"))
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use media_core::{Error, ErrorKind};
+use media_core::{Error, ErrorKind, is_unseen};
 
 /// Why a list, a recipe or a table cannot be used at all.
 #[derive(Debug, thiserror::Error)]
@@ -164,7 +164,7 @@ fn cut(name: &str) -> String {
     let clean: String = name
         .chars()
         .take(MOST)
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if is_unseen(c) { ' ' } else { c })
         .collect();
     if clean.chars().count() < name.chars().count() {
         clean + "…"

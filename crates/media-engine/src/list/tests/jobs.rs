@@ -57,7 +57,7 @@ fn every_mistake_of_a_row_is_told_with_its_column() {
     let expected = [
         "jobs.csv, line 2, column \"kind\": \"video\" is not a kind; write image or audio",
         "jobs.csv, line 3, column \"provider\": a provider's name is missing; write one, or several to ask in order",
-        "jobs.csv, line 4, column \"id\": has a line break or another control character; an id is one line of text",
+        "jobs.csv, line 4, column \"id\": has a line break or another character that cannot be seen; an id is one line of text",
         "jobs.csv, line 4, column \"content\": is empty; write the prompt of the picture, or the text to speak",
         "jobs.csv, line 4, column \"variant\": expected a whole number from 1 on, found \"0\"",
         "jobs.csv, line 4, column \"output_path\": is empty; write where the file goes, as in words/dog.webp",

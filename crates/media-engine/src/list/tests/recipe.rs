@@ -313,7 +313,7 @@ fn bad_rows_are_told_and_good_outputs_of_them_kept() {
         "words.csv, line 2, column \"id\": is empty; give every row an id of its own",
         "words.csv, line 4: sound: there is no content: {spoken} is empty: the rules of the recipe leave nothing of \"??\"; fill the cell",
         "words.csv, line 5: sound: there is no content: {spoken} is empty; fill the cell",
-        "words.csv, line 6, column \"id\": has a line break or another control character; an id is one line of text",
+        "words.csv, line 6, column \"id\": has a line break or another character that cannot be seen; an id is one line of text",
         "words.csv, line 8: sound: params.forvo.width: expected a number, found \"wide\"",
     ];
     assert_eq!(bad, expected);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use media_core::http::Request;
 use media_core::limit::Units;
 use media_core::{Error, ErrorKind, Generated, Job, Media, Prior, Result};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::{Mode, POLL_GROUP};
 use crate::error::RESULT_OP;
@@ -70,7 +70,7 @@ impl Runware {
         let mut trouble = None;
         while !waiting.is_empty() {
             sleep(pauses.next().min(total.0.saturating_sub(began.elapsed()))).await;
-            let mut states = match self.ask(&waiting).await {
+            let mut states = match self.ask_in_time(&waiting, began).await {
                 Ok((states, _)) => {
                     trouble = None;
                     states
@@ -140,7 +140,7 @@ impl Runware {
         let mut pauses = self.pauses();
         let (mut rounds, mut unknown_rounds) = (0, 0);
         while !open.is_empty() {
-            let (mut states, unasked) = match self.ask(&open).await {
+            let (mut states, unasked) = match self.ask_in_time(&open, began).await {
                 Ok(asked) => asked,
                 // The client should know why. An error of a question says nothing about money.
                 Err(error) => {
@@ -180,6 +180,18 @@ impl Runware {
                 sleep(pauses.next()).await;
             }
         }
+    }
+
+    /// The same as [`ask`](Self::ask), given up when `timeouts.total` from `began` is over, but not before an answer could
+    /// come: a service that has everybody wait for their turn to ask would otherwise be waited for without end.
+    async fn ask_in_time(&self, waiting: &[Waiting<'_>], began: Instant) -> Result<(States, Option<Error>)> {
+        let timeouts = &self.config.timeouts;
+        let left = timeouts.total.0.saturating_sub(began.elapsed());
+        let asked = timeout(left.max(timeouts.first_byte.0), self.ask(waiting));
+        asked.await.unwrap_or_else(|_| {
+            let message = "a question about results waited too long for its turn or its answer";
+            Err(Error::new(ErrorKind::Timeout, message).in_op(RESULT_OP))
+        })
     }
 
     /// What is known about these tasks: from the place where this mode's results are, and for what is not there, or is

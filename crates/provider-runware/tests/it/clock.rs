@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use media_core::http::{MemoryTransport, Scripted, Sent, Wiring};
-use media_core::{ApiKey, Charge, Client, MediaRequest, Span};
+use media_core::{ApiKey, Charge, Client, ErrorKind, MediaRequest, Span};
 use provider_runware::{Runware, RunwareConfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -79,6 +79,26 @@ async fn pauses_between_polls_grow_to_their_most() {
     // The picture's host is another one, and never sees the key.
     let download = sent.iter().find(|sent| sent.head.method() == "GET").unwrap();
     assert!(download.head.headers().get("authorization").is_none());
+}
+
+/// A service that has everybody wait a day for their turn to ask.
+#[tokio::test(start_paused = true)]
+async fn questions_that_are_turned_away_for_ever_end_with_the_time() {
+    let transport = wire(|call, tasks| match call {
+        1 => json_reply(&json!({"data": [ack(&tasks[0])]})),
+        _ => Scripted::new(429, "later").header("retry-after", "86400"),
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let began = tokio::time::Instant::now();
+    let mut timeouts = RunwareConfig::default().timeouts;
+    let client = client(&transport, |config| timeouts = config.timeouts);
+    let error = picture(&client, &folder).await.outcome.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert_eq!(error.charge(), Some(Charge::Unknown));
+    // For its result, and once more for what became of it.
+    let most = (timeouts.total.0 + timeouts.first_byte.0) * 2;
+    assert!(began.elapsed() <= most, "{:?}", began.elapsed());
+    assert_eq!(submits(&transport).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

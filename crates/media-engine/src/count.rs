@@ -1,6 +1,6 @@
 //! Counts what a run would do, job by job, and finds which requests several jobs make.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use media_core::{Prior, Result, Usd};
 
@@ -12,7 +12,7 @@ use crate::list::JobSpec;
 use crate::plan::{Plan, Prepared};
 use crate::project::Project;
 use crate::resume::{Case, Resume};
-use crate::worklist::{Place, resume_at};
+use crate::worklist::{Place, prepared, resume_at};
 
 /// How jobs are decided about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,21 @@ pub(crate) struct Counter<'a> {
     passing: HashSet<u64>,
     /// Those of them that are counted.
     fallbacks: HashSet<u64>,
+    /// First rows of their requests that are bought if no other row makes the same: what the ledger has of that is theirs too.
+    undecided: BTreeMap<u64, Undecided>,
+}
+
+/// A row that waits to be counted until it is known whether another one makes the same request.
+struct Undecided {
+    spec: JobSpec,
+    provider: String,
+    alone: Decision,
+    together: Decision,
+}
+
+/// Whether it is made for money, or as one of the day's calls.
+fn is_purchase(decision: &Decision) -> bool {
+    matches!(decision, Decision::Make(start) if start.prior == Prior::Fresh)
 }
 
 /// Enough of a request's hash to find which may be equal: a list of a million rows has one for each. Two that differ share
@@ -72,6 +87,7 @@ impl<'a> Counter<'a> {
             made: HashSet::new(),
             passing: HashSet::new(),
             fallbacks: HashSet::new(),
+            undecided: BTreeMap::new(),
         })
     }
 
@@ -101,6 +117,9 @@ impl<'a> Counter<'a> {
                 self.plan.named.insert(name.clone());
             }
         }
+        if let Some(first) = self.undecided.remove(&key) {
+            self.tally(&first.spec, &first.provider, prepared, first.together)?;
+        }
         let client = self.project.client(name)?;
         let provider = self.plan.providers.entry(name.to_owned()).or_default();
         provider.kinds.insert(spec.kind);
@@ -121,6 +140,29 @@ impl<'a> Counter<'a> {
             How::Anew => self.resume.decide_anew(case)?,
             How::SentAgain => Decision::Make(start(1, 1, Prior::Fresh)),
         };
+        let has_past = self.resume.reader.is_some() && self.how == How::Resumed;
+        if is_first && has_past && is_purchase(&decision) {
+            let is_shared = true;
+            let together = self.resume.decide(Case { is_shared, ..case })?;
+            if !is_purchase(&together) {
+                let undecided = Undecided {
+                    spec: spec.clone(),
+                    provider: name.to_owned(),
+                    alone: decision,
+                    together,
+                };
+                self.undecided.insert(key, undecided);
+                return Ok(());
+            }
+        }
+        self.tally(spec, name, prepared, decision)
+    }
+
+    /// Counts what was decided.
+    fn tally(&mut self, spec: &JobSpec, name: &str, prepared: &Prepared, decision: Decision) -> Result<()> {
+        let key = short_of(prepared);
+        let client = self.project.client(name)?;
+        let provider = self.plan.providers.entry(name.to_owned()).or_default();
         match decision {
             // Paid for already, or copied.
             Decision::Make(start) if start.prior != Prior::Fresh => {
@@ -180,6 +222,15 @@ impl<'a> Counter<'a> {
 
     /// The plan, and the requests that more than one job makes or may come to.
     pub(crate) fn finish(mut self) -> Result<(Plan, HashSet<u64>)> {
+        for (key, row) in std::mem::take(&mut self.undecided) {
+            let ready = prepared(self.project, &row.spec, &row.provider, self.resume.out)?;
+            let decision = if self.passing.contains(&key) {
+                row.together
+            } else {
+                row.alone
+            };
+            self.tally(&row.spec, &row.provider, &ready, decision)?;
+        }
         for (name, provider) in &mut self.plan.providers {
             provider.conclude(self.project.client(name)?);
         }

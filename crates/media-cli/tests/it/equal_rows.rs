@@ -3,7 +3,7 @@
 use std::fs;
 
 use media_sim::{Fault, FaultKind, Op, Provider, Scenario, WrongType};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Desk, jobs};
 
@@ -442,4 +442,50 @@ fn a_killed_redo_of_equal_rows_is_known_to_be_theirs() {
     assert_eq!(desk.charges(), 4);
     desk.run(&["pick", "b", "1", "--out", "out"]).ended(0);
     assert_eq!(fs::read(desk.path("out/b.webp")).unwrap(), first);
+}
+
+/// It is planned as it is made: what an equal row has, or may have, is this one's too, wherever it stands in the list. Alone
+/// it is a purchase.
+#[test]
+fn a_new_row_before_its_equal_is_planned_as_it_is_made() {
+    let row = |id: &str| jobs(&[(id, "openai", "a dog", &format!("{id}.webp"))]);
+    for (is_lost, is_configured) in [(false, false), (true, false), (true, true)] {
+        let mut desk = Desk::with_sim();
+        desk.configure("openai", "reuse", &json!(false));
+        desk.file("list.jsonl", row("b"));
+        if is_lost {
+            desk.sim()
+                .arm(Fault::new(Provider::Openai, FaultKind::CutAfterBilling).on(Op::Image));
+        }
+        desk.make("list.jsonl").ended(i32::from(is_lost));
+        if is_configured {
+            desk.configure("openai", "image__quality", &json!("medium"));
+        }
+        let planned = |desk: &Desk| {
+            let ran = desk.run(&["plan", "list.jsonl", "--out", "out", "--json"]);
+            let plan: Value = serde_json::from_str(&ran.stdout).unwrap();
+            let openai = &plan["providers"]["openai"];
+            (
+                openai["make"].as_u64().unwrap(),
+                plan["cost_usd"].as_f64().unwrap(),
+            )
+        };
+        desk.file("list.jsonl", row("a") + &row("b"));
+        assert_eq!(
+            planned(&desk),
+            (0, 0.0),
+            "lost: {is_lost}, configured: {is_configured}"
+        );
+        // Nothing is bought, so that no cap is in the way.
+        let ran = desk.run(&["run", "list.jsonl", "--out", "out", "--max-run-cost", "0.0001"]);
+        ran.ended(i32::from(is_lost));
+        assert_eq!(desk.charges(), 1);
+
+        let mut desk = Desk::with_sim();
+        desk.configure("openai", "reuse", &json!(false));
+        desk.file("list.jsonl", row("b"));
+        desk.make("list.jsonl").ended(0);
+        desk.file("list.jsonl", row("a"));
+        assert_eq!(planned(&desk).0, 1);
+    }
 }

@@ -60,6 +60,9 @@ pub struct TokenRow {
     pub when: BTreeMap<String, Value>,
     /// Dollars per million tokens of each sort.
     pub usd_per_million: BTreeMap<String, Usd>,
+    /// Parameters whose text counts as `text_in`, beside the content.
+    #[serde(default)]
+    pub text_of: Vec<String>,
 }
 
 impl PriceRow {
@@ -142,8 +145,13 @@ impl Prices {
     }
 
     fn of_text(&self, resolved: &Resolved) -> Usd {
-        let price = self.of_token(resolved, "text_in").unwrap_or_default();
-        price.per_million(text_tokens(&resolved.content))
+        let Some(row) = first(&self.tokens, |row| &row.when, resolved) else {
+            return Usd::ZERO;
+        };
+        let values = row.text_of.iter().filter_map(|name| resolved.value(name));
+        let beside: u64 = values.filter_map(|value| value.as_str().map(text_tokens)).sum();
+        let price = row.usd_per_million.get("text_in").copied().unwrap_or_default();
+        price.per_million(text_tokens(&resolved.content) + beside)
     }
 
     /// US dollars per million tokens of a sort, such as `image_out`; `None` where it has no price.
@@ -207,6 +215,16 @@ mod tests {
         assert_eq!(prices.of_usage(&resolved, &usage).unwrap().micros(), 5940);
         let unknown = BTreeMap::from([("audio_out".to_string(), 12)]);
         assert_eq!(prices.of_usage(&resolved, &unknown), None);
+        // Half a million tokens beside the content.
+        let mut prices = prices;
+        let mut spoken = resolved.clone();
+        spoken
+            .params
+            .insert("instructions".into(), Value::from("slow".repeat(500_000)));
+        assert_eq!(prices.expected(&spoken).unwrap().to_string(), "0.053005");
+        prices.tokens[0].text_of.push("instructions".to_owned());
+        assert_eq!(prices.expected(&spoken).unwrap().to_string(), "2.553005");
+        assert_eq!(prices.expected(&resolved).unwrap().to_string(), "0.053005");
         // A rate below nothing would count as nothing, and no budget would hold it back.
         let below: Result<Prices, _> = serde_json::from_str(
             r#"{"as_of": "2026-11-23", "source": "x", "items": [{"when": {}, "usd": 0, "usd_per_minute": -0.015}]}"#,

@@ -257,11 +257,13 @@ fn resolve_speech(
         }
         chosen.insert("speed".to_owned(), Value::from(speed));
     }
+    let mut tokens = text_tokens(&request.content);
     if rules.is_none_or(|rules| rules.instructions) {
         if let Some(how) = params.text("instructions").or(config.instructions.as_deref()) {
             if let Some(most) = config.max_instruction_characters {
                 check_length("instructions", how, most)?;
             }
+            tokens += text_tokens(how);
             chosen.insert("instructions".to_owned(), Value::from(how));
         }
     } else if params.get("instructions").is_some() {
@@ -274,7 +276,7 @@ fn resolve_speech(
         params: chosen,
         format,
         group: SPEECH_GROUP.to_owned(),
-        units: Units::default().with("tokens", text_tokens(&request.content)),
+        units: Units::default().with("tokens", tokens),
         calls: 1,
         dimensions: None,
     })
@@ -303,5 +305,17 @@ mod tests {
         let jpeg = MediaRequest::image("x", "x.jpg").param("background", "transparent");
         assert!(said(jpeg).contains("needs png or webp"));
         assert!(image(&base().param("size", "auto")).unwrap().dimensions.is_none());
+    }
+
+    /// The service counts them by the minute, and bills them.
+    #[test]
+    fn instructions_are_tokens_too() {
+        let tokens = |request: &MediaRequest| image(request).unwrap().units;
+        let spoken = || MediaRequest::audio("good day!", "x.mp3");
+        let of = |tokens| Units::default().with("tokens", tokens);
+        let without = spoken().param("model", "tts-1").param("voice", "alloy");
+        assert_eq!(tokens(&without), of(3), "it takes none");
+        let told = spoken().param("instructions", "as to a friend, softly");
+        assert_eq!(tokens(&told), of(3 + 6));
     }
 }

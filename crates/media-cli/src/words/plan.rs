@@ -133,6 +133,7 @@ fn cost_of(provider: &ProviderPlan) -> String {
             };
             format!("{} of {} a day{used}", number(days.calls), number(days.per_day))
         }
+        (None, 0) if provider.make == 0 => "nothing".to_owned(),
         (None, 0) if provider.cost == Usd::ZERO => "nothing by the file".to_owned(),
         (None, 0) => format!("about {} USD", cents(provider.cost)),
         (None, unpriced) if provider.cost == Usd::ZERO => format!("{} without a price", number(unpriced)),

@@ -222,6 +222,26 @@ fn estimates_learn_from_what_was_billed() {
         .said(&["0.009 USD reported", "0.009 estimated"]);
 }
 
+/// They are longer than what is said, and cost more.
+#[test]
+fn instructions_are_in_the_estimate() {
+    let desk = Desk::with_sim();
+    let how = "Speak slowly and clearly, as to a friend. ".repeat(90);
+    let row = json!({ "id": "a", "kind": "audio", "provider": ["openai"], "content": "buenos días", "output_path": "a.mp3",
+        "params": { "openai": { "instructions": how } } });
+    desk.file("list.jsonl", format!("{row}\n"));
+    let ran = desk
+        .run(&["plan", "list.jsonl", "--out", "out", "--json"])
+        .ended(0);
+    let plan: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    run(&desk, &[]).ended(0);
+    let (planned, billed) = (plan["cost_usd"].as_f64().unwrap(), billed(&desk));
+    assert!(
+        (planned - billed).abs() < 0.25 * billed,
+        "planned {planned}, billed {billed}"
+    );
+}
+
 /// The shipped price list against what the simulator bills by the services' documented prices.
 #[test]
 fn estimates_are_near_what_is_billed() {

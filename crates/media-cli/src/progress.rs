@@ -244,7 +244,8 @@ impl Watched {
         }
         let (done, left) = (account.count(Status::Done), account.left());
         let seconds = self.stats.elapsed().as_secs_f64();
-        if done > 0 && seconds > 1.0 {
+        // Files of a batch come all at once, when the service has made them, whatever the limits: their rate tells nothing.
+        if done > 0 && seconds > 1.0 && !self.is_remote(name) {
             #[expect(clippy::cast_precision_loss, reason = "shown in whole numbers")]
             let (per_minute, left) = (done as f64 * 60.0 / seconds, left as f64);
             let limit = self.per_minute.get(name);
@@ -265,6 +266,11 @@ impl Watched {
             parts.push(waiting);
         }
         parts.join("  ")
+    }
+
+    fn is_remote(&self, name: &str) -> bool {
+        let client = self.clients.get(name);
+        client.is_some_and(|client| client.info().capabilities.remote_batch_seconds.is_some())
     }
 
     fn waiting(&self, name: &str) -> Option<String> {

@@ -40,6 +40,25 @@ impl Budget {
         }
     }
 
+    /// Says what chains may come to over a ceiling that the files themselves keep within.
+    pub(crate) fn tell_of_chains(&self, plan: &Plan) {
+        let later: Usd = plan
+            .providers
+            .values()
+            .map(|provider| provider.fallback_cost)
+            .sum();
+        let cost = plan.cost();
+        if self
+            .left
+            .is_some_and(|left| cost <= left.left && cost + later > left.left)
+        {
+            say!(
+                "what the first provider of a chain does not have may cost up to {later} USD more at the next ones, over the cap: \
+                 what does not fit is not begun"
+            );
+        }
+    }
+
     /// What may still be spent; `None` without a ceiling.
     pub(crate) fn left(&self) -> Option<Usd> {
         self.left.map(|left| left.left)

@@ -32,7 +32,17 @@ pub(crate) async fn run(registry: &Registry, global: &Global, args: &Plan) -> Re
         return Ok(Exit::Act);
     }
     if !args.json {
-        put!("Nothing was sent.  Do it: {}", words::run_command(global, args));
+        // What was simulated is never mixed with what is real.
+        let ledger = Reader::open(&list.ledger())?;
+        let is_simulated = ledger.map_or(Ok(false), |ledger| ledger.is_simulated())?;
+        let only_simulated = is_simulated && !args.simulate.simulate;
+        put!(
+            "Nothing was sent.  Do it: {}",
+            words::run_command(global, args, only_simulated)
+        );
+        if only_simulated {
+            put!("Its folder holds simulated files; a real run needs another one (--out).");
+        }
     }
     Ok(Exit::Done)
 }
@@ -96,5 +106,6 @@ pub(crate) fn make(
     if !list.providers.is_empty() {
         plan.keep_only(&list.providers)?;
     }
+    budget.tell_of_chains(&plan);
     Ok((worklist, plan, budget))
 }

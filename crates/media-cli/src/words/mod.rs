@@ -194,7 +194,7 @@ pub(crate) fn here_as(text: &str, is_simulated: bool) -> String {
 }
 
 /// The command that runs what was planned.
-pub(crate) fn run_command(global: &Global, planned: &crate::args::Plan) -> String {
+pub(crate) fn run_command(global: &Global, planned: &crate::args::Plan, only_simulated: bool) -> String {
     let (list, simulate) = (&planned.list, &planned.simulate);
     let mut command = "media run".to_owned();
     if let Some(list) = &list.list {
@@ -223,7 +223,7 @@ pub(crate) fn run_command(global: &Global, planned: &crate::args::Plan) -> Strin
     if planned.batch_api {
         command.push_str(" --batch-api");
     }
-    if simulate.simulate {
+    if simulate.simulate || only_simulated {
         command.push_str(" --simulate");
     }
     for (flag, value) in flags {

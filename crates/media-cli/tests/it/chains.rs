@@ -245,6 +245,13 @@ fn what_was_not_billed_on_the_way_is_left_for_the_next_provider() {
     let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
     desk.file("list.jsonl", row(&["runware", "openai"]));
     let cost = plan["cost_usd"].as_f64().unwrap_or_else(|| panic!("{plan:#}"));
+    // What the first provider takes is within the cap; what the second one would is told.
+    let told = "USD more at the next ones, over the cap";
+    desk.run(&["plan", "list.jsonl", "--out", "out", "--max-cost", "0.001"])
+        .ended(0)
+        .said(&[told]);
+    let roomy = desk.run(&["plan", "list.jsonl", "--out", "out", "--max-cost", "1"]);
+    assert!(!roomy.ended(0).stderr.contains(told));
     let cap = format!("{:.6}", cost + 0.0001);
     let args = [
         "run",

@@ -430,4 +430,11 @@ fn a_command_without_a_list_makes_the_configured_one_or_says_what_to_do() {
         .ended(0)
         .stdout;
     assert!(plan.contains("media run list.jsonl --simulate"), "{plan}");
+    // Nor can a folder of simulated files be gone on with otherwise.
+    simulated.run(&["run", "list.jsonl", "--simulate"]).ended(0);
+    let plan = simulated.run(&["plan", "list.jsonl"]).ended(0).stdout;
+    assert!(
+        plan.contains("media run list.jsonl --simulate\nIts folder holds simulated files"),
+        "{plan}"
+    );
 }

@@ -269,7 +269,10 @@ impl<'a> Session<'a> {
             for name in instances {
                 let kind = self.config.provider(name)?.provider_type()?;
                 let key = simulation.key(&kind).ok_or_else(|| {
-                    Error::config(format!("the simulator has no key for {kind} (for {name})"))
+                    Error::config(format!(
+                        "{name} cannot be simulated: the simulator knows no {kind:?}"
+                    ))
+                    .hint("leave its rows out: --provider names those that are wanted")
                 })?;
                 keys.insert(name.clone(), Some(key));
             }

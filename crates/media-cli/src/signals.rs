@@ -1,6 +1,13 @@
 //! Ctrl-C and, where there are such things, SIGTERM and SIGHUP (the terminal was closed).
 
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
 use crate::exit::Exit;
+
+/// Signals that several listen to in turn: what comes between two of them is there for the next.
+pub(crate) type SharedSignals = Arc<Mutex<Signals>>;
 
 /// Signals that ask the program to end. Listened to from the start and without a gap, so that no second one is missed
 /// while the first is handled.
@@ -71,5 +78,12 @@ impl Signals {
     pub(crate) async fn next(&mut self) -> Exit {
         let _ = tokio::signal::ctrl_c().await;
         Exit::Interrupted
+    }
+}
+
+impl Signals {
+    /// For several that listen in turn.
+    pub(crate) fn shared() -> Option<SharedSignals> {
+        Signals::new().map(|signals| Arc::new(Mutex::new(signals)))
     }
 }

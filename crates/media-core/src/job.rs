@@ -214,6 +214,10 @@ impl Job {
     /// failed by it: a later run makes it.
     pub(crate) fn called_off(&self) -> Option<Error> {
         let reason = self.halts.as_ref()?.of(&self.resolved)?;
+        // That no more calls of the day could be set aside says nothing of those that are set aside for this one.
+        if reason.kind() == ErrorKind::QuotaExhausted && self.hold.has_calls() {
+            return None;
+        }
         let message = "it was not sent, because nothing more is to be";
         Some(
             Error::new(ErrorKind::Cancelled, message)

@@ -116,8 +116,6 @@ pub struct ProviderInfo {
     pub capabilities: Capabilities,
 }
 
-impl ProviderInfo {}
-
 /// Capability flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {

@@ -119,11 +119,16 @@ impl GroupLimits {
         self
     }
 
-    /// Takes over the lower ceilings of another description of the same limits.
+    /// Takes over the lower ceilings of another description of the same limits, and with that of a day when it begins.
     pub(crate) fn tighten(&mut self, other: &GroupLimits) {
         for (name, limit) in &other.ceilings {
-            let ours = self.ceilings.entry(name.clone()).or_insert(*limit);
-            *ours = (*ours).min(*limit);
+            let is_lower = self.ceilings.get(name).is_none_or(|ours| limit < ours);
+            if is_lower {
+                self.ceilings.insert(name.clone(), *limit);
+            }
+            if is_lower && name.ends_with("_per_day") {
+                self.day_starts = other.day_starts;
+            }
         }
         self.raise_to_reported &= other.raise_to_reported;
     }
@@ -426,6 +431,7 @@ impl Default for SizeLimits {
         }
     }
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -455,6 +461,21 @@ mod tests {
             said(r#"{"concurrency": 10000, "downloads": 10001}"#).unwrap_err(),
             "limits.downloads: at most 10000 at once are possible"
         );
+    }
+
+    #[test]
+    fn a_lower_ceiling_of_the_day_brings_its_day_along() {
+        let limits = |text: &str| serde_json::from_str::<GroupLimits>(text).unwrap();
+        let evening = r#"{"requests_per_day": 500, "day_starts": "22:00 UTC"}"#;
+        for (ours, starts) in [
+            ("{}", "22:00 UTC"),
+            (r#"{"requests_per_day": 600}"#, "22:00 UTC"),
+            (r#"{"requests_per_day": 400}"#, "00:00 UTC"),
+        ] {
+            let mut ours = limits(ours);
+            ours.tighten(&limits(evening));
+            assert_eq!(ours.day_starts.to_string(), starts, "{ours:?}");
+        }
     }
 
     #[test]

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::limit::Day;
 
+/// The longest span that is taken.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
 /// A duration written with its unit: `"250ms"`, `"30s"`, `"5m"`, `"7d"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
@@ -26,11 +29,16 @@ impl Span {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
         let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text).map(Span).map_err(|_| {
+        let span = humantime::parse_duration(&text).map_err(|_| {
             D::Error::custom(format!(
                 "{text:?} is not a duration; write it like \"30s\", \"5m\" or \"250ms\""
             ))
-        })
+        })?;
+        // Sums and products of them are moments that a clock must be able to show.
+        if span > LONGEST {
+            return Err(D::Error::custom(format!("{text:?} is longer than a year")));
+        }
+        Ok(Span(span))
     }
 }
 
@@ -168,6 +176,8 @@ mod tests {
         assert_eq!(read::<Span>("\"5m\"").unwrap().0, Duration::from_secs(300));
         assert!(read::<Span>("\"5\"").unwrap_err().contains("\"30s\""));
         assert!(read::<Span>("5").is_err());
+        let eternal = read::<Span>("\"300000000000y\"").unwrap_err();
+        assert!(eternal.contains("longer than a year"), "{eternal}");
         assert_eq!(read::<Size>("\"32MiB\"").unwrap().0, 32 << 20);
         assert_eq!(read::<Size>("\"500kB\"").unwrap().0, 500_000);
         assert!(read::<Size>("\"32\"").unwrap_err().contains("32MiB"));

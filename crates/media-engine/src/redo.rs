@@ -208,11 +208,11 @@ fn job_in(place: Place<'_>, spec: &JobSpec) -> Result<Option<Entry>> {
     place.ledger.map_or(Ok(None), |reader| reader.job(&spec.id))
 }
 
-/// Puts the file of an earlier take back in its place; what stands there is moved to `.media/old`.
+/// Puts the file of an earlier take back in its place; what stands there is moved to `.media/old`. Gives whether something was.
 ///
 /// # Errors
 /// There is no such job or take, its file is no longer there, or [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
-pub fn pick(folder: &Folder, id: &str, take: u32) -> Result<()> {
+pub fn pick(folder: &Folder, id: &str, take: u32) -> Result<bool> {
     let reader = folder.ledger().reader()?;
     let refuse = |message: String, next: String| Err(Error::config(message).hint(next));
     let job = job_of(&reader, id)?;
@@ -238,6 +238,7 @@ pub fn pick(folder: &Folder, id: &str, take: u32) -> Result<()> {
             "give the row its earlier path, and run the list once".to_owned(),
         );
     }
+    let mut is_moved = false;
     if !matches!(find(out, &path, Some(wanted)), Found::AsMade) {
         let aside = place::find_aside(out, wanted).or_else(|| {
             // Made under another path, and still there.
@@ -253,7 +254,8 @@ pub fn pick(folder: &Folder, id: &str, take: u32) -> Result<()> {
                 format!("copy it from there by hand, or make another one: media redo {id}"),
             );
         };
-        if fs::symlink_metadata(&path).is_ok() {
+        is_moved = fs::symlink_metadata(&path).is_ok();
+        if is_moved {
             place::swap_in(&aside, &path, out, &wanted.sha256)?;
         } else {
             place::copy(&aside, &path, out, &wanted.sha256)?;
@@ -265,7 +267,8 @@ pub fn pick(folder: &Folder, id: &str, take: u32) -> Result<()> {
         path: job.spec.path,
         sha256: wanted.sha256.clone(),
     };
-    folder.ledger().picked(picked, &path)
+    folder.ledger().picked(picked, &path)?;
+    Ok(is_moved)
 }
 
 /// Protects the files of jobs from every redo, or lifts that.

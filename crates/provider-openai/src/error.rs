@@ -5,7 +5,7 @@
 
 use media_core::http::{Judge, Reply};
 use media_core::limit::parse_duration;
-use media_core::{Charge, Error, ErrorKind, Result, one_line};
+use media_core::{Charge, Error, ErrorKind, Result, Retry, one_line};
 use serde_json::Value;
 
 use crate::batch::{ASK_OP, FETCH_OP};
@@ -230,11 +230,14 @@ impl Complaint {
                 .not_billed()
                 .hint("image models need a paid account: see its limits page")
             } else {
+                // Not what is wrong with the request: with another limit it is taken.
                 self.error(
-                    ErrorKind::InvalidRequest,
+                    ErrorKind::RateLimited,
                     "one request is more than the account's limit allows",
                 )
                 .not_billed()
+                .with_retry(Retry::Never)
+                .hint("ask the service to allow the account more, or make the request smaller")
             };
         }
         let told = self.message.split_once("try again in ").and_then(|(_, rest)| {
@@ -396,7 +399,7 @@ mod tests {
             (403, "invalid_request_error", "model_not_found", "Project does not have access", PermissionDenied, Retry::Never, none),
             (404, "invalid_request_error", "model_not_found", "no", Config, Retry::Never, none),
             (429, "rate_limit_error", "rate_limit_exceeded", "Rate limit reached: Limit 5, Used 5, Requested 1. Please try again in 12s.", RateLimited, Retry::Later, none),
-            (429, "", "rate_limit_exceeded", "Request too large: Limit 5, Requested 10", InvalidRequest, Retry::Never, none),
+            (429, "", "rate_limit_exceeded", "Request too large: Limit 5, Requested 10", RateLimited, Retry::Never, none),
             (429, "", "rate_limit_exceeded", "Limit 0, Requested 1", PermissionDenied, Retry::Never, none),
             (429, "rate_limit_error", "slow_down", "slow down", RateLimited, Retry::Later, none),
             (429, "insufficient_quota", "", "You exceeded your current quota", InsufficientCredit, Retry::Never, none),

@@ -1,10 +1,10 @@
 //! The configuration of one Runware account, as it stands in `config/providers/runware.json`.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use media_core::{
-    Error, Format, ImageRules, Limits, Prices, Result, RetrySettings, ServiceSettings, Span, Timeouts, Usd,
-    check_base_url, read_shipped,
+    Error, Format, ImageRules, Limits, MediaKind, Prices, Result, RetrySettings, ServiceSettings, Span,
+    Timeouts, Usd, check_base_url, read_shipped,
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -127,8 +127,9 @@ pub struct Delivery {
     pub max_poll: Span,
     /// By what the pause grows each time.
     pub poll_growth: f64,
-    /// How often a task that the service does not know is asked about, before that counts as "cannot tell".
-    pub unknown_rounds: u32,
+    /// How often a task that the service does not know is asked about before it counts as never made, and is sent again where
+    /// that was wanted. Fewer questions than the service takes to know its tasks may buy one twice.
+    pub unknown_rounds: NonZeroU32,
     /// How often at least a task is asked about that is still in progress.
     pub least_rounds: u32,
     /// Whether results come as links or in the answer itself.
@@ -242,6 +243,24 @@ impl RunwareConfig {
         if self.parameter_rules.iter().any(reversed) {
             return refuse("parameter_rules: the least comes before the most".to_owned());
         }
+        if self
+            .prompt_rules
+            .iter()
+            .any(|rule| rule.min_characters > rule.max_characters)
+        {
+            return refuse("prompt_rules: min_characters is more than max_characters".to_owned());
+        }
+        for (key, kind, formats) in [
+            ("image.formats", MediaKind::Image, &self.image.formats),
+            ("speech.formats", MediaKind::Audio, &self.speech.formats),
+        ] {
+            if let Some(stray) = formats.iter().find(|format| format.kind() != kind) {
+                return refuse(format!("{key}: {stray} is not of that kind"));
+            }
+            if formats.is_empty() {
+                return refuse(format!("{key}: at least one is wanted"));
+            }
+        }
         for (key, model) in [
             ("image.model", &self.image.model),
             ("speech.model", &self.speech.model),
@@ -313,6 +332,10 @@ mod tests {
         };
         assert!(refused(|c| c.delivery.first_poll = Span::secs(60)).starts_with("delivery.first_poll"));
         assert!(refused(|c| c.delivery.keep_url = Some(Span::secs(59))).starts_with("delivery.keep_url"));
+        assert!(refused(|c| c.image.formats.clear()).starts_with("image.formats"));
+        assert!(refused(|c| c.speech.formats.push(Format::Png)).starts_with("speech.formats"));
+        let reversed = refused(|c| c.prompt_rules.iter_mut().for_each(|rule| rule.max_characters = 0));
+        assert!(reversed.starts_with("prompt_rules"), "{reversed}");
         assert!(refused(|c| c.image.model = "schnell".into()).starts_with("image.model"));
         assert!(refused(|c| c.parameter_rules[0].steps = Some([100, 1])).starts_with("parameter_rules"));
         assert!(refused(|c| c.base_url = "ws://x/v1".parse().unwrap()).starts_with("base_url"));

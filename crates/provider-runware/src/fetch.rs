@@ -161,7 +161,7 @@ impl Runware {
             }
             rounds += 1;
             // Once the pauses have reached their maximum, or the time is over, this call stops waiting.
-            let is_unknown = unknown_rounds >= delivery.unknown_rounds;
+            let is_unknown = unknown_rounds >= delivery.unknown_rounds.get();
             let is_late = pauses.at_most() || began.elapsed() >= total;
             if is_unknown || (rounds >= delivery.least_rounds && is_late) {
                 let error = Error::new(ErrorKind::Timeout, "the service is still at work on it");

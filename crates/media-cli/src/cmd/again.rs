@@ -17,6 +17,7 @@ use crate::cmd::work::Work;
 use crate::cmd::{plan, status};
 use crate::exit::Exit;
 use crate::session::{List, Session};
+use crate::signals::Signals;
 use crate::simulate::Simulation;
 use crate::talk::say;
 use crate::words::{Then, counted};
@@ -84,6 +85,7 @@ pub(crate) async fn retry(
             ..RunOptions::default()
         },
         stop_after: None,
+        signals: Signals::shared(),
         json: args.making.json,
         quiet,
         then: Then::AsItWas(again),
@@ -351,6 +353,7 @@ pub(crate) async fn rescue(
         plan,
         options,
         stop_after: None,
+        signals: Signals::shared(),
         json: args.json,
         quiet,
         then: Then::Fetch(again),

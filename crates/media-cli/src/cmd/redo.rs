@@ -13,6 +13,7 @@ use crate::cmd::plan;
 use crate::cmd::work::{Work, stale_tables};
 use crate::exit::Exit;
 use crate::session::{List, Session};
+use crate::signals::Signals;
 use crate::simulate::Simulation;
 use crate::talk::say;
 use crate::words::{Then, counted};
@@ -73,6 +74,7 @@ pub(crate) async fn redo(registry: &Registry, global: &Global, quiet: bool, args
             ..RunOptions::default()
         },
         stop_after: None,
+        signals: Signals::shared(),
         json: args.making.json,
         quiet,
         then: Then::Anew,
@@ -150,12 +152,11 @@ pub(crate) fn pick(registry: &Registry, global: &Global, args: &Pick) -> Result<
     let picked = media_engine::pick(&folder, &args.id, args.take);
     let stale = stale_tables(&folder);
     folder.close()?;
-    picked?;
-    say!(
-        "take {} of {} is in its place; what stood there is in .media/old",
-        args.take,
-        args.id
-    );
+    let aside = match picked? {
+        true => "; what stood there is in .media/old",
+        false => "",
+    };
+    say!("take {} of {} is in its place{aside}", args.take, args.id);
     if !stale.is_empty() {
         say!("{stale}");
     }

@@ -13,7 +13,7 @@ use crate::cmd::wait;
 use crate::cmd::work::{Ran, StopAfter, Work};
 use crate::exit::Exit;
 use crate::session::{List, Session};
-use crate::signals::Signals;
+use crate::signals::{SharedSignals, Signals};
 use crate::simulate::Simulation;
 use crate::talk::say;
 use crate::words::{self, Then};
@@ -34,15 +34,32 @@ pub(crate) async fn run(
     };
     let simulation = Simulation::wanted(&args.making.simulate).await?;
     let mut used = Used::default();
+    // Listened to from the first wait on: what comes while a later day is planned is for that day's run.
+    let mut signals = None;
+    let mut is_first = true;
     loop {
-        let session = Session::load_for(
-            registry,
-            global,
-            simulation.clone(),
-            args.making.concurrency,
-            args.making.batches,
-        )?;
-        let ran = once(&session, quiet, args, stop_after(), used, again).await?;
+        let day = async {
+            let session = Session::load_for(
+                registry,
+                global,
+                simulation.clone(),
+                args.making.concurrency,
+                args.making.batches,
+            )?;
+            once(&session, quiet, args, stop_after(), used, again, signals.clone()).await
+        };
+        let ran = match day.await {
+            Ok(ran) => ran,
+            Err(error) if !is_first => {
+                say!("error: {}", words::of_error(&error));
+                say!("nothing more was sent; what was made before stands");
+                return Ok(match Exit::of_error(&error) {
+                    Exit::Refused => Exit::SomeFailed,
+                    exit => exit,
+                });
+            }
+            Err(error) => return Err(error),
+        };
         used.files += ran.made;
         used.spent += ran.spent;
         let Some(until) = ran.until.filter(|_| args.wait_for_quota) else {
@@ -50,10 +67,11 @@ pub(crate) async fn run(
         };
         let until = until.checked_add(GRACE).unwrap_or(until);
         say!("waiting until {}", words::moment(until));
-        let mut signals = Signals::new();
+        is_first = false;
+        signals = signals.or_else(Signals::shared);
         let signal = async {
-            match &mut signals {
-                Some(signals) => signals.next().await,
+            match &signals {
+                Some(signals) => signals.lock().await.next().await,
                 None => std::future::pending().await,
             }
         };
@@ -101,6 +119,7 @@ async fn once(
     stop_after: Option<StopAfter>,
     used: Used,
     again: &str,
+    signals: Option<SharedSignals>,
 ) -> Result<Ran> {
     let list = session.list(&args.list)?;
     let caps = used.caps(session.caps(&args.making.budget));
@@ -127,6 +146,7 @@ async fn once(
             ..RunOptions::default()
         },
         stop_after,
+        signals: signals.or_else(Signals::shared),
         json: args.making.json,
         quiet,
         then: Then::Same(again),

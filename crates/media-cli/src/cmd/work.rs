@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::exit::Exit;
 use crate::progress::Progress;
 use crate::session::Session;
-use crate::signals::Signals;
+use crate::signals::SharedSignals;
 use crate::talk::say;
 use crate::words::{self, Then};
 
@@ -27,6 +27,8 @@ pub(crate) struct Work<'a> {
     pub(crate) plan: Plan,
     pub(crate) options: RunOptions,
     pub(crate) stop_after: Option<StopAfter>,
+    /// What asks it to end; `None` where that cannot be listened to.
+    pub(crate) signals: Option<SharedSignals>,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
     /// What goes on where this ends.
@@ -88,7 +90,7 @@ impl Work<'_> {
             .map(|(name, instance)| (name.to_owned(), instance.client.clone()))
             .collect();
         // Who listens for signals does so until this run is over.
-        let (ended, _watchers) = watch(&session.stop, clients.clone(), self.stop_after);
+        let (ended, _watchers) = watch(&session.stop, clients.clone(), self.stop_after, self.signals);
         tracing::info!(files = self.plan.files, out = %out.display(), simulated = session.is_simulated(), "run");
         let progress = Progress::start(Arc::clone(&stats), &self.plan, clients, self.json, self.quiet);
         let only_fetch = self.options.only_fetch;
@@ -195,6 +197,7 @@ fn watch(
     stop: &Stop,
     clients: Vec<(String, Client)>,
     stop_after: Option<StopAfter>,
+    signals: Option<SharedSignals>,
 ) -> (Arc<Ended>, JoinSet<()>) {
     let ended = Arc::new(Ended::default());
     let mut watchers = JoinSet::new();
@@ -209,10 +212,11 @@ fn watch(
         });
     }
     let (stop, seen) = (stop.clone(), Arc::clone(&ended));
-    let Some(mut signals) = Signals::new() else {
+    let Some(signals) = signals else {
         return (ended, watchers);
     };
     watchers.spawn(async move {
+        let mut signals = signals.lock().await;
         let mut first: Option<Instant> = None;
         loop {
             let exit = signals.next().await;

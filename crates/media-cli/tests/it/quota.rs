@@ -70,6 +70,16 @@ fn two_processes_on_one_account_never_make_more_calls_than_a_day_allows() {
     assert_eq!(desk.outputs("one").len() + desk.outputs("two").len(), 10);
 }
 
+/// All of it, though the words of one batch find the day spent one after another.
+#[test]
+fn a_day_is_used_up() {
+    let desk = desk(13);
+    desk.file("list.jsonl", list(&WORDS[..9]));
+    let ran = desk.make("list.jsonl").ended(4);
+    assert_eq!((ran.count("done"), ran.count("waiting")), (6, 3), "{ran:#?}");
+    assert_eq!(desk.sim().bill().quotas[0].used, 12);
+}
+
 #[test]
 fn a_second_process_on_an_account_is_told() {
     let mut scenario = Scenario::instant();

@@ -196,7 +196,7 @@ impl Section {
             Value::String(name) if is_variable_name(&name) => Ok(Some(name)),
             // Never the value: somebody may have put the key itself there.
             _ => Err(Error::config(format!(
-                "{}: api_key_env: write the name of the environment variable that holds the key, or null",
+                "{}: api_key_env: write the name of the environment variable that holds the key, in upper case, or null",
                 self.file.display()
             ))),
         }
@@ -309,7 +309,8 @@ fn is_near(url: &Url) -> bool {
     }
 }
 
+/// Upper case, as such variables are named everywhere: most keys have lower-case letters, and none is to be shown.
 fn is_variable_name(name: &str) -> bool {
-    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+    let first = |c: char| c.is_ascii_uppercase() || c == '_';
     name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit())
 }

@@ -34,7 +34,7 @@ use crate::http::Http;
 use crate::job::{Job, Prior, SentMark};
 use crate::key::{Attempt, AttemptKey};
 use crate::limit::HoldSlot;
-use crate::output::{self};
+use crate::output;
 use crate::provider::{Facts, Generated, Resolved};
 use crate::request::MediaRequest;
 use crate::result::{Cost, MediaResult};

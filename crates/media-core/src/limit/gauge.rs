@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result, Retry};
 
 /// How far a send may catch up with its schedule. Timers are late by about a millisecond each; without this a limit of
 /// 6,000 per minute would lose a tenth of itself.
 const CATCH_UP: Duration = Duration::from_millis(20);
+
 #[derive(Debug)]
 pub(super) struct Gauge {
     pub(super) bucket: String,
@@ -65,13 +66,25 @@ impl Gauge {
             return Ok(now);
         };
         if amount > limit {
-            return Err(Error::invalid(format!(
-                "one request takes {amount} {}, but only {limit} are allowed in {}",
-                self.bucket,
-                // Gauges are a hundredth longer than the limit's time.
-                humantime::format_duration(self.length * 100 / 101)
-            ))
-            .hint("raise the limit in the provider's configuration if the account allows more"));
+            let is_ours = self.configured == Some(limit);
+            let hint = if is_ours {
+                "raise the limit in the provider's configuration if the account allows more"
+            } else {
+                "the service itself says so: ask it to allow the account more, or make the request smaller"
+            };
+            // Not what is wrong with the request: with another limit it is sent.
+            return Err(Error::new(
+                ErrorKind::RateLimited,
+                format!(
+                    "one request takes {amount} {}, but only {limit} are allowed in {}",
+                    self.bucket,
+                    // Gauges are a hundredth longer than the limit's time.
+                    humantime::format_duration(self.length * 100 / 101)
+                ),
+            )
+            .not_billed()
+            .with_retry(Retry::Never)
+            .hint(hint));
         }
         while let Some(oldest) = self.log.front()
             && oldest.at + self.length <= now

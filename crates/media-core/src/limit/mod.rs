@@ -86,6 +86,8 @@ pub(crate) struct Limiter {
     groups: Mutex<BTreeMap<String, Arc<Pacer>>>,
     quota: Arc<dyn QuotaStore>,
     clock: Arc<dyn Clock>,
+    /// The days that the service itself has said to be spent, by group.
+    ended: Mutex<BTreeMap<String, Day>>,
 }
 
 impl Limiter {
@@ -103,6 +105,7 @@ impl Limiter {
             groups: Mutex::new(BTreeMap::new()),
             quota,
             clock,
+            ended: Mutex::default(),
         }
     }
 
@@ -232,6 +235,11 @@ impl Limiter {
         let Some(Today { limit, day, .. }) = self.day(group) else {
             return Ok(());
         };
+        // Then what was set aside cannot be had either.
+        let is_ended = lock(&self.ended).get(group) == Some(&day);
+        if is_ended {
+            return Err(self.spent(group, limit, &day, 1));
+        }
         if holds.iter().any(|hold| hold.spend_one(&day)) {
             return Ok(());
         }
@@ -253,7 +261,9 @@ impl Limiter {
         if let Err(error) = self.quota.exhaust(&self.quota_key(group), &day, limit).await {
             tracing::warn!(%error, "the spent daily quota could not be written down");
         }
-        Some(day.end)
+        let end = day.end;
+        lock(&self.ended).insert(group.to_owned(), day);
+        Some(end)
     }
 
     /// Which configured ceilings made senders wait.

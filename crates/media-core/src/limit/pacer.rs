@@ -157,7 +157,7 @@ impl Pacer {
     /// Dropping the future leaves the line; dropping the [`Grant`] unused gives its place back.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`] when one send takes more than a whole window allows.
+    /// [`ErrorKind::RateLimited`], not to be retried, when one send takes more than a whole window allows.
     pub async fn wait(self: &Arc<Self>, units: &Units) -> Result<Grant> {
         // A place of its own is always free.
         let (grant, _) = self.wait_for(units, &Places::new(1)).await?;

@@ -152,6 +152,11 @@ impl HoldSlot {
         std::mem::replace(&mut *self.slot(), hold)
     }
 
+    /// Whether calls are set aside and not made yet.
+    pub(crate) fn has_calls(&self) -> bool {
+        self.slot().as_ref().is_some_and(|hold| hold.left() > 0)
+    }
+
     /// Takes one counted call from what was set aside for `today`; false when nothing is left of it.
     pub(crate) fn spend_one(&self, today: &Day) -> bool {
         self.slot().as_mut().is_some_and(|hold| hold.spend_one(today))

@@ -164,6 +164,54 @@ async fn the_day_ends_when_the_service_says_so() {
     );
 }
 
+/// What was set aside is used up: that the next one found too little left calls off nobody who waits for the pace.
+#[tokio::test(start_paused = true)]
+async fn who_has_calls_of_the_day_uses_them_when_the_day_is_spent() {
+    let lab = paced_words(7, word);
+    let results = lab.client().generate_batch(lab.images(8)).collect().await;
+    let made = results.iter().filter(|result| result.outcome.is_ok()).count();
+    let left = results.iter().filter(|result| result.outcome.is_err());
+    let left: Vec<_> = left.map(failure).collect();
+    assert_eq!((made, used(&lab).await), (3, 6));
+    assert_eq!(left, [(ErrorKind::QuotaExhausted, Charge::None); 5]);
+}
+
+/// When the service says so, not even those are there.
+#[tokio::test(start_paused = true)]
+async fn a_day_that_the_service_ends_is_over_for_who_waits_for_the_pace() {
+    let first = AtomicUsize::new(0);
+    let mut lab = paced_words(500, move |request| {
+        let is_first = first.fetch_add(1, Ordering::SeqCst) < 2;
+        if is_first {
+            word(request)
+        } else {
+            spent_by_service()
+        }
+    });
+    lab.settings.limits.concurrency = 6.try_into().unwrap();
+    let results = lab.client().generate_batch(lab.images(8)).collect().await;
+    assert_eq!(results.iter().filter(|result| result.outcome.is_ok()).count(), 1);
+    assert_eq!(lab.sent().len(), 3, "{:?}", lab.paths());
+    for result in results.iter().filter(|result| result.outcome.is_err()) {
+        assert_eq!(failure(result), (ErrorKind::QuotaExhausted, Charge::None));
+    }
+}
+
+/// One call a second, and so many of the day.
+fn paced_words(
+    daily: u64,
+    answer: impl Fn(&http::Request<bytes::Bytes>) -> Scripted + Send + Sync + 'static,
+) -> Lab {
+    let mut lab = Lab::new(Mode::Word, answer).concurrency(4);
+    let limits = json!({"requests_per_day": daily, "day_starts": "22:00 UTC", "requests_per_minute": 60});
+    lab.settings
+        .limits
+        .groups
+        .insert("image".into(), serde_json::from_value(limits).unwrap());
+    lab.wiring.clock = Arc::new(Noon);
+    lab
+}
+
 /// A clock that goes on from here with the virtual time.
 #[derive(Debug)]
 struct From(jiff::Timestamp, tokio::time::Instant);

@@ -284,10 +284,17 @@ async fn what_never_fits_is_refused_at_once() {
         .wait(&Units::default().with("tokens", 1001))
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+    // With a higher limit it is sent: nothing is wrong with the request itself.
+    assert_eq!(error.kind(), ErrorKind::RateLimited);
+    assert_eq!(error.retry(), media_core::Retry::Never);
     assert_eq!(error.charge(), Some(media_core::Charge::None));
     assert!(error.to_string().contains("takes 1001 tokens"), "{error}");
-    assert!(error.next().is_some(), "it should say what to do");
+    assert!(
+        error
+            .next()
+            .unwrap()
+            .contains("raise the limit in the provider's configuration")
+    );
     pacer
         .wait(&Units::default().with("tokens", 1000))
         .await

@@ -21,6 +21,7 @@ use media_core::sync::lock;
 const SEEDS_OF_A_VARIANT: u64 = 1000;
 /// Equal rows by whose names a purchase is asked for when the ledger was lost.
 const EQUALS_ASKED_FOR: usize = 20;
+
 impl Feeder<'_> {
     pub(super) fn wish(&self, spec: &JobSpec, prepared: &Prepared, tried: Vec<Tried>) -> Wish {
         let resolved = &prepared.checked.resolved;

@@ -11,12 +11,14 @@ mod rows;
 mod schema;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use media_core::{AttemptKey, Error, ErrorKind, Event, Journal, Result};
+use serde_json::Value;
 
 pub use self::budget::{Bound, Caps, Left, Spending};
 pub(crate) use self::changes::Picked;
@@ -164,7 +166,14 @@ fn failed(path: &Path, error: rusqlite::Error) -> Error {
 /// What the list itself asks for, configuration left out: whether a row was changed or only the configuration.
 pub(crate) fn asked(spec: &JobSpec) -> [u8; 32] {
     use sha2::{Digest, Sha256};
-    let params: Vec<_> = spec.params.iter().collect();
+    let sorted = |(provider, values): (&String, &BTreeMap<String, Value>)| {
+        let values: BTreeMap<_, _> = values
+            .iter()
+            .map(|(name, value)| (name.clone(), in_order(value)))
+            .collect();
+        (provider.clone(), values)
+    };
+    let params: Vec<_> = spec.params.iter().map(sorted).collect();
     let asked = serde_json::json!([
         spec.kind,
         spec.providers,
@@ -176,6 +185,22 @@ pub(crate) fn asked(spec: &JobSpec) -> [u8; 32] {
     Sha256::digest(asked.to_string()).into()
 }
 
+/// The same value with its keys in order, whatever map type serde_json was built with: any crate of the tree can switch on its
+/// `preserve_order`, and then a row would count as changed.
+fn in_order(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let sorted: BTreeMap<_, _> = map
+                .iter()
+                .map(|(name, value)| (name.clone(), in_order(value)))
+                .collect();
+            sorted.into_iter().collect()
+        }
+        Value::Array(items) => items.iter().map(in_order).collect(),
+        plain => plain.clone(),
+    }
+}
+
 #[async_trait]
 impl Journal for Writer {
     async fn record(&self, events: &[(AttemptKey, Event)]) -> Result<()> {
@@ -184,5 +209,24 @@ impl Journal for Writer {
 
     fn note(&self, key: AttemptKey, event: Event) {
         Writer::note(self, Note::Event(key, event));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It is compared with what earlier versions wrote.
+    #[test]
+    fn what_a_row_asks_stays_what_it_was() {
+        let spec: JobSpec = serde_json::from_value(serde_json::json!({
+            "id": "a", "line": 1, "row": null, "output": null, "kind": "image", "providers": ["acme"], "content": "a dog",
+            "language": null, "variant": 0, "path": "a.png",
+            "params": { "acme": { "z": { "second": 2, "first": [1, { "d": 1, "c": null }] }, "a": "x" } },
+        }))
+        .unwrap();
+        let text = r#"["image",["acme"],"a dog",null,0,[["acme",{"a":"x","z":{"first":[1,{"c":null,"d":1}],"second":2}}]]]"#;
+        let expected: [u8; 32] = <sha2::Sha256 as sha2::Digest>::digest(text).into();
+        assert_eq!(asked(&spec), expected);
     }
 }

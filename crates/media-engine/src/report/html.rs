@@ -110,8 +110,9 @@ impl fmt::Display for Chart<'_> {
         }
         write!(
             f,
-            "<text x=\"0\" y=\"128\">up to {:.0} a minute</text></svg>",
-            stretch.rate(most)
+            "<text x=\"0\" y=\"128\">up to {:.0} a minute; a bar is {} min</text></svg>",
+            stretch.rate(most),
+            stretch.width / 60
         )
     }
 }

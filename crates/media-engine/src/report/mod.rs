@@ -172,10 +172,11 @@ impl Report<'_> {
         let line = job.last_line();
         writeln!(
             page,
-            "<li class=\"{status}\" data-id=\"{}\" data-status=\"{status}\" data-kind=\"{}\" data-provider=\"{}\">",
+            "<li class=\"{status}\" data-id=\"{}\" data-status=\"{status}\" data-kind=\"{}\" data-provider=\"{}\"{}>",
             Text(&spec.id),
             spec.kind,
             Text(&job.provider),
+            if job.is_protected { " data-protected" } else { "" },
         )?;
         let address = Address {
             base,
@@ -194,14 +195,15 @@ impl Report<'_> {
             )?,
             MediaKind::Audio if is_there => writeln!(
                 page,
-                "<div class=\"sound\"><audio controls preload=\"none\" src=\"{source}\"></audio></div>"
+                // The script takes it out when it comes into view: the controls of thousands at once take seconds.
+                "<div class=\"sound\"><noscript><audio controls preload=\"none\" src=\"{source}\"></audio></noscript></div>"
             )?,
             _ => {}
         }
         let protected = if job.is_protected { ", protected" } else { "" };
         writeln!(
             page,
-            "<label><input type=\"checkbox\">{}</label><span class=\"what\">{}</span>",
+            "<label dir=\"auto\"><input type=\"checkbox\">{}</label><span class=\"what\" dir=\"auto\">{}</span>",
             Text(&spec.id),
             Text(&spec.content)
         )?;
@@ -278,6 +280,13 @@ fn tiles(page: &mut impl Write, numbers: &Numbers) -> std::io::Result<()> {
             "<li><b>{usd} USD</b>may have been billed too (sends: {sends})</li>"
         )?;
     }
+    if numbers.unpriced > 0 {
+        let requests = grouped(numbers.unpriced);
+        writeln!(
+            page,
+            "<li><b>{requests}</b>requests of unknown price, in no sum</li>"
+        )?;
+    }
     let (files, usd) = numbers.in_batches;
     if files > 0 {
         let files = grouped(files);
@@ -292,7 +301,7 @@ fn tiles(page: &mut impl Write, numbers: &Numbers) -> std::io::Result<()> {
 fn models(page: &mut impl Write, numbers: &Numbers) -> std::io::Result<()> {
     writeln!(
         page,
-        "<h2>Providers and models</h2>\n<div class=\"scroll\"><table>\n<tr><th>provider<th>model<th class=\"n\">made\
+        "<h2>Providers and models</h2>\n<div class=\"scroll\" tabindex=\"0\"><table>\n<tr><th>provider<th>model<th class=\"n\">made\
          <th class=\"n\">failed<th class=\"n\">unknown<th class=\"n\">attempts<th class=\"n\">cost USD\
          <th class=\"n\">each<th class=\"n\">median<th class=\"n\">95 %</tr>"
     )?;
@@ -320,7 +329,7 @@ fn models(page: &mut impl Write, numbers: &Numbers) -> std::io::Result<()> {
             Text(provider),
             Text(model),
             grouped(told.made),
-            grouped(told.failed),
+            with_passed_on(told.failed, told.passed_on),
             grouped(told.unknown),
             grouped(told.attempts),
             told.cost,
@@ -335,13 +344,25 @@ fn models(page: &mut impl Write, numbers: &Numbers) -> std::io::Result<()> {
     )
 }
 
+/// A count of failures, and what is none because the next provider was asked.
+fn with_passed_on(failed: u64, passed_on: u64) -> String {
+    let failed = grouped(failed);
+    match passed_on {
+        0 => failed,
+        count => format!(
+            "{failed}<br><span class=\"soft\">{} passed on</span>",
+            grouped(count)
+        ),
+    }
+}
+
 fn failures(page: &mut impl Write, numbers: &Numbers, here: fn(&str) -> String) -> std::io::Result<()> {
     if numbers.failures.is_empty() {
         return Ok(());
     }
     writeln!(
         page,
-        "<h2>Failures by cause</h2>\n<div class=\"scroll\"><table>\n<tr><th>cause<th>provider<th class=\"n\">files<th>the first says</tr>"
+        "<h2>Failures by cause</h2>\n<div class=\"scroll\" tabindex=\"0\"><table>\n<tr><th>cause<th>provider<th class=\"n\">files<th>the first says</tr>"
     )?;
     for ((kind, provider), failures) in &numbers.failures {
         writeln!(
@@ -349,7 +370,7 @@ fn failures(page: &mut impl Write, numbers: &Numbers, here: fn(&str) -> String) 
             "<tr><td>{}<td>{}<td class=\"n\">{}<td class=\"long\">{}<br><span class=\"soft\">{}</span></tr>",
             Text(kind),
             Text(provider),
-            failures.count,
+            with_passed_on(failures.count, failures.passed_on),
             Text(&failures.message),
             Text(&failures.next.as_deref().map(here).unwrap_or_default()),
         )?;
@@ -360,7 +381,7 @@ fn failures(page: &mut impl Write, numbers: &Numbers, here: fn(&str) -> String) 
 fn tools(page: &mut impl Write, numbers: &Numbers) -> std::io::Result<()> {
     writeln!(
         page,
-        "<h2>Files</h2>\n<div class=\"tools\"><input id=\"find\" type=\"search\" placeholder=\"find\" aria-label=\"find\">"
+        "<h2 id=\"files\">Files</h2>\n<div class=\"tools\"><input id=\"find\" type=\"search\" placeholder=\"find\" aria-label=\"find\">"
     )?;
     let mut choice = |name: &str, values: Vec<&str>| {
         write!(

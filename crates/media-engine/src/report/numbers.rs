@@ -24,6 +24,8 @@ pub(super) struct Numbers {
     pub(super) spent: Usd,
     /// Sends that may have been billed, given up or not, and what they are expected to have cost at most.
     pub(super) in_doubt: (u64, Usd),
+    /// Those of them, and of what is settled, that no price is known of: they are in no sum.
+    pub(super) unpriced: u64,
     /// Files in remote batches, and what is set aside for them.
     pub(super) in_batches: (u64, Usd),
     moments: BTreeMap<String, Vec<i64>>,
@@ -36,6 +38,8 @@ pub(super) struct Numbers {
 pub(super) struct Model {
     pub(super) made: u64,
     pub(super) failed: u64,
+    /// What it did not have, or would not make, and the next provider was asked for.
+    pub(super) passed_on: u64,
     pub(super) unknown: u64,
     pub(super) attempts: u64,
     pub(super) cost: Usd,
@@ -50,6 +54,8 @@ pub(super) struct Model {
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     pub(super) count: u64,
+    /// Beside those: what the next provider was asked for.
+    pub(super) passed_on: u64,
     pub(super) message: String,
     pub(super) next: Option<String>,
 }
@@ -89,6 +95,7 @@ impl Numbers {
                 totals.unknown + totals.given_up,
                 totals.at_stake + totals.given_up_usd,
             ),
+            unpriced: totals.unpriced + totals.uncounted,
             ..Numbers::default()
         };
         for batch in reader.remote_batches()? {
@@ -146,16 +153,16 @@ impl Numbers {
         }
     }
 
-    /// Adds what was passed on to the failures of those who were asked first. Which of its models a provider was asked for then
+    /// Adds what was passed on to the account of those who were asked first. Which of its models a provider was asked for then
     /// is not written down; nearly all have one.
     fn add_passed_on(&mut self) {
         for ((provider, kind), count) in std::mem::take(&mut self.passed_on) {
             let mut models = self.by_model.iter_mut();
             if let Some((_, model)) = models.find(|((name, _), _)| *name == provider) {
-                model.failed += count;
+                model.passed_on += count;
             }
             let failures = self.failures.entry((kind, provider)).or_default();
-            failures.count += count;
+            failures.passed_on += count;
             if failures.message.is_empty() {
                 "the next provider was asked".clone_into(&mut failures.message);
             }

@@ -16,10 +16,26 @@
     });
     shown.textContent = count + " of " + items.length;
   };
+  // What was chosen is seen from its first file on, wherever the page stood.
+  const files = document.getElementById("files");
+  const choose = () => {
+    show();
+    if (files.getBoundingClientRect().top < 0) files.scrollIntoView();
+  };
   let later;
-  find.addEventListener("input", () => { clearTimeout(later); later = setTimeout(show, 120); });
-  picks.forEach((pick) => pick.addEventListener("change", show));
+  find.addEventListener("input", () => { clearTimeout(later); later = setTimeout(choose, 120); });
+  picks.forEach((pick) => pick.addEventListener("change", choose));
   show();
+
+  // Players are made as they come into view: those of thousands at once take seconds and half a gigabyte.
+  const seen = new IntersectionObserver((entries) => {
+    entries.filter((entry) => entry.isIntersecting).forEach(({ target }) => {
+      seen.unobserve(target);
+      target.innerHTML = target.querySelector("noscript").textContent;
+      target.firstElementChild.setAttribute("aria-label", target.parentElement.querySelector(".what").textContent);
+    });
+  }, { rootMargin: "400px" });
+  document.querySelectorAll(".sound").forEach((sound) => seen.observe(sound));
 
   // The line that makes the ticked ones anew, as a shell reads it.
   const bar = document.querySelector(".redo");
@@ -51,7 +67,8 @@
     tell();
   });
   document.getElementById("tick").addEventListener("click", () => {
-    items.filter((item) => !item.hidden).forEach((item) => { item.querySelector("input").checked = true; });
+    // A protected file is in no redo, and one of them would end it.
+    items.filter((item) => !item.hidden && !("protected" in item.dataset)).forEach((item) => { item.querySelector("input").checked = true; });
     tell();
   });
   // One sound at a time.

@@ -52,7 +52,7 @@ pub(crate) async fn run(
             Ok(ran) => ran,
             Err(error) if !is_first => {
                 say!("error: {}", words::of_error(&error));
-                say!("nothing more was sent; what was made before stands");
+                say!("what was made before stands");
                 return Ok(match Exit::of_error(&error) {
                     Exit::Refused => Exit::SomeFailed,
                     exit => exit,

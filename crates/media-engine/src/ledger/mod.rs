@@ -208,7 +208,11 @@ impl Journal for Writer {
     }
 
     fn note(&self, key: AttemptKey, event: Event) {
-        Writer::note(self, Note::Event(key, event));
+        // That a file has its name is written down with the result, which follows. A kill in between leaves bytes that are found
+        // under their name.
+        if event != Event::Done {
+            Writer::note(self, Note::Event(key, event));
+        }
     }
 }
 

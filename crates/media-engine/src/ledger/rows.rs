@@ -259,7 +259,6 @@ pub(super) fn event(
             }
             Ok(())
         }
-        // The result that follows says it too. A crash in between leaves bytes that are found under their name.
         Event::Done => Ok(()),
     }
 }

@@ -268,3 +268,49 @@ fn a_rescue_tells_of_a_row_whose_place_is_taken() {
     desk.run(&["rescue", "--out", "out"]).ended(0);
     assert_once(&desk, 1);
 }
+
+/// The take that was asked for them together, whoever of them it was bought for.
+#[test]
+fn equal_rows_that_were_redone_together_get_their_take_from_a_later_run() {
+    for fetch in [
+        &["run", "list.jsonl", "--out", "out", "--json"][..],
+        &["run", "list.jsonl", "--out", "out", "--json", "--batch-api"],
+        &["rescue", "--out", "out", "--json"],
+    ] {
+        let desk = slow();
+        let rows: Vec<_> = ["a", "b", "c"]
+            .map(|id| (id, "openai", "one picture", format!("{id}.webp")))
+            .to_vec();
+        desk.file("list.jsonl", jobs(&rows));
+        desk.make("list.jsonl").ended(0);
+        let read = || ["a", "b", "c"].map(|id| std::fs::read(desk.path(&format!("out/{id}.webp"))).unwrap());
+        let before = read();
+        let redo = [
+            "redo",
+            "a",
+            "b",
+            "c",
+            "--yes",
+            "--out",
+            "out",
+            "--batch-api",
+            "--no-wait",
+        ];
+        desk.run(&redo).ended(4);
+        // Until it is there, each keeps what it has, and nothing is wrong with that.
+        run(&desk, &["--no-wait"]).ended(4);
+        assert_eq!(read(), before, "{fetch:?}");
+        desk.sim().advance(Duration::from_secs(600));
+        let ran = desk.run(fetch).ended(0);
+        let after = read();
+        assert!(
+            after.iter().zip(&before).all(|(after, before)| after != before),
+            "{fetch:?}: {ran:#?}"
+        );
+        assert!(after.iter().all(|file| *file == after[0]), "{fetch:?}");
+        assert_eq!(desk.charges(), 2);
+        let again = desk.make("list.jsonl").ended(0);
+        assert_eq!((again.count("skipped"), desk.charges()), (3, 2), "{again:#?}");
+        desk.assert_clean("out");
+    }
+}

@@ -281,7 +281,9 @@ impl Feeder<'_> {
         }
         // What it has made for another request is not replaced by what an equal row has made for this one.
         let may_join = !stay.is_held && (!stay.keeps_row || number.is_some());
-        if let Some(key) = equal.filter(|_| may_join && (is_open || is_just_made)) {
+        // Another take of it was asked for together with an equal row's.
+        let is_awaited = stay.next_take.is_some();
+        if let Some(key) = equal.filter(|_| may_join && (is_open || is_just_made || is_awaited)) {
             // An equal row may be settling it just now, or has put this very file there a moment ago.
             wish = match self.join(key, wish) {
                 Some(wish) => wish,
@@ -314,7 +316,7 @@ impl Feeder<'_> {
     }
 
     /// The same where only what was bought is wanted: rows that nothing was bought for are not spoken of.
-    fn stays_unfetched(&mut self, wish: Wish, stay: &Stay, equal: Option<RequestHash>) -> Result<()> {
+    fn stays_unfetched(&mut self, mut wish: Wish, stay: &Stay, equal: Option<RequestHash>) -> Result<()> {
         let shared = self.shared;
         let is_wanted = match stay.status {
             Status::Unknown => true,
@@ -322,7 +324,12 @@ impl Feeder<'_> {
             Status::Failed => self.has_open_attempt(&wish.subject.id)?,
             _ => false,
         };
-        let may_join = stay.status == Status::Unknown && !stay.is_held && !stay.keeps_row;
+        if let Some(number) = stay.next_take {
+            wish.planned.take = number;
+            wish.planned.is_redo = true;
+        }
+        let is_open = stay.status == Status::Unknown && !stay.keeps_row;
+        let may_join = !stay.is_held && (is_open || stay.next_take.is_some());
         let alone = match equal.filter(|_| may_join) {
             Some(key) => self.join(key, wish),
             None => Some(wish),

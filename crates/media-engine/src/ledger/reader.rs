@@ -140,13 +140,14 @@ impl Reader {
         self.one(concat!(jobs!(), " WHERE id = ?1"), [id], entry)
     }
 
-    /// A job as it was last sent: another take of it may have been bought for what its row says by now, and never come.
+    /// A job as it was last sent: another take of it, or of an equal one that it shares, may have been bought for what its row
+    /// says by now, and never come.
     ///
     /// # Errors
     /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn last_sent(&self, job: &Entry) -> Result<JobSpec> {
         let text = "SELECT request FROM redos WHERE job = ?1 AND EXISTS (SELECT 1 FROM attempts a
-            WHERE a.job = redos.job AND a.take = redos.take AND a.hash = redos.hash AND a.ended_ms IS NULL)";
+            WHERE a.hash = redos.hash AND a.sends > 0 AND a.ended_ms IS NULL)";
         let redo = self.one(text, [&job.spec.id], |row| parsed(row, 0))?.flatten();
         Ok(redo.unwrap_or_else(|| job.spec.clone()))
     }
@@ -279,12 +280,14 @@ impl Reader {
         self.all(text, (), open_attempt)
     }
 
-    /// Jobs with something that was bought, or may have been, and was not seen to its end.
+    /// Jobs with something that was bought, or may have been, and was not seen to its end; also those whose new take an equal
+    /// one is getting.
     ///
     /// # Errors
     /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn unsettled(&self) -> Result<HashSet<String>> {
-        let text = "SELECT job FROM attempts WHERE ended_ms IS NULL AND sends > 0";
+        let text = "SELECT job FROM attempts WHERE ended_ms IS NULL AND sends > 0
+            UNION SELECT r.job FROM attempts a JOIN redos r ON r.hash = a.hash WHERE a.ended_ms IS NULL AND a.sends > 0";
         self.all(text, (), |row| row.get(0))
     }
 

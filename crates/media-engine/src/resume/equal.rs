@@ -4,7 +4,7 @@ use media_core::{Charge, ErrorKind, Result};
 
 use super::{Case, Resume, in_doubt};
 use crate::decision::{BUY_ANEW, Decision, Stay, copy, is_of_another};
-use crate::found::is_as_made;
+use crate::found::{Found, is_as_made};
 use crate::ledger::{Entry, TakeRow, asked};
 use crate::line::{LineError, Status};
 
@@ -173,6 +173,22 @@ impl Resume<'_> {
         let next = reader.last_take(&case.spec.id)?.max(own.take) + 1;
         let number = redone.unwrap_or(next);
         Ok(made.map(|take| copy(path.clone(), take, number, false)))
+    }
+
+    /// Another take was asked of this row together with an equal one, whose purchase is under way: the number that it gets here.
+    /// Not where a file of the user's stands in its place.
+    pub(super) fn shared_redo(&self, case: Case<'_>, entry: &Entry, own: &TakeRow) -> Result<Option<u32>> {
+        let Some(reader) = self.reader.filter(|_| case.is_shared) else {
+            return Ok(None);
+        };
+        let hash = &case.prepared.checked.hash;
+        let Some(number) = reader.noted_redo(&case.spec.id, entry.take, hash)? else {
+            return Ok(None);
+        };
+        let path = &case.prepared.request.output_path;
+        let is_free = matches!(self.find(path, Some(own)), Found::AsMade | Found::Nothing);
+        let is_on_its_way = is_free && self.is_in_doubt_elsewhere(case)?;
+        Ok(is_on_its_way.then_some(number))
     }
 
     /// Whether another take is on its way to this path, for a row that shares it.

@@ -69,7 +69,18 @@ impl Resume<'_> {
         }
         // What was made stays made, whatever became of its copies since.
         match self.take(&case.spec.id, entry.take)? {
-            Some(take) => self.decide_made(case, &entry, take),
+            Some(take) => {
+                let shared = self.shared_redo(case, &entry, &take)?;
+                let decision = self.decide_made(case, &entry, take)?;
+                Ok(match (decision, shared) {
+                    (Decision::Stay(stay), Some(number)) => Decision::from(Stay {
+                        next_take: Some(number),
+                        keeps_row: true,
+                        ..*stay
+                    }),
+                    (decision, _) => decision,
+                })
+            }
             None => self.decide_unmade(case, &entry),
         }
     }

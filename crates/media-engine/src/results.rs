@@ -71,6 +71,13 @@ impl Shared {
         {
             error.next = Some(with_its_key(&subject.id));
         }
+        if pending.wish.planned.is_redo
+            && line.status == Status::Cancelled
+            && let Some(error) = &mut line.error
+        {
+            // A run makes no other takes by itself.
+            error.next = Some(format!("media redo {} asks for it again", subject.id));
+        }
         if pending.is_return && line.status != Status::Done {
             // The file was made once, and it could not be had again for nothing.
             let is_gone = matches!(line.status, Status::Failed | Status::Unknown);

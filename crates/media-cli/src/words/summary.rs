@@ -75,7 +75,9 @@ fn status_lines(text: &mut String, outcome: &Outcome, is_fetch: bool) {
             Status::Changed => "made before their rows were changed, left as they are".to_owned(),
             Status::Outdated => "made with another configuration, left as they are".to_owned(),
             Status::Gone => "made and no longer there; not bought again by themselves".to_owned(),
-            Status::Cancelled if is_fetch => "never bought; media run makes them".to_owned(),
+            Status::Cancelled if is_fetch => {
+                "never bought; media run makes them, media redo other takes".to_owned()
+            }
             Status::Failed | Status::Cancelled => String::new(),
         };
         let _ = writeln!(text, "  {:<9}{:>7}   {detail}", status.as_str(), number(total));

@@ -635,6 +635,35 @@ fn what_a_redo_handed_over_is_fetched_and_not_made_once_more() {
     assert_eq!(desk.charges(), 3);
 }
 
+/// A run makes no other takes by itself, so that it does not promise to.
+#[test]
+fn another_take_whose_batch_was_cancelled_is_asked_for_by_a_redo() {
+    let mut scenario = Scenario::default();
+    scenario.openai.batch.line_ms = 10_000;
+    let desk = desk(scenario);
+    desk.file("list.jsonl", pictures(0, 2));
+    desk.make("list.jsonl").ended(0);
+    let redo = [
+        "redo",
+        "p0000",
+        "--yes",
+        "--out",
+        "out",
+        "--batch-api",
+        "--no-wait",
+    ];
+    desk.run(&redo).ended(4);
+    desk.run(&["cancel", "--out", "out"]).ended(0);
+    desk.sim().advance(std::time::Duration::from_secs(600));
+    let ran = run(&desk, &[]).ended(4);
+    assert_eq!(
+        ran.line("p0000")["error"]["next"],
+        "media redo p0000 asks for it again"
+    );
+    assert_eq!(desk.charges(), 2);
+    assert_eq!(desk.make("list.jsonl").ended(0).count("skipped"), 2);
+}
+
 #[test]
 fn long_prompts_are_part_of_what_a_budget_sets_aside() {
     let desk = desk(Scenario::instant());

@@ -11,7 +11,10 @@ use crate::line::{LineError, Status};
 /// Another row asks for the same, and that may have been billed.
 fn doubt_of(other: &str) -> Stay {
     let message = format!("{other} asks for the same, and that may have been billed");
-    let error = in_doubt(message).next(format!("settle {other} first: media status {other}"));
+    let next = format!(
+        "settle {other} first: media rescue fetches what can be had, media status {other} tells of it"
+    );
+    let error = in_doubt(message).next(next);
     Stay {
         is_shared: true,
         ..Stay::new(Status::Unknown).because(error)

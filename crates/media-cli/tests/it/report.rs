@@ -131,3 +131,32 @@ fn the_limit_beside_the_chart_is_that_of_what_was_asked() {
             .contains("limit (dashed): 620 a minute")
     );
 }
+
+/// It has no failure: the next provider made it.
+#[test]
+fn what_was_passed_on_is_counted_apart_and_a_protected_file_is_marked() {
+    let mut scenario = media_sim::Scenario::instant();
+    scenario.forvo.missing = vec!["xyzzya".to_owned()];
+    let desk = Desk::with(scenario);
+    let row = json!({ "id": "w", "kind": "audio", "provider": ["forvo", "runware"], "content": "xyzzya", "language": "es",
+        "output_path": "w.mp3" });
+    desk.file(
+        "list.jsonl",
+        format!("{row}\n{}", jobs(&[("a", "runware", "a hat", "a.webp")])),
+    );
+    desk.make("list.jsonl").ended(0);
+    desk.run(&["keep", "w", "--out", "out"]).ended(0);
+    desk.run(&["report", "--out", "out"]).ended(0);
+    let page = desk.read("out/report.html");
+    assert!(
+        page.contains("<td>not_found<td>forvo<td class=\"n\">0<br><span class=\"soft\">1 passed on</span>"),
+        "{page}"
+    );
+    assert!(page.contains("forvo did not: not_found"), "{page}");
+    assert_eq!(page.matches(" data-protected").count(), 1);
+    // Without a script the player is there as well.
+    assert!(
+        page.contains("<noscript><audio controls preload=\"none\" src=\"w.mp3\">"),
+        "{page}"
+    );
+}

@@ -230,11 +230,13 @@ impl Report<'_> {
         } else {
             String::new()
         };
+        // A provider that has no models goes by its own name.
+        let model = if job.model == job.provider { "" } else { &job.model };
+        let maker = format!("{} {model}", job.provider);
         writeln!(
             page,
-            "<small>{} {}{cost}{number}{protected}</small>",
-            Text(&job.provider),
-            Text(&job.model)
+            "<small>{}{cost}{number}{protected}</small>",
+            Text(maker.trim_end())
         )?;
         if let Some(take) = take {
             writeln!(page, "<small>{}</small>", Text(&measures(take)))?;
@@ -258,7 +260,7 @@ impl Report<'_> {
         let command = serde_json::Value::from(self.redo).to_string();
         writeln!(
             page,
-            "</ul>\n<div class=\"redo\" data-command=\"{}\"><output></output><code></code>\
+            "</ul>\n<div class=\"redo\" data-command=\"{}\"><output></output><code title=\"for a shell in the folder where media report was run\"></code>\
              <button type=\"button\" class=\"copy\">copy</button><button type=\"button\" class=\"none\">clear</button></div>\n\
              <script>\n{SCRIPT}</script>\n</body>\n</html>",
             Text(&command)

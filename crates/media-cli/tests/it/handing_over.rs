@@ -314,3 +314,29 @@ fn equal_rows_that_were_redone_together_get_their_take_from_a_later_run() {
         desk.assert_clean("out");
     }
 }
+
+/// One of them was redone alone since: the other one, whose redo came to nothing, keeps what it has.
+#[test]
+fn a_redo_that_came_to_nothing_takes_no_part_in_a_later_one() {
+    let desk = slow();
+    let rows: Vec<_> = ["a", "b"]
+        .map(|id| (id, "openai", "one picture", format!("{id}.webp")))
+        .to_vec();
+    desk.file("list.jsonl", jobs(&rows));
+    desk.make("list.jsonl").ended(0);
+    let read = |id: &str| std::fs::read(desk.path(&format!("out/{id}.webp"))).unwrap();
+    let (a, b) = (read("a"), read("b"));
+    let redo = |ids: &[&str]| {
+        let flags = ["--yes", "--out", "out", "--batch-api", "--no-wait"];
+        desk.run(&[&["redo"], ids, &flags].concat()).ended(4);
+    };
+    redo(&["a", "b"]);
+    desk.run(&["cancel", "--out", "out"]).ended(0);
+    desk.sim().advance(Duration::from_secs(600));
+    run(&desk, &[]).ended(4);
+    redo(&["a"]);
+    desk.sim().advance(Duration::from_secs(600));
+    desk.make("list.jsonl").ended(0);
+    assert!(read("a") != a && read("b") == b);
+    assert_eq!(desk.charges(), 2);
+}

@@ -30,6 +30,15 @@ pub struct Reader {
     pub(super) asked: Lookup,
 }
 
+/// Whether a noted redo, `r`, waits for the purchase of an equal one, which is of the same take: a redo of that row alone, after
+/// one of both came to nothing, makes a later take.
+macro_rules! awaits {
+    () => {
+        "EXISTS (SELECT 1 FROM attempts a WHERE a.ended_ms IS NULL AND a.sends > 0
+            AND a.hash = r.hash AND a.take = r.take AND a.job <> r.job)"
+    };
+}
+
 impl Reader {
     /// Opens a ledger to read it; `None` when there is none.
     ///
@@ -155,6 +164,15 @@ impl Reader {
     /// The number of a take after this one that was asked of a job and has not come.
     pub(crate) fn noted_redo(&self, job: &str, after: u32, wanted: &RequestHash) -> Result<Option<u32>> {
         let text = "SELECT take FROM redos WHERE job = ?1 AND take > ?2 AND hash = ?3";
+        self.one(text, params![job, after, wanted.bytes()], |row| row.get(0))
+    }
+
+    /// The same where an equal row is getting it for both.
+    pub(crate) fn awaited_redo(&self, job: &str, after: u32, wanted: &RequestHash) -> Result<Option<u32>> {
+        let text = concat!(
+            "SELECT take FROM redos r WHERE job = ?1 AND take > ?2 AND hash = ?3 AND ",
+            awaits!()
+        );
         self.one(text, params![job, after, wanted.bytes()], |row| row.get(0))
     }
 
@@ -286,8 +304,10 @@ impl Reader {
     /// # Errors
     /// [`Storage`](media_core::ErrorKind::Storage): the ledger or the disk fails.
     pub fn unsettled(&self) -> Result<HashSet<String>> {
-        let text = "SELECT job FROM attempts WHERE ended_ms IS NULL AND sends > 0
-            UNION SELECT r.job FROM attempts a JOIN redos r ON r.hash = a.hash WHERE a.ended_ms IS NULL AND a.sends > 0";
+        let text = concat!(
+            "SELECT job FROM attempts WHERE ended_ms IS NULL AND sends > 0 UNION SELECT job FROM redos r WHERE ",
+            awaits!()
+        );
         self.all(text, (), |row| row.get(0))
     }
 

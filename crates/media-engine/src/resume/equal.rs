@@ -184,14 +184,11 @@ impl Resume<'_> {
         let Some(reader) = self.reader.filter(|_| case.is_shared) else {
             return Ok(None);
         };
-        let hash = &case.prepared.checked.hash;
-        let Some(number) = reader.noted_redo(&case.spec.id, entry.take, hash)? else {
-            return Ok(None);
-        };
         let path = &case.prepared.request.output_path;
-        let is_free = matches!(self.find(path, Some(own)), Found::AsMade | Found::Nothing);
-        let is_on_its_way = is_free && self.is_in_doubt_elsewhere(case)?;
-        Ok(is_on_its_way.then_some(number))
+        if !matches!(self.find(path, Some(own)), Found::AsMade | Found::Nothing) {
+            return Ok(None);
+        }
+        reader.awaited_redo(&case.spec.id, entry.take, &case.prepared.checked.hash)
     }
 
     /// Whether another take is on its way to this path, for a row that shares it.
